@@ -1,0 +1,90 @@
+//! Addresses and their names under `in-addr.arpa` and `ip6.arpa` (RFC 1035 section 3.5, RFC 3596 section 2.5).
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::name::Name;
+
+/// The address that this name, already in lower case, is the reverse of. Partial names and names with labels
+/// too many give nothing.
+pub fn address(name: &Name) -> Option<IpAddr> {
+    let labels = name.labels_wire();
+    if let Some(octets) = labels.strip_suffix(b"\x07in-addr\x04arpa") {
+        return v4(octets).map(IpAddr::V4);
+    }
+    labels
+        .strip_suffix(b"\x03ip6\x04arpa")
+        .and_then(v6)
+        .map(IpAddr::V6)
+}
+
+/// Whether the name lies in one of the two trees.
+pub fn is_reverse(name: &Name) -> bool {
+    let labels = name.labels_wire();
+    labels.ends_with(b"\x07in-addr\x04arpa") || labels.ends_with(b"\x03ip6\x04arpa")
+}
+
+fn v4(labels: &[u8]) -> Option<Ipv4Addr> {
+    let mut octets = [0; 4];
+    let mut count = 0;
+    for label in super::name::Labels::of(labels) {
+        // `010` is no way to write an octet (RFC 6943 section 3.1.1).
+        if label.len() > 1 && label[0] == b'0' || label.len() > 3 {
+            return None;
+        }
+        *octets.get_mut(count)? = std::str::from_utf8(label)
+            .ok()
+            .filter(|t| !t.starts_with('+'))?
+            .parse()
+            .ok()?;
+        count += 1;
+    }
+    octets.reverse();
+    (count == 4).then_some(Ipv4Addr::from(octets))
+}
+
+fn v6(labels: &[u8]) -> Option<Ipv6Addr> {
+    let mut value: u128 = 0;
+    let mut count = 0;
+    for label in super::name::Labels::of(labels) {
+        let &[digit] = label else { return None };
+        let nibble = (digit as char).to_digit(16)?;
+        if count == 32 {
+            return None;
+        }
+        value |= u128::from(nibble) << (4 * count);
+        count += 1;
+    }
+    (count == 32).then_some(Ipv6Addr::from(value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn full_reverse_names_give_their_address_and_no_others_do() {
+        let v6 = "1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa";
+        for (name, expected) in [
+            ("1.0.96.10.in-addr.arpa", Some("10.96.0.1")),
+            ("255.255.255.255.in-addr.arpa", Some("255.255.255.255")),
+            (v6, Some("2001:db8::1")),
+            ("0.96.10.in-addr.arpa", None),
+            ("1.1.0.96.10.in-addr.arpa", None),
+            ("1.0.96.010.in-addr.arpa", None),
+            ("1.0.96.256.in-addr.arpa", None),
+            ("1.0.96.+1.in-addr.arpa", None),
+            ("in-addr.arpa", None),
+            (&v6[2..], None),
+            (&format!("0.{v6}"), None),
+            (&v6.replace("8.b", "8.g"), None),
+            ("1.0.96.10.in-addr.arpa.cluster.local", None),
+        ] {
+            let parsed: Name = name.parse().unwrap();
+            assert_eq!(
+                address(&parsed),
+                expected.map(|a| a.parse().unwrap()),
+                "{name}"
+            );
+        }
+    }
+}
