@@ -9,4 +9,6 @@
 //! A source speaks in [`object::Event`]s only: objects cut to the fields that we serve, and the state of each list. It does not know who
 //! listens; the index does not know which source speaks.
 
+pub mod connection;
 pub mod object;
+pub mod selector;
