@@ -1,3 +1,5 @@
 //! Cairn.
 
+pub mod cluster;
+pub mod corefile;
 pub mod dns;

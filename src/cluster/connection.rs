@@ -1,0 +1,333 @@
+//! The way to an API server: what a `kubernetes` stanza says of it, whether that can work, and the client.
+//!
+//! `Connection` is the specification as written, comparable, so that stanzas with equal specifications share one client and its
+//! connections. `Connection::check` reads the files it names and opens no socket; `Connection::client` builds the client. The client speaks
+//! HTTP/2 where the server does, finds out that a peer is gone within `PEER_LOST_AFTER`, reads a token file anew for every request, and
+//! keeps to the stanza's limits. It knows nothing of watches.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use http::header::{HeaderValue, USER_AGENT};
+use hyper_rustls::{DefaultServerNameResolver, FixedServerNameResolver, HttpsConnector};
+use hyper_util::client::legacy::Client as HttpClient;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use kube::client::{Body, ConfigExt};
+use kube::config::{
+    AuthInfo, Cluster, Config, Context, KubeConfigOptions, Kubeconfig, KubeconfigError,
+    NamedAuthInfo, NamedCluster, NamedContext,
+};
+use tower::ServiceBuilder;
+
+#[cfg(test)]
+mod tests;
+mod throttle;
+mod transport;
+
+pub use throttle::Limits;
+pub use transport::{Request, RequestObserver};
+
+/// A connection attempt that takes longer has failed.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Quiet time on a connection with open watches after which the peer is asked whether it lives.
+const PROBE_AFTER: Duration = Duration::from_secs(10);
+
+/// Time in which it must answer. A peer that vanished is noticed after `PROBE_AFTER + PROBE_TIMEOUT`.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Where the kubelet mounts the credentials of a Pod.
+const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+
+/// A server and how hard it may be asked.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Connection {
+    /// Which server.
+    pub server: Server,
+    /// `apiserver_qps`, `apiserver_burst`, `apiserver_max_inflight`.
+    pub limits: Limits,
+}
+
+/// Where the API server is and who we are to it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Server {
+    /// The one of the cluster that we run in, with the Pod's service account.
+    InCluster,
+    /// `endpoint URL`, with `tls CERT KEY CACERT` or without.
+    Endpoint {
+        /// As written; a missing scheme is `https` if there are files, else `http`.
+        url: Box<str>,
+        /// Certificates, if the stanza names them.
+        tls: Option<TlsFiles>,
+    },
+    /// `kubeconfig FILE [CONTEXT]`.
+    Kubeconfig {
+        /// Path of the file.
+        file: PathBuf,
+        /// Name of the context; the file's current one if `None`.
+        context: Option<Box<str>>,
+    },
+}
+
+/// `tls CERT KEY CACERT`; an empty path stands for none.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct TlsFiles {
+    /// Client certificate, PEM.
+    pub cert: PathBuf,
+    /// Its key, PEM.
+    pub key: PathBuf,
+    /// Certificates that the server's must lead to, PEM; read again when it changes.
+    pub ca: PathBuf,
+}
+
+/// Why there can be no client.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectionError {
+    /// `Server::InCluster` outside of a cluster.
+    #[error(
+        "unable to load in-cluster configuration, KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT must be defined"
+    )]
+    NotInCluster,
+    /// `KUBERNETES_SERVICE_PORT` or `endpoint` do not make a URL.
+    #[error("{text:?} is not the URL of an API server")]
+    Url {
+        /// The URL as written.
+        text: String,
+    },
+    /// The credentials of the Pod cannot be read.
+    #[error("open {}: {source}", path.display())]
+    ServiceAccount {
+        /// File that cannot be read.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file of the configuration cannot be read or says nothing usable.
+    #[error(transparent)]
+    Kubeconfig(#[from] Box<KubeconfigError>),
+    /// Certificates or credentials cannot be used.
+    #[error(transparent)]
+    Credentials(#[from] Box<kube::Error>),
+}
+
+impl Connection {
+    /// Whether a client can be built: reads files and the environment, opens no socket, runs no credential plugin.
+    ///
+    /// # Errors
+    /// What the stanza's author must mend.
+    pub fn check(&self) -> Result<(), ConnectionError> {
+        let config = self.server.config()?;
+        if config.auth_info.exec.is_none() {
+            config.rustls_client_config().map_err(Box::new)?;
+        }
+        Ok(())
+    }
+
+    /// Builds the client; connections are opened when they are needed. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// As [`Connection::check`], and a credential plugin that fails.
+    pub fn client(
+        &self,
+        observer: Arc<dyn RequestObserver>,
+    ) -> Result<kube::Client, ConnectionError> {
+        let mut config = self.server.config()?;
+        let agent = HeaderValue::from_static(concat!("cairn/", env!("CARGO_PKG_VERSION")));
+        config.headers.push((USER_AGENT, agent));
+        // kube reads a token file once a minute; a token that the server refuses must be replaced by the next request.
+        let token_file = config.auth_info.token_file.take().map(PathBuf::from);
+        let transport =
+            transport::Transport::new(https(&config)?, self.limits, token_file, observer);
+        let service = ServiceBuilder::new()
+            .layer(config.base_uri_layer())
+            .option_layer(config.auth_layer().map_err(Box::new)?)
+            .layer(config.extra_headers_layer().map_err(Box::new)?)
+            .service(transport);
+        Ok(kube::Client::new(service, config.default_namespace))
+    }
+}
+
+type Https = HttpClient<HttpsConnector<HttpConnector>, Body>;
+
+fn https(config: &Config) -> Result<Https, ConnectionError> {
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false);
+    tcp.set_nodelay(true);
+    tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
+    // HTTP/1.1 has no ping: the kernel probes instead, and gives up on bytes that nobody acknowledges.
+    tcp.set_keepalive(Some(PROBE_AFTER));
+    tcp.set_keepalive_interval(Some(PROBE_TIMEOUT));
+    tcp.set_keepalive_retries(Some(1));
+    #[cfg(target_os = "linux")]
+    tcp.set_tcp_user_timeout(Some(PROBE_AFTER + PROBE_TIMEOUT));
+
+    let mut tls = config.rustls_client_config().map_err(Box::new)?;
+    tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let https = match &config.tls_server_name {
+        None => HttpsConnector::new(
+            tcp,
+            tls,
+            false,
+            Arc::new(DefaultServerNameResolver::default()),
+        ),
+        Some(name) => {
+            let name = name
+                .clone()
+                .try_into()
+                .map_err(|_| ConnectionError::Url { text: name.clone() })?;
+            HttpsConnector::new(
+                tcp,
+                tls,
+                false,
+                Arc::new(FixedServerNameResolver::new(name)),
+            )
+        }
+    };
+    let client = HttpClient::builder(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .http2_keep_alive_interval(PROBE_AFTER)
+        .http2_keep_alive_timeout(PROBE_TIMEOUT)
+        .build(https);
+    Ok(client)
+}
+
+impl Server {
+    fn config(&self) -> Result<Config, ConnectionError> {
+        match self {
+            Server::InCluster => {
+                let variable = |name| std::env::var(name).unwrap_or_default();
+                let host = variable("KUBERNETES_SERVICE_HOST");
+                let port = variable("KUBERNETES_SERVICE_PORT");
+                in_cluster(&host, &port, Path::new(SERVICE_ACCOUNT))
+            }
+            Server::Endpoint { url, tls } => endpoint(url, tls.as_ref()),
+            Server::Kubeconfig { file, context } => {
+                let kubeconfig = Kubeconfig::read_from(file).map_err(Box::new)?;
+                resolve(kubeconfig, context.as_deref())
+            }
+        }
+    }
+}
+
+fn in_cluster(host: &str, port: &str, account: &Path) -> Result<Config, ConnectionError> {
+    if host.is_empty() || port.is_empty() {
+        return Err(ConnectionError::NotInCluster);
+    }
+    let url = match host.parse::<IpAddr>() {
+        Ok(IpAddr::V6(ip)) => format!("https://[{ip}]:{port}"),
+        _ => format!("https://{host}:{port}"),
+    };
+    let token = account.join("token");
+    let user = AuthInfo {
+        token_file: Some(text(&token)),
+        ..AuthInfo::default()
+    };
+    if let Err(source) = std::fs::read(&token) {
+        return Err(ConnectionError::ServiceAccount {
+            path: token,
+            source,
+        });
+    }
+    resolve(kubeconfig(url, &account.join("ca.crt"), user), None)
+}
+
+fn endpoint(url: &str, tls: Option<&TlsFiles>) -> Result<Config, ConnectionError> {
+    let url = match (url.contains("://"), tls) {
+        (true, _) => url.to_owned(),
+        (false, Some(_)) => format!("https://{url}"),
+        (false, None) => format!("http://{url}"),
+    };
+    let file = |path: &Path| (!path.as_os_str().is_empty()).then(|| text(path));
+    let user = AuthInfo {
+        client_certificate: tls.and_then(|tls| file(&tls.cert)),
+        client_key: tls.and_then(|tls| file(&tls.key)),
+        ..AuthInfo::default()
+    };
+    let ca = tls.map_or(Path::new(""), |tls| &tls.ca);
+    resolve(kubeconfig(url, ca, user), None)
+}
+
+/// The kubeconfig that a shorter way of writing stands for, so that one way leads to the client.
+fn kubeconfig(url: String, ca: &Path, user: AuthInfo) -> Kubeconfig {
+    let name = || "cairn".to_owned();
+    let ca = (!ca.as_os_str().is_empty()).then(|| text(ca));
+    let cluster = Cluster {
+        server: Some(url),
+        certificate_authority: ca,
+        ..Cluster::default()
+    };
+    let context = Context {
+        cluster: name(),
+        user: Some(name()),
+        ..Context::default()
+    };
+    Kubeconfig {
+        clusters: vec![NamedCluster {
+            name: name(),
+            cluster: Some(cluster),
+            ..NamedCluster::default()
+        }],
+        auth_infos: vec![NamedAuthInfo {
+            name: name(),
+            auth_info: Some(user),
+            ..NamedAuthInfo::default()
+        }],
+        contexts: vec![NamedContext {
+            name: name(),
+            context: Some(context),
+            ..NamedContext::default()
+        }],
+        current_context: Some(name()),
+        ..Kubeconfig::default()
+    }
+}
+
+fn resolve(kubeconfig: Kubeconfig, context: Option<&str>) -> Result<Config, ConnectionError> {
+    let authorities = authorities(&kubeconfig, context);
+    let options = KubeConfigOptions {
+        context: context.map(str::to_owned),
+        ..KubeConfigOptions::default()
+    };
+    let mut config = Config::from_custom_kubeconfig(kubeconfig, &options)
+        .now_or_never()
+        .expect("a kubeconfig that is already read is resolved without waiting")
+        .map_err(Box::new)?;
+    // A URI without a host would be asked for nothing until the first request fails.
+    if config.cluster_url.host().is_none_or(str::is_empty) || config.cluster_url.scheme().is_none()
+    {
+        return Err(ConnectionError::Url {
+            text: config.cluster_url.to_string(),
+        });
+    }
+    config.root_cert_file = authorities;
+    Ok(config)
+}
+
+/// The file of authorities of the chosen context, to be watched for rotation.
+fn authorities(kubeconfig: &Kubeconfig, context: Option<&str>) -> Option<PathBuf> {
+    let chosen = context.or(kubeconfig.current_context.as_deref())?;
+    let context = kubeconfig
+        .contexts
+        .iter()
+        .find(|named| named.name == chosen)?
+        .context
+        .as_ref()?;
+    let cluster = kubeconfig
+        .clusters
+        .iter()
+        .find(|named| named.name == context.cluster)?
+        .cluster
+        .as_ref()?;
+    match cluster.certificate_authority_data {
+        Some(_) => None,
+        None => cluster.certificate_authority.as_ref().map(PathBuf::from),
+    }
+}
+
+fn text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
