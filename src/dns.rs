@@ -17,9 +17,11 @@ pub mod rdata;
 pub mod reply;
 pub mod reverse;
 pub mod rr;
+pub mod zone;
 
 pub use edns::Edns;
 pub use name::Name;
 pub use query::{Query, Question, Reject, Transport};
 pub use reply::{Records, Reply, Section};
 pub use rr::{Class, Rcode, Type};
+pub use zone::Zones;

@@ -1,5 +1,8 @@
 //! Cairn.
 
+pub mod chain;
 pub mod cluster;
 pub mod corefile;
 pub mod dns;
+pub mod plugin;
+pub mod server;

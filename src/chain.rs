@@ -1,0 +1,307 @@
+//! How a query goes down through the plugins of a server block and a reply comes up.
+//!
+//! ```text
+//! query ─▶ down ─▶ down ─▶ down ┐
+//!                               ├ Reply: settled here
+//! reply ◀─  up  ◀─  up  ◀───────┘
+//! ```
+//!
+//! A plugin says what it has to say by returning a [`Step`]; it holds no writer, so that it cannot write twice,
+//! forget to, or answer after an error. Going down and up is plain code on the thread that read the query. Only
+//! [`Step::Ask`] leaves it: what must wait for the network becomes a [`Waiting`], which owns the query and goes
+//! on as a task. An answer that is already known thus costs no task, no lock and no allocation.
+//!
+//! The other shape that was weighed is one future for the whole chain, polled once in place: for a chain of
+//! eight plugins it costs a boxed state machine per query, or an arena for it, and saves nothing.
+
+use std::sync::Arc;
+
+use crate::dns::query::flag;
+use crate::dns::{Name, Query, Question, Rcode, Reply};
+use crate::plugin::{Plugin, PluginId};
+use crate::server::router::Router;
+
+mod failure;
+
+pub use failure::{Failure, Reason};
+
+/// How many names may be followed out of one question, each through a chain of its own. CoreDNS has no such
+/// bound; ten is what it allows inside a zone.
+const FOLLOWED_MAX: u8 = 10;
+
+/// What a plugin says on the way down.
+#[derive(Debug)]
+pub enum Step {
+    /// Not mine.
+    Next,
+    /// Settled: this is the reply.
+    Reply(Reply),
+    /// Settled: no answer can be had, and this is why.
+    Fail(Failure),
+    /// Settled: no reply at all.
+    Drop,
+    /// Answered as far as an alias: the answers for the target are appended, whatever the server says of it.
+    Follow {
+        /// The reply so far.
+        reply: Reply,
+        /// The name that the question goes on with.
+        target: Name,
+    },
+    /// The network must be asked: the runner calls the plugin's `ask` where it may wait.
+    Ask,
+}
+
+/// What goes up the chain.
+#[derive(Debug)]
+pub struct Answer {
+    /// The reply.
+    pub reply: Reply,
+    /// Who wrote it; `None` if the server did, because the chain failed.
+    pub by: Option<PluginId>,
+    /// Why there is no better reply.
+    pub failure: Option<Box<Failure>>,
+}
+
+/// How far a query came without waiting.
+#[derive(Debug)]
+pub enum Progress {
+    /// To its end.
+    Answered(Answer),
+    /// To its end, which is silence.
+    Dropped,
+    /// To a plugin that must wait.
+    Waiting(Waiting),
+}
+
+/// A query that waits at a plugin; [`Waiting::finish`] takes it to its end.
+#[derive(Debug)]
+pub struct Waiting {
+    chain: Arc<Chain>,
+    router: Arc<Router>,
+    at: usize,
+    followed: u8,
+    reason: Wait,
+}
+
+#[derive(Debug)]
+enum Wait {
+    Ask,
+    Target {
+        reply: Reply,
+        query: Box<Query>,
+        waiting: Box<Waiting>,
+    },
+}
+
+/// The plugins of a server block, in the order of the table, whatever the order in the Corefile.
+#[derive(Debug)]
+pub struct Chain {
+    plugins: Box<[Plugin]>,
+}
+
+impl Chain {
+    /// A chain of these plugins, which must be in order.
+    pub fn new(plugins: Vec<Plugin>) -> Chain {
+        debug_assert!(plugins.is_sorted_by_key(Plugin::id));
+        Chain {
+            plugins: plugins.into(),
+        }
+    }
+
+    /// The plugins.
+    pub fn plugins(&self) -> &[Plugin] {
+        &self.plugins
+    }
+
+    /// Takes a query as far as it goes without waiting. `router` is asked for names that an answer points to.
+    pub fn run(self: &Arc<Chain>, router: &Arc<Router>, query: &mut Query) -> Progress {
+        self.run_followed(router, query, 0)
+    }
+
+    fn run_followed(
+        self: &Arc<Chain>,
+        router: &Arc<Router>,
+        query: &mut Query,
+        followed: u8,
+    ) -> Progress {
+        Walk {
+            chain: self,
+            router,
+            followed,
+        }
+        .down(query, 0)
+    }
+}
+
+/// A query on its way through a chain.
+struct Walk<'a> {
+    chain: &'a Arc<Chain>,
+    router: &'a Arc<Router>,
+    followed: u8,
+}
+
+impl Walk<'_> {
+    fn down(&self, query: &mut Query, from: usize) -> Progress {
+        for at in from..self.chain.plugins.len() {
+            match self.chain.plugins[at].down(query) {
+                Step::Next => {}
+                step => return self.settle(query, at, step),
+            }
+        }
+        let last = self.chain.plugins.last().map(Plugin::id);
+        self.fail(
+            query,
+            self.chain.plugins.len(),
+            Failure {
+                by: last,
+                reason: Reason::NoNextPlugin,
+            },
+        )
+    }
+
+    /// What follows from what the plugin at `at` said.
+    fn settle(&self, query: &mut Query, at: usize, step: Step) -> Progress {
+        match step {
+            Step::Next => self.down(query, at + 1),
+            Step::Reply(reply) => {
+                let by = Some(self.chain.plugins[at].id());
+                self.up(
+                    query,
+                    at,
+                    Answer {
+                        reply,
+                        by,
+                        failure: None,
+                    },
+                )
+            }
+            Step::Fail(failure) => self.fail(query, at, failure),
+            Step::Drop => Progress::Dropped,
+            Step::Follow { reply, target } => self.follow(query, at, reply, target),
+            Step::Ask => self.wait(at, Wait::Ask),
+        }
+    }
+
+    fn up(&self, query: &mut Query, at: usize, mut answer: Answer) -> Progress {
+        for plugin in self.chain.plugins[..at].iter().rev() {
+            plugin.up(query, &mut answer);
+        }
+        Progress::Answered(answer)
+    }
+
+    fn fail(&self, query: &mut Query, at: usize, failure: Failure) -> Progress {
+        let reply = Reply::new(query, failure.rcode());
+        self.up(
+            query,
+            at,
+            Answer {
+                reply,
+                by: None,
+                failure: Some(Box::new(failure)),
+            },
+        )
+    }
+
+    fn wait(&self, at: usize, reason: Wait) -> Progress {
+        let (chain, router) = (self.chain.clone(), self.router.clone());
+        Progress::Waiting(Waiting {
+            chain,
+            router,
+            at,
+            followed: self.followed,
+            reason,
+        })
+    }
+
+    /// Asks the server for the target of an alias, as if the client had.
+    fn follow(&self, query: &mut Query, at: usize, reply: Reply, target: Name) -> Progress {
+        let mut asked = query.clone();
+        asked.question = Question::new(target, query.question.rtype, query.question.class);
+        let chain = self
+            .router
+            .route(&asked.question)
+            .filter(|_| self.followed < FOLLOWED_MAX);
+        let progress = match chain {
+            Some(chain) => chain.run_followed(self.router, &mut asked, self.followed + 1),
+            None => Progress::Answered(Answer::refused(&mut asked)),
+        };
+        match progress {
+            Progress::Answered(found) => {
+                self.settle(query, at, joined(reply, Some(&found), &asked))
+            }
+            Progress::Dropped => self.settle(query, at, joined(reply, None, &asked)),
+            Progress::Waiting(waiting) => self.wait(
+                at,
+                Wait::Target {
+                    reply,
+                    query: Box::new(asked),
+                    waiting: Box::new(waiting),
+                },
+            ),
+        }
+    }
+}
+
+impl Waiting {
+    /// Takes the query, which must be the one that was run, to its end. `None` is silence.
+    pub async fn finish(self, query: &mut Query) -> Option<Answer> {
+        let mut waiting = self;
+        loop {
+            let Waiting {
+                chain,
+                router,
+                at,
+                followed,
+                reason,
+            } = waiting;
+            let step = match reason {
+                Wait::Ask => chain.plugins[at].ask(query).await,
+                Wait::Target {
+                    reply,
+                    query: mut asked,
+                    waiting,
+                } => {
+                    let found = Box::pin(waiting.finish(&mut asked)).await;
+                    joined(reply, found.as_ref(), &asked)
+                }
+            };
+            match (Walk {
+                chain: &chain,
+                router: &router,
+                followed,
+            })
+            .settle(query, at, step)
+            {
+                Progress::Answered(answer) => return Some(answer),
+                Progress::Dropped => return None,
+                Progress::Waiting(next) => waiting = next,
+            }
+        }
+    }
+}
+
+impl Answer {
+    /// What a server says about names that are none of its business.
+    pub fn refused(query: &mut Query) -> Answer {
+        Answer {
+            reply: Reply::new(query, Rcode::REFUSED),
+            by: None,
+            failure: None,
+        }
+    }
+}
+
+/// The reply with what was found out about the target of its alias: the answers, whatever the rcode. Where
+/// there was not even silence to report, the alias is not told either.
+fn joined(mut reply: Reply, found: Option<&Answer>, asked: &Query) -> Step {
+    match found {
+        Some(found) => {
+            reply
+                .records
+                .append_answers(&found.reply.records, &asked.question.asked);
+            reply.flags |= found.reply.flags & flag::TC;
+        }
+        None => reply.records.clear(),
+    }
+    Step::Reply(reply)
+}

@@ -1,0 +1,355 @@
+//! What an object contributes to the answers, in the form in which it is sent.
+//!
+//! Names are labels in lower-case wire form, addresses are octets: a look-up compares what stands in the query
+//! and an answer copies what stands here. Built from objects when they change, never when a query comes.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::object::{Address, EndpointSlice, Exposure, Port, Service};
+use crate::dns::Name;
+use crate::dns::name::{LABEL_MAX, Labels};
+
+/// The labels of a Service and its Namespace, as they stand in a name: the key of all that belongs to it.
+pub(crate) type ServiceKey = Arc<[u8]>;
+
+/// The key of a Service, if its names can be labels at all.
+pub(crate) fn service_key(namespace: &str, service: &str) -> Option<ServiceKey> {
+    let mut key = Vec::with_capacity(namespace.len() + service.len() + 2);
+    push_label(&mut key, service)?;
+    push_label(&mut key, namespace)?;
+    Some(key.into())
+}
+
+/// One label in lower-case wire form.
+pub(crate) fn label(text: &str) -> Option<Box<[u8]>> {
+    let mut wire = Vec::with_capacity(text.len() + 1);
+    push_label(&mut wire, text)?;
+    Some(wire.into())
+}
+
+fn push_label(wire: &mut Vec<u8>, text: &str) -> Option<()> {
+    if text.is_empty() || text.len() > LABEL_MAX {
+        return None;
+    }
+    wire.push(text.len() as u8);
+    wire.extend(text.bytes().map(|octet| octet.to_ascii_lowercase()));
+    Some(())
+}
+
+/// A Service.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct ServiceRecords {
+    pub(crate) key: ServiceKey,
+    pub(crate) kind: ServiceKind,
+    pub(crate) ports: Box<[Port]>,
+}
+
+/// How a Service is answered.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum ServiceKind {
+    /// By addresses of its own.
+    ClusterIps(Box<[IpAddr]>),
+    /// By the addresses of its endpoints.
+    Headless,
+    /// By an alias of this name: labels in wire form without the root, in the case of the manifest. `None`: an
+    /// address or no name at all, which is not answered.
+    ExternalName(Option<Box<[u8]>>),
+}
+
+impl ServiceRecords {
+    /// The records of a Service, if its name can be one.
+    pub(crate) fn of(service: Service) -> Option<ServiceRecords> {
+        let key = service_key(&service.metadata.namespace, &service.metadata.name)?;
+        let kind = match service.exposure {
+            Exposure::ClusterIps(ips) => ServiceKind::ClusterIps(ips),
+            Exposure::Headless => ServiceKind::Headless,
+            Exposure::ExternalName(target) => ServiceKind::ExternalName(alias(&target)),
+        };
+        Some(ServiceRecords {
+            key,
+            kind,
+            ports: service.ports,
+        })
+    }
+}
+
+/// An external name as the target of a CNAME; an address is none.
+fn alias(target: &str) -> Option<Box<[u8]>> {
+    if target.is_empty() || target.parse::<IpAddr>().is_ok() {
+        return None;
+    }
+    target
+        .parse::<Name>()
+        .ok()
+        .map(|name| name.labels_wire().into())
+}
+
+/// Whether a port is the one asked for; nothing asked matches every port.
+pub(crate) fn port_matches(port: &Port, name: &[u8], protocol: &[u8]) -> bool {
+    (name.is_empty() || port.name.as_bytes().eq_ignore_ascii_case(name))
+        && (protocol.is_empty()
+            || port
+                .protocol
+                .as_str()
+                .as_bytes()
+                .eq_ignore_ascii_case(protocol))
+}
+
+/// The endpoints of one EndpointSlice that are ready, each address on its own.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct SliceRecords {
+    pub(crate) service: ServiceKey,
+    pub(crate) ports: Box<[Port]>,
+    pub(crate) endpoints: Box<[EndpointRecord]>,
+    /// Names that endpoints point to: a length octet, then labels in wire form.
+    names: Box<[u8]>,
+}
+
+/// One address of an endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct EndpointRecord {
+    pub(crate) place: Place,
+    hostname: NameAt,
+    pod: NameAt,
+}
+
+/// Where an endpoint is met.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// At an address.
+    Ip(IpAddr),
+    /// At another name (slices of type FQDN).
+    Name(NameAt),
+}
+
+/// Offset in `SliceRecords::names`; offset 0 holds the empty name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct NameAt(u32);
+
+const NOWHERE: NameAt = NameAt(0);
+
+impl SliceRecords {
+    /// The records of a slice, if it belongs to a Service.
+    pub(crate) fn of(slice: EndpointSlice) -> Option<SliceRecords> {
+        let service = service_key(&slice.metadata.namespace, slice.service()?)?;
+        let mut names = vec![0];
+        let mut endpoints = Vec::with_capacity(slice.endpoints.len());
+        for endpoint in slice.endpoints.iter().filter(|endpoint| endpoint.ready) {
+            let hostname = endpoint
+                .hostname
+                .as_deref()
+                .map_or(NOWHERE, |name| intern(&mut names, name, true));
+            let pod = endpoint
+                .target
+                .as_deref()
+                .filter(|name| name.len() <= LABEL_MAX);
+            let pod = pod.map_or(NOWHERE, |name| intern(&mut names, name, true));
+            for address in &endpoint.addresses {
+                let place = match address {
+                    Address::Ip(ip) => Place::Ip(*ip),
+                    Address::Name(name) => Place::Name(intern(&mut names, name, false)),
+                };
+                endpoints.push(EndpointRecord {
+                    place,
+                    hostname,
+                    pod,
+                });
+            }
+        }
+        Some(SliceRecords {
+            service,
+            ports: slice.ports,
+            endpoints: endpoints.into(),
+            names: names.into(),
+        })
+    }
+
+    /// The labels of an endpoint's own name, in wire form: its hostname; else, if `pod_names`, the name of its
+    /// Pod; else its address with dashes.
+    pub(crate) fn host_labels<'a>(
+        &'a self,
+        endpoint: &EndpointRecord,
+        pod_names: bool,
+        dashed: &'a mut DashedAddress,
+    ) -> &'a [u8] {
+        if endpoint.hostname != NOWHERE {
+            return self.name(endpoint.hostname);
+        }
+        if pod_names && endpoint.pod != NOWHERE {
+            return self.name(endpoint.pod);
+        }
+        match endpoint.place {
+            Place::Ip(ip) => dashed.write(ip),
+            Place::Name(_) => &[],
+        }
+    }
+
+    /// Labels in wire form, without the root.
+    pub(crate) fn name(&self, at: NameAt) -> &[u8] {
+        let at = at.0 as usize;
+        &self.names[at + 1..at + 1 + usize::from(self.names[at])]
+    }
+
+    /// The endpoint's address.
+    pub(crate) fn ips(&self) -> impl Iterator<Item = IpAddr> {
+        self.endpoints
+            .iter()
+            .filter_map(|endpoint| match endpoint.place {
+                Place::Ip(ip) => Some(ip),
+                Place::Name(_) => None,
+            })
+    }
+}
+
+/// Puts the labels of a name into the arena; a name that cannot be one counts as none.
+fn intern(names: &mut Vec<u8>, text: &str, lower: bool) -> NameAt {
+    let Some(name) = text.parse::<Name>().ok().filter(|name| !name.is_root()) else {
+        return NOWHERE;
+    };
+    let name = if lower { name.lower() } else { name };
+    let at = NameAt(u32::try_from(names.len()).expect("a slice has at most 1,000 endpoints"));
+    names.push(name.labels_wire().len() as u8);
+    names.extend_from_slice(name.labels_wire());
+    at
+}
+
+/// A label made of an address: room for 8 groups of 4 digits, 7 dashes, the length octet and a final `0`.
+#[derive(Debug)]
+pub(crate) struct DashedAddress {
+    wire: [u8; 48],
+}
+
+impl Default for DashedAddress {
+    fn default() -> DashedAddress {
+        DashedAddress { wire: [0; 48] }
+    }
+}
+
+impl DashedAddress {
+    /// `10.1.2.3` is `10-1-2-3`, `fd00::1` is `fd00--1`; a label must not end in a dash, so `fd00::` is
+    /// `fd00--0`.
+    pub(crate) fn write(&mut self, ip: IpAddr) -> &[u8] {
+        use std::io::Write;
+        let mut rest = &mut self.wire[1..];
+        let room = rest.len();
+        write!(rest, "{ip}").expect("an address has at most 45 characters");
+        let mut len = room - rest.len();
+        for octet in &mut self.wire[1..=len] {
+            if matches!(octet, b'.' | b':') {
+                *octet = b'-';
+            }
+        }
+        if self.wire[len] == b'-' {
+            len += 1;
+            self.wire[len] = b'0';
+        }
+        self.wire[0] = len as u8;
+        &self.wire[..=len]
+    }
+}
+
+/// All endpoints of a Service, over its slices.
+#[derive(Debug)]
+pub(crate) struct EndpointSet {
+    pub(crate) service: ServiceKey,
+    pub(crate) slices: Box<[Arc<SliceRecords>]>,
+    /// Addresses of all endpoints, each once, in the order of the slices.
+    pub(crate) v4: Box<[[u8; 4]]>,
+    pub(crate) v6: Box<[[u8; 16]]>,
+}
+
+impl EndpointSet {
+    /// Aggregates slices of one Service.
+    pub(crate) fn of(service: ServiceKey, slices: Vec<Arc<SliceRecords>>) -> EndpointSet {
+        let mut seen =
+            std::collections::HashSet::with_hasher(foldhash::fast::RandomState::default());
+        let (mut v4, mut v6) = (Vec::new(), Vec::new());
+        for ip in slices
+            .iter()
+            .flat_map(|slice| slice.ips())
+            .filter(|ip| seen.insert(*ip))
+        {
+            match ip {
+                IpAddr::V4(ip) => v4.push(ip.octets()),
+                IpAddr::V6(ip) => v6.push(ip.octets()),
+            }
+        }
+        EndpointSet {
+            service,
+            slices: slices.into(),
+            v4: v4.into(),
+            v6: v6.into(),
+        }
+    }
+
+    /// Every address once.
+    pub(crate) fn ips(&self) -> impl Iterator<Item = IpAddr> {
+        self.v4
+            .iter()
+            .copied()
+            .map(IpAddr::from)
+            .chain(self.v6.iter().copied().map(IpAddr::from))
+    }
+
+    /// Whether no endpoint is ready.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.slices.iter().all(|slice| slice.endpoints.is_empty())
+    }
+}
+
+/// The first of the labels, if it is the only one.
+pub(crate) fn single_label(labels: &[u8]) -> Option<&[u8]> {
+    let mut iter = Labels::of(labels);
+    let first = iter.next()?;
+    iter.next().is_none().then_some(first)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_becomes_a_label_that_does_not_end_in_a_dash() {
+        for (ip, expected) in [
+            ("10.1.2.3", "10-1-2-3"),
+            ("fd00::1", "fd00--1"),
+            ("fd00::", "fd00--0"),
+            ("::", "--0"),
+            ("2001:db8:1:2:3:4:5:6", "2001-db8-1-2-3-4-5-6"),
+        ] {
+            let mut dashed = DashedAddress::default();
+            let wire = dashed.write(ip.parse().unwrap());
+            assert_eq!(
+                (wire[0] as usize, &wire[1..]),
+                (expected.len(), expected.as_bytes()),
+                "{ip}"
+            );
+        }
+    }
+
+    #[test]
+    fn names_that_cannot_be_labels_have_no_key() {
+        let long = "a".repeat(64);
+        assert_eq!(service_key("ns", &long), None);
+        assert_eq!(service_key("", "svc"), None);
+        assert_eq!(
+            service_key("Ns", "Svc").as_deref(),
+            Some(&b"\x03svc\x02ns"[..])
+        );
+    }
+
+    #[test]
+    fn an_alias_is_a_name_and_never_an_address() {
+        for (target, expected) in [
+            ("www.example.com", Some(&b"\x03www\x07example\x03com"[..])),
+            ("WWW.example.com.", Some(b"\x03WWW\x07example\x03com")),
+            ("192.0.2.1", None),
+            ("2001:db8::1", None),
+            ("", None),
+            ("a..b", None),
+        ] {
+            assert_eq!(alias(target).as_deref(), expected, "{target}");
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! Lists of zones: which of them a name belongs to.
+
+use super::name::Name;
+
+/// Zones in lower case. The empty list matches nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Zones(Vec<Name>);
+
+impl Zones {
+    /// A list of these zones, in their order.
+    pub fn new(zones: impl IntoIterator<Item = Name>) -> Zones {
+        Zones(zones.into_iter().map(|zone| zone.lower()).collect())
+    }
+
+    /// All names.
+    pub fn root() -> Zones {
+        Zones(vec![Name::root()])
+    }
+
+    /// The longest zone that this name, in lower case, is in, and the octet at which it starts in the name.
+    #[inline]
+    pub fn matching(&self, name: &Name) -> Option<(&Name, usize)> {
+        let matching = self
+            .0
+            .iter()
+            .filter_map(|zone| Some((zone, name.offset_of(zone)?)));
+        matching.min_by_key(|(_, at)| *at)
+    }
+
+    /// Whether the name, in lower case, is in one of the zones.
+    pub fn contains(&self, name: &Name) -> bool {
+        self.0.iter().any(|zone| name.is_within(zone))
+    }
+
+    /// The zones in their order.
+    pub fn iter(&self) -> impl Iterator<Item = &Name> {
+        self.0.iter()
+    }
+
+    /// Whether there is no zone.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_zone_matches_whatever_the_order() {
+        let zones =
+            Zones::new([".", "local", "Cluster.Local", "arpa"].map(|zone| zone.parse().unwrap()));
+        for (name, expected) in [
+            ("web.demo.svc.cluster.local", "cluster.local."),
+            ("cluster.local", "cluster.local."),
+            ("xcluster.local", "local."),
+            ("example.com", "."),
+        ] {
+            let name: Name = name.parse().unwrap();
+            let (zone, at) = zones.matching(&name).unwrap();
+            assert_eq!(
+                (zone.to_string().as_str(), name.suffix(at)),
+                (expected, *zone),
+                "{name}"
+            );
+        }
+        assert_eq!(Zones::default().matching(&Name::root()), None);
+    }
+}

@@ -1,0 +1,187 @@
+//! The closed list of plugins: their order, and what each does with a query and a reply.
+//!
+//! A plugin is a file here (its configuration, its parser, its behavior, its tests), a variant of [`Plugin`]
+//! and a row of `config::directives`. It feels those below it in the chain and does not care about those above;
+//! no plugin names another. Chains hold plugins by reference count, because the chains of one server block, one
+//! a zone and listener, share them.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::chain::{Answer, Step};
+use crate::dns::Query;
+
+pub mod kubernetes;
+pub mod whoami;
+
+/// Every directive of CoreDNS, in the order in which chains are compiled (its `plugin.cfg`).
+pub const ORDER: [&str; 61] = [
+    "root",
+    "metadata",
+    "geoip",
+    "cancel",
+    "proxyproto",
+    "quic",
+    "grpc_server",
+    "https",
+    "https3",
+    "timeouts",
+    "multisocket",
+    "reload",
+    "nsid",
+    "bufsize",
+    "bind",
+    "debug",
+    "trace",
+    "ready",
+    "health",
+    "pprof",
+    "shed",
+    "prometheus",
+    "errors",
+    "log",
+    "dnstap",
+    "local",
+    "dns64",
+    "any",
+    "chaos",
+    "loadbalance",
+    "tsig",
+    "rewrite",
+    "autopath",
+    "acl",
+    "cache",
+    "header",
+    "dnssec",
+    "tls",
+    "minimal",
+    "template",
+    "transfer",
+    "hosts",
+    "route53",
+    "azure",
+    "clouddns",
+    "k8s_external",
+    "kubernetes",
+    "file",
+    "auto",
+    "secondary",
+    "etcd",
+    "loop",
+    "forward",
+    "grpc",
+    "erratic",
+    "whoami",
+    "on",
+    "sign",
+    "view",
+    "nomad",
+    "import",
+];
+
+/// A directive, by its place in [`ORDER`].
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PluginId(u8);
+
+impl PluginId {
+    /// The plugin of this name.
+    pub const fn named(name: &str) -> Option<PluginId> {
+        let mut at = 0;
+        while at < ORDER.len() {
+            if equal(ORDER[at].as_bytes(), name.as_bytes()) {
+                return Some(PluginId(at as u8));
+            }
+            at += 1;
+        }
+        None
+    }
+
+    /// Its name, as metrics and logs write it.
+    pub const fn name(self) -> &'static str {
+        ORDER[self.0 as usize]
+    }
+
+    /// Its place in the order.
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+
+    /// For the table of plugins that are built: a misspelled name does not compile.
+    const fn of(name: &str) -> PluginId {
+        match PluginId::named(name) {
+            Some(id) => id,
+            None => panic!("no directive of this name"),
+        }
+    }
+}
+
+const fn equal(a: &[u8], b: &[u8]) -> bool {
+    if a.len() != b.len() {
+        return false;
+    }
+    let mut at = 0;
+    while at < a.len() {
+        if a[at] != b[at] {
+            return false;
+        }
+        at += 1;
+    }
+    true
+}
+
+impl fmt::Display for PluginId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl fmt::Debug for PluginId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A plugin in a chain.
+#[derive(Debug, Clone)]
+pub enum Plugin {
+    /// Answers for a cluster.
+    Kubernetes(Arc<kubernetes::Kubernetes>),
+    /// Tells the client who it is.
+    Whoami,
+}
+
+impl Plugin {
+    /// Which plugin it is.
+    pub fn id(&self) -> PluginId {
+        const KUBERNETES: PluginId = PluginId::of("kubernetes");
+        const WHOAMI: PluginId = PluginId::of("whoami");
+        match self {
+            Plugin::Kubernetes(_) => KUBERNETES,
+            Plugin::Whoami => WHOAMI,
+        }
+    }
+
+    /// What the plugin says to a query on its way down.
+    #[inline]
+    pub(crate) fn down(&self, query: &mut Query) -> Step {
+        match self {
+            Plugin::Kubernetes(kubernetes) => kubernetes.down(query),
+            Plugin::Whoami => whoami::down(query),
+        }
+    }
+
+    /// What it does to a reply from below, on its way up.
+    #[inline]
+    pub(crate) fn up(&self, _query: &mut Query, _answer: &mut Answer) {
+        match self {
+            Plugin::Kubernetes(_) | Plugin::Whoami => {}
+        }
+    }
+
+    /// What it says after it has said [`Step::Ask`], when it has asked.
+    pub(crate) async fn ask(&self, _query: &mut Query) -> Step {
+        match self {
+            Plugin::Kubernetes(_) | Plugin::Whoami => unreachable!("does not ask"),
+        }
+    }
+}

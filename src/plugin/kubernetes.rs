@@ -1,0 +1,206 @@
+//! `kubernetes`: answers for the zones of a cluster, from the view that the cluster room publishes.
+//!
+//! A question becomes a [`name::KubeName`], which is looked up in the view ([`find`]) and answered by type
+//! ([`answer`], [`srv`], [`zone_data`]). Nothing here waits, and nothing knows where the view comes from.
+//! The rules are those of the Kubernetes DNS specification, version 1.1.0, and of CoreDNS where it says more.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::chain::Step;
+use crate::cluster::Cluster;
+use crate::cluster::object::Resource;
+use crate::cluster::view::View;
+use crate::dns::{Name, Query, Rcode, Reply, Section, Type, Zones, reverse};
+
+mod answer;
+mod find;
+mod name;
+mod srv;
+mod zone_data;
+
+/// What the Corefile says about a cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// The zones, reverse zones among them; at least one is not reverse.
+    pub zones: Zones,
+    /// The zone of names in answers to reverse queries: the first that is not reverse.
+    pub primary_zone: Name,
+    /// Seconds that answers may be kept.
+    pub ttl: u32,
+    /// How names of Pods are answered.
+    pub pods: Pods,
+    /// Endpoints without a hostname are named after their Pod.
+    pub endpoint_pod_names: bool,
+    /// Endpoints are not known.
+    pub no_endpoints: bool,
+    /// A Service without endpoints does not exist.
+    pub ignore_empty_service: bool,
+    /// Labels in lower-case wire form of the only Namespaces that are told of; empty for all.
+    pub namespaces: Vec<Box<[u8]>>,
+    /// Only some Namespaces are in the view, because of a label selector.
+    pub namespaces_selected: bool,
+    /// Names that do not exist go to the next plugin if they are in these zones.
+    pub fallthrough: Zones,
+    /// Addresses of this server, for the name server records of the zone.
+    pub local_addresses: Vec<IpAddr>,
+}
+
+/// `pods`: how `1-2-3-4.NS.pod` is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pods {
+    /// Not at all.
+    Disabled,
+    /// By the address that the name spells, in any Namespace that exists.
+    Insecure,
+    /// Likewise, if a Pod of the Namespace has that address.
+    Verified,
+}
+
+/// The plugin.
+#[derive(Debug)]
+pub struct Kubernetes {
+    options: Options,
+    cluster: Arc<Cluster>,
+}
+
+/// What is true about a name and type.
+#[derive(Debug)]
+enum Truth {
+    /// There are records, and this is the reply.
+    Records(Reply),
+    /// There are records up to this alias, which leads out of the zone.
+    Alias(Reply, Name),
+    /// The name exists, without records of this type.
+    NoData,
+    /// The name does not exist, as far as we know.
+    NxDomain,
+}
+
+/// A question to one zone of the cluster, and the picture that answers it.
+#[derive(Clone, Copy)]
+struct Asking<'a> {
+    options: &'a Options,
+    view: &'a View,
+    /// Where the zone starts in the name.
+    zone_at: usize,
+}
+
+impl Kubernetes {
+    /// A plugin that answers from this cluster.
+    pub fn new(options: Options, cluster: Arc<Cluster>) -> Kubernetes {
+        Kubernetes { options, cluster }
+    }
+
+    /// Answers what is in the zones.
+    pub(crate) fn down(&self, query: &mut Query) -> Step {
+        let Some((_, zone_at)) = self.options.zones.matching(&query.question.name) else {
+            return Step::Next;
+        };
+        if matches!(query.question.rtype, Type::AXFR | Type::IXFR) {
+            return Step::Reply(Reply::new(query, Rcode::REFUSED));
+        }
+        let view = self.cluster.view();
+        let asking = Asking {
+            options: &self.options,
+            view: &view,
+            zone_at,
+        };
+        match asking.truth(query) {
+            Truth::Records(reply) => Step::Reply(reply),
+            Truth::Alias(reply, target) => Step::Follow { reply, target },
+            Truth::NoData => Step::Reply(asking.negative(query, Rcode::NOERROR)),
+            // A name that we have not heard of may well exist as long as we have not heard all.
+            Truth::NxDomain if !self.is_synced(&view) => {
+                Step::Reply(asking.negative(query, Rcode::SERVFAIL))
+            }
+            Truth::NxDomain if self.options.fallthrough.contains(&query.question.name) => {
+                Step::Next
+            }
+            Truth::NxDomain => Step::Reply(asking.negative(query, Rcode::NXDOMAIN)),
+        }
+    }
+
+    /// Why the plugin is not ready, a line for each resource; empty if it is.
+    pub fn not_ready(&self) -> Vec<String> {
+        self.cluster.not_ready(&self.options.resources())
+    }
+
+    fn is_synced(&self, view: &View) -> bool {
+        self.options
+            .resources()
+            .iter()
+            .all(|resource| view.is_synced(*resource))
+    }
+}
+
+impl Options {
+    /// The resources that must be followed for these options.
+    pub fn resources(&self) -> Vec<Resource> {
+        let mut resources = vec![Resource::Namespaces, Resource::Services];
+        if !self.no_endpoints {
+            resources.push(Resource::EndpointSlices);
+        }
+        if self.pods == Pods::Verified {
+            resources.push(Resource::Pods);
+        }
+        resources
+    }
+}
+
+impl Asking<'_> {
+    fn truth(&self, query: &mut Query) -> Truth {
+        let is_apex = self.zone_at == 0;
+        match query.question.rtype {
+            Type::A | Type::AAAA => self.addresses(query),
+            Type::SRV => self.srv(query),
+            Type::CNAME => self.cname(query),
+            Type::PTR => self.ptr(query),
+            Type::TXT => self.txt(query),
+            Type::SOA if is_apex => self.soa_record(query),
+            // CoreDNS does not look whether the name exists.
+            Type::SOA => Truth::NoData,
+            Type::NS if is_apex => self.name_servers(query),
+            _ => self.no_data(query),
+        }
+    }
+
+    /// For a type that no name here has: NODATA or NXDOMAIN.
+    fn no_data(&self, query: &Query) -> Truth {
+        if self.is_name_server(query) || self.find(&query.question.name, self.zone_at).exists() {
+            Truth::NoData
+        } else {
+            Truth::NxDomain
+        }
+    }
+
+    /// The version of the specification that we follow (section 2.2), or nothing.
+    fn txt(&self, query: &mut Query) -> Truth {
+        const VERSION: &[u8] = b"\x051.1.0";
+        const VERSION_TTL: u32 = 28_800;
+        if &query.question.name.wire()[..self.zone_at] == b"\x0bdns-version" {
+            let mut reply = Reply::authoritative(query, Rcode::NOERROR);
+            let owner = crate::dns::reply::Owner::Asked(0);
+            reply
+                .records
+                .push(Section::Answer, owner, Type::TXT, VERSION_TTL, &[VERSION]);
+            return Truth::Records(reply);
+        }
+        // CoreDNS takes names that only have names below them for not existing, for this type alone.
+        if self.find(&query.question.name, self.zone_at).has_records() {
+            Truth::NoData
+        } else {
+            Truth::NxDomain
+        }
+    }
+
+    fn ptr(&self, query: &mut Query) -> Truth {
+        match reverse::address(&query.question.name) {
+            Some(ip) => self.reverse(query, ip),
+            None => self.no_data(query),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,245 @@
+//! Addresses, aliases and names of addresses.
+
+use std::net::IpAddr;
+
+use super::find::{Found, Selection};
+use super::{Asking, Truth};
+use crate::cluster::records::{DashedAddress, EndpointSet, Place, ServiceKey};
+use crate::dns::reply::Owner;
+use crate::dns::{Name, Query, Question, Rcode, Records, Reply, Section, Type};
+
+/// The most aliases inside the zone that are followed for one question, as in CoreDNS.
+const ALIASES_MAX: usize = 10;
+
+/// The labels between a Namespace and the zone.
+pub(super) const SVC: &[u8] = b"\x03svc";
+
+/// The label that ends a name.
+const ROOT: &[u8] = b"\0";
+
+impl Asking<'_> {
+    /// A and AAAA.
+    pub(super) fn addresses(&self, query: &mut Query) -> Truth {
+        if self.is_name_server(query) {
+            return self.name_server_addresses(query);
+        }
+        let question = query.question;
+        match self.find(&question.name, self.zone_at) {
+            Found::Nothing => Truth::NxDomain,
+            Found::Node => Truth::NoData,
+            Found::Alias(target) => self.follow(query, &question, target),
+            found => {
+                let mut reply = Reply::authoritative(query, Rcode::NOERROR);
+                let alias =
+                    self.push_addresses(&mut reply.records, Owner::Asked(0), question.rtype, found);
+                match alias {
+                    Some(target) if reply.records.is_empty() => {
+                        query.recycle(reply.records);
+                        self.follow(query, &question, target)
+                    }
+                    _ => settled(query, reply),
+                }
+            }
+        }
+    }
+
+    /// Appends the addresses of one family; a name in their place is returned.
+    fn push_addresses<'a>(
+        &self,
+        records: &mut Records,
+        owner: Owner,
+        rtype: Type,
+        found: Found<'a>,
+    ) -> Option<&'a [u8]> {
+        let ttl = self.options.ttl;
+        let mut push = |ip: IpAddr| match (ip, rtype) {
+            (IpAddr::V4(ip), Type::A) => {
+                records.push(Section::Answer, owner, Type::A, ttl, &[&ip.octets()])
+            }
+            (IpAddr::V6(ip), Type::AAAA) => {
+                records.push(Section::Answer, owner, Type::AAAA, ttl, &[&ip.octets()])
+            }
+            _ => {}
+        };
+        match found {
+            Found::Nothing | Found::Node | Found::Alias(_) => {}
+            Found::Pod(ip) => push(ip),
+            Found::ClusterIps(_, ips, _) => ips.iter().copied().for_each(push),
+            Found::Endpoints(set, selection) if selection.is_all() => {
+                match rtype {
+                    Type::A => set.v4.iter().for_each(|ip| push((*ip).into())),
+                    _ => set.v6.iter().for_each(|ip| push((*ip).into())),
+                }
+                return name_in_place_of_address(set, selection);
+            }
+            Found::Endpoints(set, selection) => {
+                let mut seen = Vec::new();
+                for (_, endpoint) in selection.of(set) {
+                    if let Place::Ip(ip) = endpoint.place
+                        && !seen.contains(&ip)
+                    {
+                        seen.push(ip);
+                        push(ip);
+                    }
+                }
+                return name_in_place_of_address(set, selection);
+            }
+        }
+        None
+    }
+
+    /// Follows aliases as long as they stay in the zone.
+    fn follow(&self, query: &mut Query, question: &Question, target: &[u8]) -> Truth {
+        let mut reply = Reply::authoritative(query, Rcode::NOERROR);
+        let zone = question.name.suffix(self.zone_at);
+        let mut aliases: Vec<Name> = Vec::new();
+        let (mut owner, mut name, mut target) = (Owner::Asked(0), question.name, target);
+        while let Ok(to) = Name::join(target, &Name::root()) {
+            // A target at or below the name that points to it leads nowhere.
+            if to.is_within(&name) || aliases.contains(&to) || aliases.len() >= ALIASES_MAX {
+                break;
+            }
+            reply.records.push(
+                Section::Answer,
+                owner,
+                Type::CNAME,
+                self.options.ttl,
+                &[to.wire()],
+            );
+            let Some(zone_at) = to.offset_of(&zone) else {
+                return Truth::Alias(reply, to);
+            };
+            aliases.push(to);
+            owner = reply.records.owner(&[to.wire()]);
+            name = to.lower();
+            let found = self.find(&name, zone_at);
+            let next = match found {
+                Found::Alias(next) => Some(next),
+                found => self.push_addresses(&mut reply.records, owner, question.rtype, found),
+            };
+            if reply.records.entries().len() > aliases.len() {
+                return Truth::Records(reply);
+            }
+            let Some(next) = next else { break };
+            target = next;
+        }
+        // An alias that leads to nothing is not told.
+        query.recycle(reply.records);
+        Truth::NoData
+    }
+
+    /// CNAME: the alias itself, wherever it leads.
+    pub(super) fn cname(&self, query: &mut Query) -> Truth {
+        if self.is_name_server(query) {
+            return Truth::NoData;
+        }
+        let question = query.question;
+        let target = match self.find(&question.name, self.zone_at) {
+            Found::Nothing => return Truth::NxDomain,
+            Found::Alias(target) => Some(target),
+            Found::Endpoints(set, selection) => name_in_place_of_address(set, selection),
+            Found::Node | Found::ClusterIps(..) | Found::Pod(_) => None,
+        };
+        let Some(target) = target else {
+            return Truth::NoData;
+        };
+        let mut reply = Reply::authoritative(query, Rcode::NOERROR);
+        reply.records.push(
+            Section::Answer,
+            Owner::Asked(0),
+            Type::CNAME,
+            self.options.ttl,
+            &[target, ROOT],
+        );
+        Truth::Records(reply)
+    }
+
+    /// PTR: the Service that has the address, or else every endpoint that has it.
+    pub(super) fn reverse(&self, query: &mut Query, ip: IpAddr) -> Truth {
+        let mut reply = Reply::authoritative(query, Rcode::NOERROR);
+        let may_tell = |key: &ServiceKey| {
+            let restricted =
+                !self.options.namespaces.is_empty() || self.options.namespaces_selected;
+            !restricted || self.is_exposed(namespace_of(key))
+        };
+        if let Some(key) = self.view.cluster_ip_owner(ip).filter(|key| may_tell(key)) {
+            self.push_pointer(&mut reply.records, &[], key);
+        } else if !self.options.no_endpoints {
+            for key in self.view.endpoint_owners(ip).filter(|key| may_tell(key)) {
+                self.push_endpoint_pointers(&mut reply.records, key, ip);
+            }
+        }
+        if reply.records.is_empty() {
+            query.recycle(reply.records);
+            return Truth::NxDomain;
+        }
+        Truth::Records(reply)
+    }
+
+    fn push_endpoint_pointers(&self, records: &mut Records, key: &ServiceKey, ip: IpAddr) {
+        let Some(set) = self.view.endpoints(key) else {
+            return;
+        };
+        for slice in &set.slices {
+            for endpoint in slice
+                .endpoints
+                .iter()
+                .filter(|endpoint| endpoint.place == Place::Ip(ip))
+            {
+                let mut dashed = DashedAddress::default();
+                let host =
+                    slice.host_labels(endpoint, self.options.endpoint_pod_names, &mut dashed);
+                self.push_pointer(records, host, key);
+            }
+        }
+    }
+
+    /// Appends `HOST.SVC.NS.svc.(primary zone)`, once.
+    fn push_pointer(&self, records: &mut Records, host: &[u8], key: &ServiceKey) {
+        let target = [host, key, SVC, self.options.primary_zone.wire()];
+        let is_known = |entry: &_| {
+            records
+                .rdata(entry)
+                .iter()
+                .eq(target.iter().copied().flatten())
+        };
+        if target.iter().map(|part| part.len()).sum::<usize>() <= crate::dns::name::NAME_MAX
+            && !records.entries().iter().any(is_known)
+        {
+            records.push(
+                Section::Answer,
+                Owner::Asked(0),
+                Type::PTR,
+                self.options.ttl,
+                &target,
+            );
+        }
+    }
+}
+
+/// The target that the first endpoint has in place of an address (slices of type FQDN).
+fn name_in_place_of_address<'a>(
+    set: &'a EndpointSet,
+    selection: Selection<'a>,
+) -> Option<&'a [u8]> {
+    selection
+        .of(set)
+        .find_map(|(slice, endpoint)| match endpoint.place {
+            Place::Name(at) => Some(slice.name(at)),
+            Place::Ip(_) => None,
+        })
+}
+
+/// The label of the Namespace in the key of a Service.
+fn namespace_of(key: &ServiceKey) -> &[u8] {
+    &key[1 + usize::from(key[0])..]
+}
+
+/// The reply, if it has records; none are NODATA.
+pub(super) fn settled(query: &mut Query, reply: Reply) -> Truth {
+    if reply.records.is_empty() {
+        query.recycle(reply.records);
+        return Truth::NoData;
+    }
+    Truth::Records(reply)
+}

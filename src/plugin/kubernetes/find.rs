@@ -1,0 +1,238 @@
+//! A name below the zone, looked up in the view.
+
+use std::net::IpAddr;
+
+use super::name::{KubeName, Part, pod_address};
+use super::{Asking, Pods};
+use crate::cluster::object::Port;
+use crate::cluster::records::{
+    DashedAddress, EndpointRecord, EndpointSet, ServiceKind, ServiceRecords, SliceRecords,
+    port_matches, single_label,
+};
+use crate::dns::{Name, reverse};
+
+/// What a name stands for in the cluster.
+#[derive(Clone, Copy)]
+pub(super) enum Found<'a> {
+    /// Nothing.
+    Nothing,
+    /// Something that only has names below it.
+    Node,
+    /// A Service with addresses of its own, by the ports that the name selects.
+    ClusterIps(&'a ServiceRecords, &'a [IpAddr], Ports<'a>),
+    /// Endpoints of a Service, by the ports and the host that the name selects.
+    Endpoints(&'a EndpointSet, Selection<'a>),
+    /// A Service that is an alias.
+    Alias(&'a [u8]),
+    /// A Pod.
+    Pod(IpAddr),
+}
+
+/// The ports that a name selects.
+#[derive(Clone, Copy)]
+pub(super) struct Ports<'a> {
+    name: &'a [u8],
+    protocol: &'a [u8],
+}
+
+/// The endpoints that a name selects.
+#[derive(Clone, Copy)]
+pub(super) struct Selection<'a> {
+    pub(super) ports: Ports<'a>,
+    /// One label in wire form.
+    host: Option<&'a [u8]>,
+    pub(super) pod_names: bool,
+}
+
+const ALL_PORTS: Ports<'static> = Ports {
+    name: b"",
+    protocol: b"",
+};
+
+impl<'a> Asking<'a> {
+    /// Looks up a lower-case name whose zone starts at octet `zone_at`.
+    pub(super) fn find(&self, name: &'a Name, zone_at: usize) -> Found<'a>
+    where
+        Self: 'a,
+    {
+        match KubeName::parse(name, zone_at) {
+            KubeName::Node => Found::Node,
+            // Reverse zones have no Services.
+            KubeName::Invalid => Found::Nothing,
+            _ if reverse::is_reverse(name) => Found::Nothing,
+            KubeName::Namespace { of_pods: true, .. } | KubeName::Pod { .. }
+                if self.options.pods == Pods::Disabled =>
+            {
+                Found::Nothing
+            }
+            KubeName::Namespace { namespace, .. } if self.is_exposed(namespace) => Found::Node,
+            KubeName::Pod { namespace, address } if self.is_exposed(namespace) => {
+                self.find_pod(namespace, address)
+            }
+            KubeName::Service {
+                key,
+                namespace,
+                part,
+            } if self.is_exposed(namespace) => self.find_service(key, part),
+            KubeName::Namespace { .. } | KubeName::Pod { .. } | KubeName::Service { .. } => {
+                Found::Nothing
+            }
+        }
+    }
+
+    /// Whether the Namespace of this label exists and may be told of.
+    pub(super) fn is_exposed(&self, namespace: &[u8]) -> bool {
+        let told = &self.options.namespaces;
+        (told.is_empty() || told.iter().any(|known| **known == *namespace))
+            && self.view.has_namespace(namespace)
+    }
+
+    fn find_pod(&self, namespace: &[u8], address: &[u8]) -> Found<'a> {
+        let Some(ip) = pod_address(address) else {
+            return Found::Nothing;
+        };
+        match self.options.pods {
+            Pods::Insecure => Found::Pod(ip),
+            // The name must spell the address as Kubernetes writes it, not in another way.
+            Pods::Verified if self.view.has_pod(ip, namespace) && is_canonical(ip, address) => {
+                Found::Pod(ip)
+            }
+            Pods::Verified | Pods::Disabled => Found::Nothing,
+        }
+    }
+
+    fn find_service(&self, key: &[u8], part: Part<'a>) -> Found<'a>
+    where
+        Self: 'a,
+    {
+        let view: &'a _ = self.view;
+        let Some(service) = view.service(key) else {
+            return Found::Nothing;
+        };
+        let (ports, host) = match part {
+            Part::Whole => (ALL_PORTS, None),
+            Part::Endpoint(host) => (ALL_PORTS, Some(host)),
+            Part::Port { port, protocol } => (
+                Ports {
+                    name: port,
+                    protocol,
+                },
+                None,
+            ),
+        };
+        let selection = Selection {
+            ports,
+            host,
+            pod_names: self.options.endpoint_pod_names,
+        };
+        match &service.kind {
+            ServiceKind::ExternalName(Some(target)) if part == Part::Whole => Found::Alias(target),
+            ServiceKind::ExternalName(_) => Found::Nothing,
+            ServiceKind::ClusterIps(_)
+                if self.options.ignore_empty_service && !self.has_endpoints(key) =>
+            {
+                Found::Nothing
+            }
+            ServiceKind::ClusterIps(ips) if host.is_none() => {
+                if ports.of(&service.ports).next().is_some() {
+                    Found::ClusterIps(service, ips, ports)
+                } else {
+                    Found::Nothing
+                }
+            }
+            ServiceKind::ClusterIps(_) | ServiceKind::Headless => match self.endpoints(key) {
+                Some(set) if selection.of(set).next().is_some() => Found::Endpoints(set, selection),
+                _ => Found::Nothing,
+            },
+        }
+    }
+
+    /// The endpoints of a Service, unless they are not to be known.
+    pub(super) fn endpoints(&self, key: &[u8]) -> Option<&'a EndpointSet>
+    where
+        Self: 'a,
+    {
+        let view: &'a _ = self.view;
+        view.endpoints(key).filter(|_| !self.options.no_endpoints)
+    }
+
+    fn has_endpoints(&self, key: &[u8]) -> bool {
+        self.endpoints(key).is_some_and(|set| !set.is_empty())
+    }
+}
+
+impl Found<'_> {
+    /// Whether the name exists.
+    pub(super) fn exists(&self) -> bool {
+        !matches!(self, Found::Nothing)
+    }
+
+    /// Whether the name has records of some type.
+    pub(super) fn has_records(&self) -> bool {
+        match self {
+            Found::Nothing | Found::Node => false,
+            Found::ClusterIps(_, ips, _) => !ips.is_empty(),
+            Found::Endpoints(..) | Found::Alias(_) | Found::Pod(_) => true,
+        }
+    }
+}
+
+impl<'a> Ports<'a> {
+    /// The selected ones of these ports. A list without ports stands for one that has no name and no number.
+    pub(super) fn of(self, ports: &'a [Port]) -> impl Iterator<Item = Option<u16>> + 'a {
+        let unnamed = ports.is_empty() && self.name.is_empty() && self.protocol.is_empty();
+        let selected = ports
+            .iter()
+            .filter(move |port| port_matches(port, self.name, self.protocol));
+        selected
+            .map(|port| port.number.map(std::num::NonZeroU16::get))
+            .chain(unnamed.then_some(None))
+    }
+
+    /// Whether every port is selected, so that there is no need to look at them.
+    pub(super) fn is_all(self) -> bool {
+        self.name.is_empty() && self.protocol.is_empty()
+    }
+}
+
+impl<'a> Selection<'a> {
+    /// Each selected endpoint with its slice, once, whatever the number of its ports.
+    pub(super) fn of(
+        self,
+        set: &'a EndpointSet,
+    ) -> impl Iterator<Item = (&'a SliceRecords, &'a EndpointRecord)> + 'a {
+        let slices = set
+            .slices
+            .iter()
+            .filter(move |slice| self.ports.of(&slice.ports).next().is_some());
+        slices.flat_map(move |slice| {
+            let endpoints = slice
+                .endpoints
+                .iter()
+                .filter(move |endpoint| self.is_host(slice, endpoint));
+            endpoints.map(move |endpoint| (&**slice, endpoint))
+        })
+    }
+
+    /// Whether all endpoints are selected: their addresses are then prepared.
+    pub(super) fn is_all(&self) -> bool {
+        self.host.is_none() && self.ports.is_all()
+    }
+
+    fn is_host(&self, slice: &SliceRecords, endpoint: &EndpointRecord) -> bool {
+        let Some(host) = self.host else { return true };
+        let mut dashed = DashedAddress::default();
+        let labels = slice.host_labels(endpoint, self.pod_names, &mut dashed);
+        single_label(labels) == Some(&host[1..])
+    }
+}
+
+/// Whether the label spells the address as it is written in the API (RFC 5952).
+fn is_canonical(ip: IpAddr, label: &[u8]) -> bool {
+    let text = ip.to_string();
+    text.len() == label.len()
+        && text
+            .bytes()
+            .zip(label)
+            .all(|(a, b)| a == *b || matches!(a, b'.' | b':') && *b == b'-')
+}

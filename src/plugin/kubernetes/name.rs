@@ -1,0 +1,260 @@
+//! The grammar of names below a cluster zone.
+//!
+//! ```text
+//! (zone) | svc.(zone) | pod.(zone)                    nodes that only have names below them
+//! NS.svc.(zone)         NS.pod.(zone)                 a Namespace
+//! SVC.NS.svc.(zone)                                   a Service
+//! HOST.SVC.NS.svc.(zone)                              one endpoint of it
+//! _PORT._PROTOCOL.SVC.NS.svc.(zone)                   one port of it; the underscores may be missing
+//! [X.[Y.]]ADDRESS.NS.pod.(zone)                       a Pod by its address; X and Y are not looked at
+//! ```
+//!
+//! Everything is lower-case wire form, as it stands in the query; nothing is copied.
+
+use crate::dns::Name;
+use crate::dns::name::LABEL_MAX;
+
+/// What a name below the zone stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum KubeName<'a> {
+    /// The zone itself, `svc` or `pod`.
+    Node,
+    /// A Namespace, under `svc` or `pod`.
+    Namespace {
+        /// Label in wire form.
+        namespace: &'a [u8],
+        /// Under `pod`.
+        of_pods: bool,
+    },
+    /// A Service, or a part of it.
+    Service {
+        /// Labels of Service and Namespace in wire form.
+        key: &'a [u8],
+        /// Label in wire form.
+        namespace: &'a [u8],
+        /// Which part.
+        part: Part<'a>,
+    },
+    /// A Pod by its address.
+    Pod {
+        /// Label in wire form.
+        namespace: &'a [u8],
+        /// The label that holds the address, without its length octet.
+        address: &'a [u8],
+    },
+    /// Nothing that could exist.
+    Invalid,
+}
+
+/// What of a Service is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part<'a> {
+    /// All of it.
+    Whole,
+    /// The endpoint of this name: one label in wire form.
+    Endpoint(&'a [u8]),
+    /// The ports of this name and protocol; empty matches all.
+    Port {
+        /// Without underscore.
+        port: &'a [u8],
+        /// Without underscore.
+        protocol: &'a [u8],
+    },
+}
+
+/// More labels than this to the left of the zone mean nothing: port, protocol, Service, Namespace, `svc`.
+const LABELS_MAX: usize = 5;
+
+impl<'a> KubeName<'a> {
+    /// Reads the part of a lower-case name to the left of its zone, which starts at octet `zone_at`.
+    pub(super) fn parse(name: &'a Name, zone_at: usize) -> KubeName<'a> {
+        let left = &name.wire()[..zone_at];
+        let mut starts = [0; LABELS_MAX];
+        let mut count = 0;
+        let mut at = 0;
+        while at < left.len() {
+            let Some(start) = starts.get_mut(count) else {
+                return KubeName::Invalid;
+            };
+            *start = at;
+            count += 1;
+            at += 1 + usize::from(left[at]);
+        }
+        let starts = &starts[..count];
+        let label = |index: usize| {
+            &left[starts[index]..starts.get(index + 1).copied().unwrap_or(left.len())]
+        };
+        let Some(kind) = count.checked_sub(1).map(label) else {
+            return KubeName::Node;
+        };
+        let of_pods = match kind {
+            b"\x03svc" => false,
+            b"\x03pod" => true,
+            _ => return KubeName::Invalid,
+        };
+        match (count, of_pods) {
+            (1, _) => KubeName::Node,
+            (2, _) => KubeName::Namespace {
+                namespace: label(0),
+                of_pods,
+            },
+            (_, true) => KubeName::Pod {
+                namespace: label(count - 2),
+                address: &label(count - 3)[1..],
+            },
+            (_, false) => KubeName::Service {
+                key: &left[starts[count - 3]..starts[count - 1]],
+                namespace: label(count - 2),
+                part: match count {
+                    3 => Part::Whole,
+                    4 => Part::Endpoint(label(0)),
+                    _ => Part::Port {
+                        port: stripped(label(0)),
+                        protocol: stripped(label(1)),
+                    },
+                },
+            },
+        }
+    }
+}
+
+/// The text of a label without one leading underscore.
+fn stripped(label: &[u8]) -> &[u8] {
+    let text = &label[1..];
+    text.strip_prefix(b"_").unwrap_or(text)
+}
+
+/// The address that the label of a Pod spells, as text for the address parser: dashes are dots if there are
+/// three and no two together, else colons.
+pub(super) fn pod_address(label: &[u8]) -> Option<std::net::IpAddr> {
+    let dashes = label.iter().filter(|octet| **octet == b'-').count();
+    let is_v4 = dashes == 3 && !label.windows(2).any(|pair| pair == b"--");
+    let mut text = [0; LABEL_MAX];
+    let text = &mut text[..label.len()];
+    for (to, from) in text.iter_mut().zip(label) {
+        *to = if *from == b'-' {
+            if is_v4 { b'.' } else { b':' }
+        } else {
+            *from
+        };
+    }
+    std::str::from_utf8(text).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_form_of_the_grammar_is_read() {
+        let (key, namespace) = (&b"\x03web\x04demo"[..], &b"\x04demo"[..]);
+        let service = |part| KubeName::Service {
+            key,
+            namespace,
+            part,
+        };
+        for (name, expected) in [
+            ("", KubeName::Node),
+            ("svc.", KubeName::Node),
+            ("pod.", KubeName::Node),
+            ("foo.", KubeName::Invalid),
+            ("web.demo.", KubeName::Invalid),
+            (
+                "demo.svc.",
+                KubeName::Namespace {
+                    namespace,
+                    of_pods: false,
+                },
+            ),
+            (
+                "demo.pod.",
+                KubeName::Namespace {
+                    namespace,
+                    of_pods: true,
+                },
+            ),
+            ("web.demo.svc.", service(Part::Whole)),
+            ("h.web.demo.svc.", service(Part::Endpoint(b"\x01h"))),
+            (
+                "_http._tcp.web.demo.svc.",
+                service(Part::Port {
+                    port: b"http",
+                    protocol: b"tcp",
+                }),
+            ),
+            (
+                "http.tcp.web.demo.svc.",
+                service(Part::Port {
+                    port: b"http",
+                    protocol: b"tcp",
+                }),
+            ),
+            (
+                "_._tcp.web.demo.svc.",
+                service(Part::Port {
+                    port: b"",
+                    protocol: b"tcp",
+                }),
+            ),
+            ("a.b.c.web.demo.svc.", KubeName::Invalid),
+            (
+                "1-2-3-4.demo.pod.",
+                KubeName::Pod {
+                    namespace,
+                    address: b"1-2-3-4",
+                },
+            ),
+            (
+                "x.y.1-2-3-4.demo.pod.",
+                KubeName::Pod {
+                    namespace,
+                    address: b"1-2-3-4",
+                },
+            ),
+            ("x.y.z.1-2-3-4.demo.pod.", KubeName::Invalid),
+        ] {
+            let zone: Name = "cluster.local.".parse().unwrap();
+            let full: Name = format!("{name}cluster.local.").parse().unwrap();
+            assert_eq!(
+                KubeName::parse(&full, full.offset_of(&zone).unwrap()),
+                expected,
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_label_with_a_dot_in_it_is_one_label() {
+        let name: Name = r"web\.demo.svc.cluster.local.".parse().unwrap();
+        let namespace = &b"\x08web.demo"[..];
+        assert_eq!(
+            KubeName::parse(&name, 13),
+            KubeName::Namespace {
+                namespace,
+                of_pods: false
+            }
+        );
+    }
+
+    #[test]
+    fn labels_of_pods_spell_addresses() {
+        for (label, expected) in [
+            ("10-244-1-10", Some("10.244.1.10")),
+            ("1-2--3", Some("1:2::3")),
+            ("fd00--1", Some("fd00::1")),
+            ("--1", Some("::1")),
+            ("1-2-3", None),
+            ("1-2-3-256", None),
+            ("1-2-3-04", None),
+            ("abc", None),
+            ("-1-2-3-4", None),
+            ("::1", Some("::1")),
+        ] {
+            assert_eq!(
+                pod_address(label.as_bytes()),
+                expected.map(|a| a.parse().unwrap()),
+                "{label}"
+            );
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! What belongs to the zone itself: SOA, name servers, and the negative answers that carry the SOA.
+
+use std::net::IpAddr;
+
+use super::answer::{SVC, settled};
+use super::{Asking, Truth};
+use crate::cluster::records::{DashedAddress, Place, ServiceKind};
+use crate::dns::reply::Owner;
+use crate::dns::{Query, Rcode, Records, Reply, Section, Type};
+
+/// The name server that stands for us where no Service does.
+const NAME_SERVER: &[u8] = b"\x02ns\x03dns";
+const HOSTMASTER: &[u8] = b"\x0ahostmaster";
+/// Refresh, retry and expire in seconds, as CoreDNS sends them.
+const TIMERS: [u32; 3] = [7200, 1800, 86_400];
+/// Seconds that a SOA may be kept at most, whatever the `ttl`.
+const SOA_TTL_MAX: u32 = 300;
+
+impl Asking<'_> {
+    /// An answer without records, with the SOA that says how long that may be kept (RFC 2308 section 3).
+    pub(super) fn negative(&self, query: &mut Query, rcode: Rcode) -> Reply {
+        let mut reply = Reply::authoritative(query, rcode);
+        self.push_soa(&mut reply.records, Section::Authority, query);
+        reply
+    }
+
+    /// SOA at the apex.
+    pub(super) fn soa_record(&self, query: &mut Query) -> Truth {
+        let mut reply = Reply::authoritative(query, Rcode::NOERROR);
+        self.push_soa(&mut reply.records, Section::Answer, query);
+        Truth::Records(reply)
+    }
+
+    fn push_soa(&self, records: &mut Records, section: Section, query: &Query) {
+        let zone = &query.question.asked.wire()[self.zone_at..];
+        let ttl = self.options.ttl;
+        let mut numbers = [0; 20];
+        let [refresh, retry, expire] = TIMERS;
+        for (to, number) in
+            numbers
+                .chunks_exact_mut(4)
+                .zip([self.view.serial(), refresh, retry, expire, ttl])
+        {
+            to.copy_from_slice(&number.to_be_bytes());
+        }
+        let data: [&[u8]; 5] = [NAME_SERVER, zone, HOSTMASTER, zone, &numbers];
+        records.push(
+            section,
+            Owner::Asked(self.zone_at as u8),
+            Type::SOA,
+            ttl.min(SOA_TTL_MAX),
+            &data,
+        );
+    }
+
+    /// Whether the name is `ns.dns.(zone)`.
+    pub(super) fn is_name_server(&self, query: &Query) -> bool {
+        &query.question.name.wire()[..self.zone_at] == NAME_SERVER
+    }
+
+    /// A and AAAA of `ns.dns.(zone)`.
+    pub(super) fn name_server_addresses(&self, query: &mut Query) -> Truth {
+        let mut reply = Reply::authoritative(query, Rcode::NOERROR);
+        let rtype = query.question.rtype;
+        for (_, ip) in self.servers() {
+            push_address(
+                &mut reply.records,
+                Section::Answer,
+                Owner::Asked(0),
+                Some(rtype),
+                self.options.ttl,
+                ip,
+            );
+        }
+        settled(query, reply)
+    }
+
+    /// NS at the apex, with the addresses of the servers.
+    pub(super) fn name_servers(&self, query: &mut Query) -> Truth {
+        let zone = query.question.asked;
+        let zone = &zone.wire()[self.zone_at..];
+        let mut reply = Reply::authoritative(query, Rcode::NOERROR);
+        let records = &mut reply.records;
+        let servers = self.servers();
+        for (index, (labels, _)) in servers.iter().enumerate() {
+            if servers[..index].iter().all(|(known, _)| known != labels) {
+                records.push(
+                    Section::Answer,
+                    Owner::Asked(0),
+                    Type::NS,
+                    self.options.ttl,
+                    &[labels, zone],
+                );
+            }
+        }
+        for (labels, ip) in &servers {
+            let owner = records.owner(&[labels, zone]);
+            push_address(
+                records,
+                Section::Additional,
+                owner,
+                None,
+                self.options.ttl,
+                *ip,
+            );
+        }
+        settled(query, reply)
+    }
+
+    /// The name servers of the zone, as labels to the left of it and an address: the Services that this server
+    /// is an endpoint of, or else the server itself.
+    fn servers(&self) -> Vec<(Vec<u8>, IpAddr)> {
+        let mut servers = Vec::new();
+        let mut is_endpoint = false;
+        for local in &self.options.local_addresses {
+            for key in self.view.endpoint_owners(*local) {
+                is_endpoint = true;
+                let Some(service) = self.view.service(key) else {
+                    continue;
+                };
+                match &service.kind {
+                    ServiceKind::ClusterIps(ips) => {
+                        servers.extend(ips.iter().map(|ip| ([key, SVC].concat(), *ip)));
+                    }
+                    ServiceKind::Headless => servers.extend(self.endpoint_servers(key)),
+                    ServiceKind::ExternalName(_) => {}
+                }
+            }
+        }
+        if !is_endpoint {
+            servers.extend(
+                self.options
+                    .local_addresses
+                    .iter()
+                    .map(|ip| (NAME_SERVER.to_vec(), *ip)),
+            );
+        }
+        servers
+    }
+
+    fn endpoint_servers(&self, key: &[u8]) -> Vec<(Vec<u8>, IpAddr)> {
+        let mut servers = Vec::new();
+        for slice in self.endpoints(key).into_iter().flat_map(|set| &set.slices) {
+            for endpoint in &slice.endpoints {
+                let Place::Ip(ip) = endpoint.place else {
+                    continue;
+                };
+                let mut dashed = DashedAddress::default();
+                let host =
+                    slice.host_labels(endpoint, self.options.endpoint_pod_names, &mut dashed);
+                servers.push(([host, key, SVC].concat(), ip));
+            }
+        }
+        servers
+    }
+}
+
+/// Appends an address; of another family than the type asked for, nothing.
+fn push_address(
+    records: &mut Records,
+    section: Section,
+    owner: Owner,
+    rtype: Option<Type>,
+    ttl: u32,
+    ip: IpAddr,
+) {
+    match ip {
+        IpAddr::V4(ip) if rtype != Some(Type::AAAA) => {
+            records.push(section, owner, Type::A, ttl, &[&ip.octets()])
+        }
+        IpAddr::V6(ip) if rtype != Some(Type::A) => {
+            records.push(section, owner, Type::AAAA, ttl, &[&ip.octets()])
+        }
+        _ => {}
+    }
+}

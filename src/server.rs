@@ -1,0 +1,3 @@
+//! The sockets of the server, and what happens between them and the chains.
+
+pub mod router;

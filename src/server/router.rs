@@ -1,0 +1,92 @@
+//! Which chain a question goes to, on one listener.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::chain::Chain;
+use crate::dns::{Class, Name, Question, Type};
+
+/// The zones served on one listener. It is built whole with a generation and never changes.
+#[derive(Debug, Default)]
+pub struct Router {
+    /// By zone in lower-case wire form.
+    zones: HashMap<Box<[u8]>, Arc<Chain>, foldhash::fast::RandomState>,
+    /// Some plugin answers other classes than IN, so they are let through to all.
+    any_class: bool,
+}
+
+impl Router {
+    /// A router for these zones. `any_class`: whether classes other than IN reach the chains.
+    pub fn new(zones: impl IntoIterator<Item = (Name, Arc<Chain>)>, any_class: bool) -> Router {
+        let zones = zones
+            .into_iter()
+            .map(|(zone, chain)| (zone.lower().wire().into(), chain))
+            .collect();
+        Router { zones, any_class }
+    }
+
+    /// Whether questions of this class are answered.
+    pub fn serves_class(&self, class: Class) -> bool {
+        class == Class::IN || self.any_class
+    }
+
+    /// The chain of the longest zone that the name is in. A DS record belongs to the parent of the zone it
+    /// signs (RFC 4035 section 3.1.4.1), so the question goes to the least specific zone but the root, if there
+    /// is one.
+    #[inline]
+    pub fn route(&self, question: &Question) -> Option<&Arc<Chain>> {
+        let wire = question.name.wire();
+        let mut parent = None;
+        let mut at = 0;
+        while wire[at] != 0 {
+            if let Some(chain) = self.zones.get(&wire[at..]) {
+                if question.rtype != Type::DS {
+                    return Some(chain);
+                }
+                parent = Some(chain);
+            }
+            at += 1 + usize::from(wire[at]);
+        }
+        parent.or_else(|| self.zones.get(&wire[at..]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_question_goes_to_the_longest_zone_and_ds_to_the_parent() {
+        let zones = [".", "local", "cluster.local", "10.in-addr.arpa"];
+        let chains: Vec<(Name, Arc<Chain>)> = zones
+            .iter()
+            .map(|zone| (zone.parse().unwrap(), Arc::new(Chain::new(vec![]))))
+            .collect();
+        let router = Router::new(chains.clone(), false);
+        for (name, rtype, expected) in [
+            ("web.demo.svc.Cluster.Local", Type::A, "cluster.local"),
+            ("cluster.local", Type::SOA, "cluster.local"),
+            ("cluster.local", Type::DS, "local"),
+            ("local", Type::DS, "local"),
+            ("xcluster.local", Type::A, "local"),
+            ("example.com", Type::A, "."),
+            (".", Type::NS, "."),
+            ("1.0.0.10.in-addr.arpa", Type::PTR, "10.in-addr.arpa"),
+        ] {
+            let question = Question::new(name.parse().unwrap(), rtype, Class::IN);
+            let chain = router.route(&question).unwrap();
+            let at = chains
+                .iter()
+                .position(|(_, known)| Arc::ptr_eq(known, chain))
+                .unwrap();
+            assert_eq!(zones[at], expected, "{name} {rtype}");
+        }
+        let empty = Router::new([], false);
+        assert!(
+            empty
+                .route(&Question::new(Name::root(), Type::A, Class::IN))
+                .is_none()
+        );
+        assert!(!empty.serves_class(Class::CH));
+    }
+}
