@@ -2,6 +2,7 @@
 
 pub mod chain;
 pub mod cluster;
+pub mod config;
 pub mod corefile;
 pub mod dns;
 pub mod plugin;
