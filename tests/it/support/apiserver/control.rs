@@ -1,0 +1,117 @@
+//! The part of the handle that makes the server behave as a certain version of the real one, and misbehave.
+
+use std::time::Duration;
+
+use super::{
+    ApiServer, Cut, Fault, LimitAtZero, TooOld, WatchList,
+    resource::Resource,
+    state::{OpenWatch, Order},
+};
+
+impl ApiServer {
+    /// Serves a custom resource, which is 404 otherwise.
+    pub(crate) fn install(&self, resource: &str) {
+        self.shared.change(|state| {
+            state
+                .switches
+                .installed
+                .insert(Resource::named(resource).plural)
+        });
+    }
+
+    /// How watches with `sendInitialEvents` are answered.
+    pub(crate) fn watch_list(&self, mode: WatchList) {
+        self.shared.change(|state| state.switches.watch_list = mode);
+    }
+
+    /// How watches from a compacted version are answered.
+    pub(crate) fn too_old(&self, mode: TooOld) {
+        self.shared.change(|state| state.switches.too_old = mode);
+    }
+
+    /// Whether `limit` is obeyed with `resourceVersion=0`.
+    pub(crate) fn limit_at_zero(&self, mode: LimitAtZero) {
+        self.shared
+            .change(|state| state.switches.limit_at_zero = mode);
+    }
+
+    /// Sends a bookmark so often to each watch that allows them. None, as at the start: only on demand.
+    pub(crate) fn bookmark_every(&self, interval: Option<Duration>) {
+        self.shared
+            .change(|state| state.switches.bookmark_every = interval);
+    }
+
+    /// Sends a bookmark to each open watch of the resource that allows them, behind its pending events.
+    pub(crate) fn bookmark(&self, resource: &str) {
+        self.for_watches(resource, |watch| watch.bookmarks_ordered += 1);
+    }
+
+    /// Forgets the past: continue tokens, and watches that begin before this moment, are answered 410.
+    pub(crate) fn compact(&self) {
+        self.shared.change(|state| state.store.compact());
+    }
+
+    /// Ends the open watches of the resource with an ERROR event of code 410.
+    pub(crate) fn expire_watches(&self, resource: &str) {
+        self.for_watches(resource, |watch| watch.order = Some(Order::Expire));
+    }
+
+    /// Ends the open watches of the resource at once. Over HTTP/2 a cut other than `End` takes the whole connection.
+    pub(crate) fn cut_watches(&self, resource: &str, cut: Cut) {
+        self.for_watches(resource, |watch| watch.order = Some(Order::Cut(cut)));
+    }
+
+    /// The open watches of the resource stay open and send nothing more, until `release`.
+    pub(crate) fn hold_watches(&self, resource: &str) {
+        self.for_watches(resource, |watch| watch.held = true);
+    }
+
+    /// Lets all held watches and held requests go on.
+    pub(crate) fn release(&self) {
+        self.shared.change(|state| {
+            state.faults.releases += 1;
+            state
+                .watches
+                .values_mut()
+                .for_each(|watch| watch.held = false);
+        });
+    }
+
+    /// Orders a fault for requests to come. Faults happen in the order in which they were injected.
+    pub(crate) fn inject(&self, fault: Fault) {
+        self.shared.change(|state| state.faults.inject(fault));
+    }
+
+    /// Takes back the faults that did not happen yet.
+    pub(crate) fn clear_faults(&self) {
+        self.shared.change(|state| state.faults.clear());
+    }
+
+    /// The watch cache falls back to how all was at `version`, as that of a lagging server of several: lists with
+    /// `resourceVersion=0` are old, watches stand still, newer versions are "too large" (504), while lists without a
+    /// resourceVersion still see the newest.
+    pub(crate) fn time_travel(&self, version: u64) {
+        self.shared.change(|state| state.lagging_at = Some(version));
+    }
+
+    /// The watch cache is up to date again.
+    pub(crate) fn catch_up(&self) {
+        self.shared.change(|state| state.lagging_at = None);
+    }
+
+    /// The process falls silent, as by SIGSTOP: connections are accepted by the kernel and stay open, no byte moves.
+    pub(crate) fn pause(&self) {
+        self.shared.valve.shut();
+    }
+
+    /// Ends `pause`.
+    pub(crate) fn resume(&self) {
+        self.shared.valve.open();
+    }
+
+    fn for_watches(&self, resource: &str, order: impl FnMut(&mut OpenWatch)) {
+        let resource = Resource::named(resource);
+        self.shared
+            .change(|state| state.watches_of(resource).for_each(order));
+    }
+}
