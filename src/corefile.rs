@@ -32,7 +32,7 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 
-pub use diagnostic::{Diagnostic, Severity};
+pub use diagnostic::{Diagnostic, Severity, quoted};
 pub use fault::Faults;
 pub use nearest::nearest;
 pub use outside::{Filesystem, Memory, Outside, Unreadable};

@@ -147,8 +147,8 @@ impl Diagnostic {
     }
 }
 
-/// A word as a message repeats it: cut if it is long.
-pub(super) fn quoted(text: &str) -> String {
+/// A word as a message repeats it: in single quotes, and cut if it is long.
+pub fn quoted(text: &str) -> String {
     match text.char_indices().nth(QUOTED_MAX) {
         Some((cut, _)) => format!("'{}…'", &text[..cut]),
         None => format!("'{text}'"),

@@ -4,18 +4,15 @@
 //! What is being read is a stack of frames, one for each import that is under way; nothing is copied into a list.
 //! The grammar decides where the word `import` is an import, this how it is carried out.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use super::diagnostic::quoted;
 use super::lexer::{self, Token};
-use super::pattern::{self, Malformed};
 use super::substitute::substitute;
-use super::{
-    Diagnostic, FILE_EXPANSIONS_MAX, Faults, FileId, IMPORT_DEPTH_MAX, Outside,
-    SNIPPET_EXPANSIONS_MAX, Sources, Span, Unreadable, WORDS_MAX, Word,
-};
+use super::{Diagnostic, Faults, FileId, Outside, Sources, Unreadable, WORDS_MAX, Word};
+
+mod import;
 
 /// The tokens, imports carried out on demand.
 pub(super) struct Stream<'a> {
@@ -24,13 +21,14 @@ pub(super) struct Stream<'a> {
     sources: Sources,
     frames: Vec<Frame>,
     frames_opened: u64,
-    snippets: HashMap<String, Rc<[Token]>>,
+    snippets: BTreeMap<String, Rc<[Token]>>,
     lexed: HashMap<PathBuf, (FileId, Rc<[Token]>)>,
     snippet_expansions: usize,
     file_expansions: usize,
     words: usize,
-    /// The token handed out last that was not part of an import, and its frame.
-    last: Option<(Token, u64)>,
+    /// The token handed out last and the one before it; an import takes its own two back.
+    last: Option<Last>,
+    before_last: Option<Last>,
     /// What is being imported at the token handed out last.
     chain: Option<Rc<Link>>,
     stopped: bool,
@@ -43,6 +41,15 @@ struct Frame {
     next: usize,
     chain: Option<Rc<Link>>,
 }
+
+/// What the place of the next token is told from.
+struct Last {
+    token: Token,
+    frame: u64,
+}
+
+/// The frame of what stood before an import: none has this number, so what follows begins a line of its own.
+const BEFORE_IMPORT: u64 = 0;
 
 /// One import inside others.
 struct Link {
@@ -72,12 +79,13 @@ impl<'a> Stream<'a> {
             sources: Sources::default(),
             frames: Vec::new(),
             frames_opened: 0,
-            snippets: HashMap::new(),
+            snippets: BTreeMap::new(),
             lexed: HashMap::new(),
             snippet_expansions: 0,
             file_expansions: 0,
             words: 0,
             last: None,
+            before_last: None,
             chain: None,
             stopped: false,
         };
@@ -102,6 +110,10 @@ impl<'a> Stream<'a> {
         (self.faults, self.sources)
     }
 
+    pub(super) fn sources(&self) -> &Sources {
+        &self.sources
+    }
+
     /// Whether a bound ended the text early, so that what is missing at its end is no fault of its own.
     pub(super) fn is_stopped(&self) -> bool {
         self.stopped
@@ -119,8 +131,10 @@ impl<'a> Stream<'a> {
         let frame = self.frames.last()?;
         let token = &frame.tokens[frame.next];
         let new_line = match &self.last {
-            Some((last, id)) => {
-                *id != frame.id || last.span.file != token.span.file || last.end_line != token.line
+            Some(last) => {
+                last.frame != frame.id
+                    || last.token.span.file != token.span.file
+                    || last.token.end_line != token.line
             }
             None => true,
         };
@@ -149,13 +163,16 @@ impl<'a> Stream<'a> {
         let frame = self.frames.last_mut().expect("peek found a token in it");
         frame.next += 1;
         self.chain.clone_from(&frame.chain);
-        self.last = Some((token.clone(), frame.id));
+        self.before_last = self.last.replace(Last {
+            token: token.clone(),
+            frame: frame.id,
+        });
         Some(Placed { token, new_line })
     }
 
     /// The last token that was handed out, imports aside.
     pub(super) fn last(&self) -> Option<&Token> {
-        self.last.as_ref().map(|(token, _)| token)
+        self.last.as_ref().map(|last| &last.token)
     }
 
     /// The token as its reader shall see it.
@@ -189,175 +206,15 @@ impl<'a> Stream<'a> {
         free
     }
 
-    /// Whether the tokens of a snippet import that snippet: CoreDNS refuses it even if nobody uses it.
-    pub(super) fn imports_itself(&self, name: &str, tokens: &[Token]) -> Option<Span> {
-        let starts = (0..tokens.len()).filter(|&at| {
-            at == 0
-                || tokens[at - 1].span.file != tokens[at].span.file
-                || tokens[at - 1].end_line != tokens[at].line
-        });
-        let mut imports = starts.filter(|&at| tokens[at].is("import"));
-        imports.find_map(|at| {
-            let argument = tokens.get(at + 1)?;
-            (self.word(argument.clone()).text == name).then_some(argument.span)
-        })
-    }
-
-    /// Carries out `import X`; the token `import` was the last one.
-    pub(super) fn import(&mut self, before: Option<(Token, u64)>) {
-        let import = self.last.take();
-        let keyword = import.as_ref().map(|(token, _)| token.span);
-        self.last = import;
-        let target = match self.has_arg() {
-            true => self.next(),
-            false => None,
-        };
-        if let Some(target) = target {
-            let word = self.word(target.token);
-            if self.has_arg() {
-                let message = "Import takes only one argument (glob pattern or file)";
-                let extra = self.peek().map(|(token, _)| token.span);
-                self.faults.push(Diagnostic::error(message, extra));
-                self.skip_line();
-            } else if word.text.is_empty() {
-                let message = "Import requires a non-empty filepath";
-                self.faults.push(Diagnostic::error(message, word.span));
-            } else {
-                self.expand(&word);
-            }
-        } else {
-            let message = "Wrong argument count or unexpected line ending after 'import'";
-            self.faults.push(Diagnostic::error(message, keyword));
-        }
-        // What follows begins a line of its own whatever comes: frame 0 is never used.
-        self.last = before.map(|(token, _)| (token, 0));
-    }
-
-    /// The state to hand to [`Stream::import`], taken before the token `import` is.
-    pub(super) fn mark(&self) -> Option<(Token, u64)> {
-        self.last.clone()
-    }
-
-    fn expand(&mut self, word: &Word) {
-        if let Some(tokens) = self.snippets.get(&word.text).cloned() {
-            self.snippet_expansions += 1;
-            if self.snippet_expansions > SNIPPET_EXPANSIONS_MAX {
-                let message =
-                    format!("maximum snippet import depth ({SNIPPET_EXPANSIONS_MAX}) exceeded");
-                return self.stop(Diagnostic::error(message, word.span));
-            }
-            let origin = Origin::Snippet(word.text.clone());
-            if self.is_acyclic(&origin, word) {
-                self.open(tokens, origin);
-            }
-            return;
-        }
-        self.file_expansions += 1;
-        if self.file_expansions > FILE_EXPANSIONS_MAX {
-            let message = format!("maximum file import depth ({FILE_EXPANSIONS_MAX}) exceeded");
-            return self.stop(Diagnostic::error(message, word.span));
-        }
-        self.expand_files(word);
-    }
-
-    fn expand_files(&mut self, word: &Word) {
-        let pattern = pattern::resolve(self.sources.path(word.span.file), &word.text);
-        let refused = match pattern::check(&pattern) {
-            Ok(()) => None,
-            Err(Malformed::TooManyWildcards) => {
-                Some("Glob pattern may only contain one wildcard (*), but has others")
-            }
-            Err(Malformed::Unfinished) => {
-                Some("Failed to use import pattern: syntax error in pattern")
-            }
-        };
-        if let Some(message) = refused {
-            let message = format!("{message}: {}", word.text);
-            self.faults.push(Diagnostic::error(message, word.span));
-            return;
-        }
-        self.sources.watch(Path::new(&pattern));
-        let paths = self.outside.glob(&pattern);
-        if paths.is_empty() {
-            self.nothing_found(word, &pattern);
-        }
-        // The frame opened last is read first.
-        for path in paths.iter().rev() {
-            self.expand_file(word, path);
-        }
-    }
-
-    fn nothing_found(&self, word: &Word, pattern: &str) {
-        self.faults.push(if pattern::may_be_empty(pattern) {
-            let message = format!("No files matching import glob pattern: {}", word.text);
-            Diagnostic::warning(message, word.span)
-        } else {
-            let message = format!("File to import not found: {}", word.text);
-            let known = self.snippets.keys().map(String::as_str);
-            Diagnostic::error(message, word.span).with_nearest(super::nearest(&word.text, known))
-        });
-    }
-
-    fn expand_file(&mut self, word: &Word, path: &Path) {
-        let origin = Origin::File(path.to_path_buf());
-        if !self.is_acyclic(&origin, word) {
-            return;
-        }
-        let (file, tokens) = match self.lexed.get(path) {
-            Some((file, tokens)) => (*file, Rc::clone(tokens)),
-            None => match self.outside.read(path) {
-                Ok(bytes) => self.lex(path, &bytes),
-                Err(why) => {
-                    let message = format!("Could not import {}: {why}", path.display());
-                    self.faults.push(Diagnostic::error(message, word.span));
-                    return;
-                }
-            },
-        };
-        self.sources.import(file, word.span);
-        self.open(tokens, origin);
-    }
-
     fn lex(&mut self, path: &Path, bytes: &[u8]) -> (FileId, Rc<[Token]>) {
         let decoded = lexer::decode(bytes);
         let file = self.sources.add(path.to_path_buf(), decoded.text);
         let tokens = lexer::lex(file, self.sources.text(file), &self.faults);
-        report_replaced(file, path, &decoded.replaced, &tokens, &self.faults);
+        lexer::report_replaced(file, path, &decoded.replaced, &tokens, &self.faults);
         let tokens: Rc<[Token]> = tokens.into();
         self.lexed
             .insert(path.to_path_buf(), (file, Rc::clone(&tokens)));
         (file, tokens)
-    }
-
-    /// Refuses what is already being imported around this place. Snippets and files do not change while they are
-    /// read, so such an import could never end.
-    fn is_acyclic(&mut self, origin: &Origin, word: &Word) -> bool {
-        let links = std::iter::successors(self.chain.as_deref(), |link| link.within.as_deref());
-        let mut depth = 0;
-        let mut cyclic = false;
-        for link in links {
-            depth = depth.max(link.depth);
-            cyclic |= link.origin == *origin;
-        }
-        if cyclic {
-            let name = quoted(&word.text);
-            let (message, hint) = match origin {
-                Origin::Snippet(_) => (
-                    format!("maximum snippet import depth ({SNIPPET_EXPANSIONS_MAX}) exceeded"),
-                    format!("the snippet {name} imports itself"),
-                ),
-                Origin::File(_) => (
-                    format!("maximum file import depth ({FILE_EXPANSIONS_MAX}) exceeded"),
-                    format!("the file {name} imports itself"),
-                ),
-            };
-            self.faults
-                .push(Diagnostic::error(message, word.span).with_hint(hint));
-        } else if depth >= IMPORT_DEPTH_MAX {
-            let message = format!("more than {IMPORT_DEPTH_MAX} imports inside each other");
-            self.stop(Diagnostic::error(message, word.span));
-        }
-        !cyclic && depth < IMPORT_DEPTH_MAX
     }
 
     fn open(&mut self, tokens: Rc<[Token]>, origin: Origin) {
@@ -383,33 +240,4 @@ impl<'a> Stream<'a> {
         self.frames.clear();
         self.stopped = true;
     }
-}
-
-/// CoreDNS reads bytes that are not UTF-8 as U+FFFD. In a comment that harms nobody; a word that silently became
-/// another one is refused here.
-fn report_replaced(
-    file: FileId,
-    path: &Path,
-    replaced: &[(u32, usize)],
-    tokens: &[Token],
-    faults: &Faults,
-) {
-    let within_word = |at: u32| {
-        let before = tokens.partition_point(|token| token.span.start <= at);
-        before > 0 && at < tokens[before - 1].span.end
-    };
-    let in_word = replaced.iter().find(|(at, _)| within_word(*at));
-    let Some(&(at, byte)) = in_word.or(replaced.first()) else {
-        return;
-    };
-    let span = Span {
-        file,
-        start: at,
-        end: at + super::source::offset(char::REPLACEMENT_CHARACTER.len_utf8()),
-    };
-    let message = format!("{} is not UTF-8 at byte {byte}", path.display());
-    faults.push(match in_word {
-        Some(_) => Diagnostic::error(message, span),
-        None => Diagnostic::warning(message, span),
-    });
 }

@@ -19,11 +19,12 @@ impl Faults {
         Self::default()
     }
 
-    /// Adds a fault. Beyond some hundreds of one severity it is dropped; that there are errors is never lost.
+    /// Adds a fault, once: a snippet that is used twice has its fault once. Beyond some hundreds of one severity it
+    /// is dropped; that there are errors is never lost.
     pub fn push(&self, diagnostic: Diagnostic) {
         let mut kept = self.kept.borrow_mut();
         let same = |other: &&Diagnostic| other.severity == diagnostic.severity;
-        if kept.iter().filter(same).count() < KEPT_MAX {
+        if !kept.contains(&diagnostic) && kept.iter().filter(same).count() < KEPT_MAX {
             kept.push(diagnostic);
         }
     }

@@ -88,13 +88,12 @@ impl Parser<'_> {
                 }
                 return Keys::Open(keys);
             }
-            let mark = self.stream.mark();
             let Some(placed) = self.stream.next() else {
                 return Keys::End(keys);
             };
             let mut word = self.stream.word(placed.token);
             if word.text == "import" && placed.new_line {
-                self.stream.import(mark);
+                self.stream.import();
                 continue;
             }
             if !word.text.is_empty() {
@@ -179,7 +178,6 @@ impl Parser<'_> {
     fn directives(&mut self, open: Option<Span>) -> Vec<Directive> {
         let mut directives = Vec::new();
         loop {
-            let mark = self.stream.mark();
             let Some(placed) = self.stream.next() else {
                 self.end_of_text(open);
                 return directives;
@@ -192,7 +190,7 @@ impl Parser<'_> {
                 return directives;
             }
             if placed.token.is("import") {
-                self.stream.import(mark);
+                self.stream.import();
                 continue;
             }
             if let Flow::Ended = self.directive(placed.token, &mut directives) {
@@ -221,14 +219,17 @@ impl Parser<'_> {
         }
         let (found, span) = match self.stream.last() {
             Some(last) => (quoted(&last.text), last.span),
-            None => (quoted(""), open),
+            None => (quoted("{"), open),
         };
+        let at = self.stream.sources().position(open);
+        let hint = format!(
+            "the block that opens at {}:{}:{} is never closed",
+            at.path.display(),
+            at.line,
+            at.column
+        );
         let message = format!("Unexpected end of file after {found}, expecting '}}'");
-        self.fault(Diagnostic::error(message, span));
-        if span != open {
-            let message = "the block that opens here is never closed";
-            self.fault(Diagnostic::error(message, open));
-        }
+        self.fault(Diagnostic::error(message, span).with_hint(hint));
     }
 
     /// Gathers the tokens of one directive: the rest of its line, and every line up to the brace that closes what
@@ -239,7 +240,7 @@ impl Parser<'_> {
         let mut opened: Vec<Span> = Vec::new();
         let flow = loop {
             let Some((token, new_line)) = self.stream.peek() else {
-                break Flow::Continues;
+                break self.end_of_directive(opened.last());
             };
             let (span, is_open, is_close) = (token.span, token.is("{"), token.is("}"));
             let is_import = new_line && token.is("import");
@@ -254,9 +255,8 @@ impl Parser<'_> {
                 self.fault(Diagnostic::error(message, span).with_hint(hint));
                 break Flow::Ended;
             } else if is_import {
-                let mark = self.stream.mark();
                 self.stream.next();
-                self.stream.import(mark);
+                self.stream.import();
                 continue;
             }
             if let Some(placed) = self.stream.next() {
@@ -268,11 +268,18 @@ impl Parser<'_> {
                 });
             }
         };
-        if let Some(&open) = opened.last() {
-            self.unclosed(open);
-        }
         body::arrange(name, items, directives, &self.stream.faults);
         flow
+    }
+
+    fn end_of_directive(&self, opened: Option<&Span>) -> Flow {
+        match opened {
+            None => Flow::Continues,
+            Some(&open) => {
+                self.unclosed(open);
+                Flow::Ended
+            }
+        }
     }
 
     fn fault(&self, diagnostic: Diagnostic) {

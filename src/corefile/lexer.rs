@@ -3,6 +3,8 @@
 //! A word ends at a blank. A `"` at its start quotes it: newlines are allowed inside and `\"` is the one escape.
 //! `#` outside quotes begins a comment. Carriage returns and a byte order mark are as if not there.
 
+use std::path::Path;
+
 use super::source::offset;
 use super::{Diagnostic, Faults, FileId, Span};
 
@@ -46,6 +48,35 @@ pub(super) fn decode(bytes: &[u8]) -> Decoded {
         }
     }
     decoded
+}
+
+/// CoreDNS reads bytes that are not UTF-8 as U+FFFD. In a comment that harms nobody; a word that silently became
+/// another one is refused here.
+pub(super) fn report_replaced(
+    file: FileId,
+    path: &Path,
+    replaced: &[(u32, usize)],
+    tokens: &[Token],
+    faults: &Faults,
+) {
+    let within_word = |at: u32| {
+        let before = tokens.partition_point(|token| token.span.start <= at);
+        before > 0 && at < tokens[before - 1].span.end
+    };
+    let in_word = replaced.iter().find(|(at, _)| within_word(*at));
+    let Some(&(at, byte)) = in_word.or(replaced.first()) else {
+        return;
+    };
+    let span = Span {
+        file,
+        start: at,
+        end: at + offset(char::REPLACEMENT_CHARACTER.len_utf8()),
+    };
+    let message = format!("{} is not UTF-8 at byte {byte}", path.display());
+    faults.push(match in_word {
+        Some(_) => Diagnostic::error(message, span),
+        None => Diagnostic::warning(message, span),
+    });
 }
 
 /// The tokens of one file. Doubts of the lexer are warnings: it refuses nothing, as CoreDNS's does not.

@@ -252,10 +252,8 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The one occurrence of a directive that may stand once in a server block; the others are reported.
-///
-/// # Panics
-/// Never: an empty slice gives `None` without a report.
+/// The one occurrence of a directive that may stand once in a server block; the others are reported. None without a
+/// report if there is no occurrence at all.
 pub fn once<'a>(occurrences: &[&'a Directive], faults: &'a Faults) -> Option<Reader<'a>> {
     let (first, others) = occurrences.split_first()?;
     for other in others {
