@@ -1,1 +1,3 @@
 //! Cairn.
+
+pub mod telemetry;
