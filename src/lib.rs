@@ -1,3 +1,4 @@
 //! Cairn.
 
+pub mod ops;
 pub mod telemetry;
