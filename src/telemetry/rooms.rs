@@ -1,0 +1,335 @@
+//! What is counted off the path of a query: a small struct for each room, made of the `prometheus` crate's own metrics.
+//!
+//! Families without labels are on `/metrics` from the start, at zero, as CoreDNS's are; families with labels appear with
+//! their first series.
+
+use std::time::Duration;
+
+use prometheus::core::Collector;
+use prometheus::{
+    CounterVec, DEFAULT_BUCKETS, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec,
+    IntCounter, Opts, exponential_buckets,
+};
+
+/// Buckets of the health self-poll in seconds, CoreDNS's `SlimTimeBuckets`.
+const SLIM_BUCKETS: [f64; 5] = [0.000_25, 0.002_5, 0.025, 0.25, 2.5];
+
+const CONSTANT: &str = "names of metrics and labels are constants that the text format allows";
+
+/// Hands out metrics and remembers them for the registry.
+#[derive(Default)]
+pub(super) struct Rooms {
+    pub(super) collectors: Vec<Box<dyn Collector>>,
+}
+
+impl Rooms {
+    fn add<C: Collector + Clone + 'static>(&mut self, collector: prometheus::Result<C>) -> C {
+        let collector = collector.expect(CONSTANT);
+        self.collectors.push(Box::new(collector.clone()));
+        collector
+    }
+
+    fn counter(&mut self, name: &str, help: &str) -> IntCounter {
+        self.add(IntCounter::new(name, help))
+    }
+
+    fn gauges(&mut self, name: &str, help: &str, labels: &[&str]) -> GaugeVec {
+        self.add(GaugeVec::new(Opts::new(name, help), labels))
+    }
+
+    fn histograms(
+        &mut self,
+        name: &str,
+        help: &str,
+        buckets: Vec<f64>,
+        labels: &[&str],
+    ) -> HistogramVec {
+        self.add(HistogramVec::new(
+            HistogramOpts::new(name, help).buckets(buckets),
+            labels,
+        ))
+    }
+}
+
+/// What the server counts beside queries.
+pub struct ServerMetrics {
+    panics: IntCounter,
+}
+
+impl ServerMetrics {
+    pub(super) fn new(rooms: &mut Rooms) -> Self {
+        Self {
+            panics: rooms.counter(
+                "coredns_panics_total",
+                "A metrics that counts the number of panics.",
+            ),
+        }
+    }
+
+    /// Counts a panic that was contained.
+    pub fn panicked(&self) {
+        self.panics.inc();
+    }
+}
+
+/// What `health` counts of its own endpoint.
+pub struct HealthMetrics {
+    duration: Histogram,
+    failures: IntCounter,
+}
+
+impl HealthMetrics {
+    pub(super) fn new(rooms: &mut Rooms) -> Self {
+        let duration = HistogramOpts::new(
+            "coredns_health_request_duration_seconds",
+            "Histogram of the time (in seconds) each request took.",
+        );
+        Self {
+            duration: rooms.add(Histogram::with_opts(
+                duration.buckets(SLIM_BUCKETS.to_vec()),
+            )),
+            failures: rooms.counter(
+                "coredns_health_request_failures_total",
+                "The number of times the health check failed.",
+            ),
+        }
+    }
+
+    /// Counts one request of the server to itself.
+    pub fn polled(&self, elapsed: Duration, succeeded: bool) {
+        self.duration.observe(elapsed.as_secs_f64());
+        if !succeeded {
+            self.failures.inc();
+        }
+    }
+}
+
+/// What `reload` counts.
+pub struct ReloadMetrics {
+    failed: IntCounter,
+    version: super::GaugeFamily,
+}
+
+impl ReloadMetrics {
+    pub(super) fn new(rooms: &mut Rooms) -> Self {
+        let help = "A metric with a constant '1' value labeled by hash and value of the running configuration.";
+        Self {
+            failed: rooms.counter(
+                "coredns_reload_failed_total",
+                "Counter of the number of failed reload attempts.",
+            ),
+            version: rooms.add(Ok(super::GaugeFamily::new(
+                "coredns_reload_version_info",
+                help,
+                &["hash", "value"],
+            ))),
+        }
+    }
+
+    /// Counts a configuration that could not be put to work.
+    pub fn failed(&self) {
+        self.failed.inc();
+    }
+
+    /// States the SHA-512, in hex, of the configuration that runs. (CoreDNS states the refused one after a failure.)
+    pub fn running(&self, sha512: &str) {
+        self.version
+            .replace([(vec!["sha512".to_owned(), sha512.to_owned()], 1.0)]);
+    }
+}
+
+/// What `forward` counts of all its stanzas together.
+pub struct ForwardMetrics {
+    healthcheck_broken: IntCounter,
+    max_concurrent_rejects: IntCounter,
+}
+
+impl ForwardMetrics {
+    pub(super) fn new(rooms: &mut Rooms) -> Self {
+        Self {
+            healthcheck_broken: rooms.counter(
+                "coredns_forward_healthcheck_broken_total",
+                "Counter of the number of complete failures of the healthchecks.",
+            ),
+            max_concurrent_rejects: rooms.counter(
+                "coredns_forward_max_concurrent_rejects_total",
+                "Counter of the number of queries rejected because the concurrent queries were at maximum.",
+            ),
+        }
+    }
+
+    /// Counts a query that found all upstreams down.
+    pub fn healthcheck_broken(&self) {
+        self.healthcheck_broken.inc();
+    }
+
+    /// Counts a query refused by `max_concurrent`.
+    pub fn rejected(&self) {
+        self.max_concurrent_rejects.inc();
+    }
+}
+
+/// What `hosts` states of its files.
+pub struct HostsMetrics {
+    entries: GaugeVec,
+    reloaded: Gauge,
+}
+
+impl HostsMetrics {
+    pub(super) fn new(rooms: &mut Rooms) -> Self {
+        Self {
+            // A family of no labels: not shown until the first file is read, as CoreDNS's.
+            entries: rooms.gauges(
+                "coredns_hosts_entries",
+                "The combined number of entries in hosts and Corefile.",
+                &[],
+            ),
+            reloaded: rooms.add(Gauge::new(
+                "coredns_hosts_reload_timestamp_seconds",
+                "The timestamp of the last reload of hosts file.",
+            )),
+        }
+    }
+
+    /// States how many entries are served, and since when: the time in seconds since the epoch.
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "the text format has floats, and Prometheus stores them"
+    )]
+    pub fn read(&self, entries: u64, at_seconds: f64) {
+        self.entries
+            .with_label_values::<&str>(&[])
+            .set(entries as f64);
+        self.reloaded.set(at_seconds);
+    }
+}
+
+/// What `local` counts.
+pub struct LocalMetrics {
+    localhost: IntCounter,
+}
+
+impl LocalMetrics {
+    pub(super) fn new(rooms: &mut Rooms) -> Self {
+        Self {
+            localhost: rooms.counter(
+                "coredns_local_localhost_requests_total",
+                "Counter of localhost.<domain> requests.",
+            ),
+        }
+    }
+
+    /// Counts a query for `localhost.<domain>`.
+    pub fn localhost_asked(&self) {
+        self.localhost.inc();
+    }
+}
+
+/// Which kind of Service an endpoint change was for; `service_kind` on `/metrics`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServiceKind {
+    /// With a cluster IP.
+    ClusterIp,
+    /// Headless, with a selector.
+    HeadlessWithSelector,
+}
+
+/// What the cluster room counts of its API client and of the objects it holds.
+#[derive(Clone)]
+pub struct KubernetesMetrics {
+    programming: HistogramVec,
+    request_duration: HistogramVec,
+    rate_limiter_duration: HistogramVec,
+    requests: CounterVec,
+    objects: GaugeVec,
+    synced: GaugeVec,
+}
+
+impl KubernetesMetrics {
+    pub(super) fn new(rooms: &mut Rooms) -> Self {
+        let doubling =
+            exponential_buckets(0.001, 2.0, 20).expect("20 buckets from a positive start");
+        Self {
+            programming: rooms.histograms(
+                "coredns_kubernetes_dns_programming_duration_seconds",
+                "Histogram of the time (in seconds) it took to program a dns instance.",
+                doubling,
+                &["service_kind"],
+            ),
+            request_duration: rooms.histograms(
+                "coredns_kubernetes_rest_client_request_duration_seconds",
+                "Request latency in seconds. Broken down by verb and host.",
+                DEFAULT_BUCKETS.to_vec(),
+                &["verb", "host"],
+            ),
+            rate_limiter_duration: rooms.histograms(
+                "coredns_kubernetes_rest_client_rate_limiter_duration_seconds",
+                "Client side rate limiter latency in seconds. Broken down by verb and host.",
+                DEFAULT_BUCKETS.to_vec(),
+                &["verb", "host"],
+            ),
+            requests: rooms.add(CounterVec::new(
+                Opts::new(
+                    "coredns_kubernetes_rest_client_requests_total",
+                    "Number of HTTP requests, partitioned by status code, method, and host.",
+                ),
+                &["code", "method", "host"],
+            )),
+            objects: rooms.gauges(
+                "cairn_cluster_objects",
+                "Objects of the cluster that names are served from, by resource.",
+                &["resource"],
+            ),
+            synced: rooms.gauges(
+                "cairn_cluster_synced",
+                "Whether the resource has been listed whole and is being watched (1) or not (0).",
+                &["resource"],
+            ),
+        }
+    }
+
+    /// Observes how long after its trigger a change of endpoints is served.
+    pub fn programmed(&self, kind: ServiceKind, elapsed: Duration) {
+        let kind = match kind {
+            ServiceKind::ClusterIp => "cluster_ip",
+            ServiceKind::HeadlessWithSelector => "headless_with_selector",
+        };
+        self.programming
+            .with_label_values(&[kind])
+            .observe(elapsed.as_secs_f64());
+    }
+
+    /// Counts a request to the API server: `code` is the HTTP status, or `<error>` where none came; `method` is the
+    /// HTTP method, in capitals. As in client-go, the method stands for the verb too.
+    pub fn requested(&self, host: &str, method: &str, code: &str, elapsed: Duration) {
+        self.requests.with_label_values(&[code, method, host]).inc();
+        self.request_duration
+            .with_label_values(&[method, host])
+            .observe(elapsed.as_secs_f64());
+    }
+
+    /// Observes how long a request was held back by our own limit before it was sent.
+    pub fn held_back(&self, host: &str, method: &str, elapsed: Duration) {
+        self.rate_limiter_duration
+            .with_label_values(&[method, host])
+            .observe(elapsed.as_secs_f64());
+    }
+
+    /// States how many objects of `resource` (`services`, `endpointslices`, …) are held.
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "the text format has floats, and Prometheus stores them"
+    )]
+    pub fn objects(&self, resource: &str, count: u64) {
+        self.objects
+            .with_label_values(&[resource])
+            .set(count as f64);
+    }
+
+    /// States whether `resource` is synced.
+    pub fn synced(&self, resource: &str, synced: bool) {
+        self.synced
+            .with_label_values(&[resource])
+            .set(f64::from(u8::from(synced)));
+    }
+}

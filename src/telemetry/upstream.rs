@@ -1,0 +1,142 @@
+//! What `forward` counts of each upstream: the `coredns_proxy_*` families.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use prometheus::core::Collector;
+
+use super::family::{CounterFamily, DurationFamily, Series};
+use super::histogram::Durations;
+use super::labels::{RCODES, rcode_slot};
+use super::sharded::Counter;
+
+/// The protocol of a pooled connection to an upstream; `proto` on `/metrics`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UpstreamProto {
+    /// `udp`
+    Udp,
+    /// `tcp`
+    Tcp,
+    /// DNS over TLS, `tcp-tls`
+    Tls,
+    /// DNS over HTTPS, `https`
+    Https,
+}
+
+const PROTOS: [&str; 4] = ["udp", "tcp", "tcp-tls", "https"];
+
+/// The counters of one upstream of one plugin; they go on over a reload that keeps the upstream.
+pub struct UpstreamMetrics {
+    proxy_name: String,
+    to: String,
+    families: Families,
+    // A series of 18 cells for each rcode: made when the upstream first answers with it.
+    durations: [OnceLock<Arc<Durations>>; RCODES.len()],
+    connection_hits: [Arc<Counter>; PROTOS.len()],
+    connection_misses: [Arc<Counter>; PROTOS.len()],
+    healthcheck_failures: Arc<Counter>,
+}
+
+impl UpstreamMetrics {
+    /// Counts an answer: `rcode` with its extended bits, `elapsed` from the query's sending.
+    pub fn answered(&self, rcode: u16, elapsed: Duration) {
+        let slot = rcode_slot(rcode);
+        let series = self.durations[slot].get_or_init(|| {
+            self.families
+                .durations
+                .with(&[&self.proxy_name, &self.to, RCODES[slot]])
+        });
+        series.observe(elapsed);
+    }
+
+    /// Counts a query that went over a pooled connection.
+    pub fn connection_reused(&self, proto: UpstreamProto) {
+        self.connection_hits[proto as usize].increment();
+    }
+
+    /// Counts a query for which a connection had to be made.
+    pub fn connection_made(&self, proto: UpstreamProto) {
+        self.connection_misses[proto as usize].increment();
+    }
+
+    /// Counts a failed health check.
+    pub fn healthcheck_failed(&self) {
+        self.healthcheck_failures.increment();
+    }
+}
+
+/// All upstreams of the process.
+pub(super) struct Upstreams {
+    upstreams: Series<UpstreamMetrics>,
+    families: Families,
+}
+
+#[derive(Clone)]
+struct Families {
+    durations: DurationFamily,
+    connection_hits: CounterFamily,
+    connection_misses: CounterFamily,
+    healthcheck_failures: CounterFamily,
+}
+
+impl Upstreams {
+    pub(super) fn new() -> Self {
+        const BY_PROTO: &[&str] = &["proxy_name", "to", "proto"];
+        let families = Families {
+            durations: DurationFamily::new(
+                "coredns_proxy_request_duration_seconds",
+                "Histogram of the time each request took.",
+                &["proxy_name", "to", "rcode"],
+            ),
+            connection_hits: CounterFamily::new(
+                "coredns_proxy_conn_cache_hits_total",
+                "Counter of connection cache hits per upstream and protocol.",
+                BY_PROTO,
+            ),
+            connection_misses: CounterFamily::new(
+                "coredns_proxy_conn_cache_misses_total",
+                "Counter of connection cache misses per upstream and protocol.",
+                BY_PROTO,
+            ),
+            healthcheck_failures: CounterFamily::new(
+                "coredns_proxy_healthcheck_failures_total",
+                "Counter of the number of failed healthchecks.",
+                &["proxy_name", "to"],
+            ),
+        };
+        Self {
+            upstreams: Series::default(),
+            families,
+        }
+    }
+
+    pub(super) fn with(&self, proxy_name: &str, to: &str) -> Arc<UpstreamMetrics> {
+        let families = &self.families;
+        let by_proto =
+            |family: &CounterFamily| PROTOS.map(|proto| family.with(&[proxy_name, to, proto]));
+        self.upstreams.with(&[proxy_name, to], || UpstreamMetrics {
+            proxy_name: proxy_name.to_owned(),
+            to: to.to_owned(),
+            families: families.clone(),
+            durations: [const { OnceLock::new() }; RCODES.len()],
+            connection_hits: by_proto(&families.connection_hits),
+            connection_misses: by_proto(&families.connection_misses),
+            healthcheck_failures: families.healthcheck_failures.with(&[proxy_name, to]),
+        })
+    }
+
+    pub(super) fn collectors(&self) -> Vec<Box<dyn Collector>> {
+        let Families {
+            durations,
+            connection_hits,
+            connection_misses,
+            healthcheck_failures,
+        } = self.families.clone();
+        vec![
+            Box::new(durations),
+            Box::new(connection_hits),
+            Box::new(connection_misses),
+            Box::new(healthcheck_failures),
+        ]
+    }
+}
