@@ -1,9 +1,43 @@
 //! From the tree of a Corefile to what will run: resolved, checked, immutable.
+//!
+//! [`load`] reads a Corefile with all that it imports and gives a [`Config`] or the reasons why there is none:
+//! all of them, each with its place. Start, reload and `cairn check` use this one function, so that they say
+//! the same. It opens no socket and asks no API; after it, nobody reads the Corefile or the environment.
 
+mod directives;
+pub mod listen;
 pub mod value;
 
-use crate::corefile::Outside;
+use std::net::IpAddr;
+use std::path::Path;
+
+use sha2::{Digest, Sha512};
+
+use crate::corefile::{self, Corefile, Diagnostic, Faults, Location, Outside, ServerBlock, Sources};
 use crate::dns::Name;
+
+pub use directives::Setting;
+use listen::{Key, ListenAddress, Taken};
+
+/// A configuration that can run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// The server blocks, in written order.
+    pub blocks: Vec<Block>,
+    /// SHA-512 of the words of the Corefile, in hexadecimal.
+    pub sha512: String,
+}
+
+/// A server block.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Block {
+    /// Its zones and ports.
+    pub keys: Vec<Key>,
+    /// The addresses to listen on; empty for all.
+    pub bind: Vec<IpAddr>,
+    /// What its directives say, in the order of `plugin::ORDER`.
+    pub settings: Vec<Setting>,
+}
 
 /// What a plugin's parser may know besides its own directives.
 #[derive(Clone, Copy)]
@@ -13,3 +47,74 @@ pub struct Scope<'a> {
     /// Files and environment.
     pub outside: &'a dyn Outside,
 }
+
+/// What became of a Corefile.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The configuration, unless something is wrong.
+    pub config: Option<Config>,
+    /// Everything that is wrong or doubtful, in the order of the text.
+    pub diagnostics: Vec<Diagnostic>,
+    /// The texts that the diagnostics point into.
+    pub sources: Sources,
+}
+
+/// Reads the configuration at `location`; `dns_port` is the port of keys that name none.
+pub fn load(outside: &dyn Outside, location: &Location, dns_port: u16) -> Loaded {
+    let parsed = corefile::load(outside, location);
+    let mut diagnostics = parsed.diagnostics;
+    let mut corefile = parsed.corefile;
+    if corefile.blocks.is_empty() && !diagnostics.iter().any(Diagnostic::is_error) {
+        corefile = built_in(outside);
+    }
+    let faults = Faults::new();
+    let blocks = blocks(&corefile, outside, dns_port, &faults);
+    let sha512 = Sha512::digest(corefile.canonical()).iter().map(|octet| format!("{octet:02x}")).collect();
+    diagnostics.extend(faults.into_sorted());
+    let config = (!diagnostics.iter().any(Diagnostic::is_error)).then_some(Config { blocks, sha512 });
+    Loaded { config, diagnostics, sources: parsed.sources }
+}
+
+/// What is served where there is no Corefile, or an empty one.
+fn built_in(outside: &dyn Outside) -> Corefile {
+    corefile::parse(outside, Path::new("(built in)"), b". {\n whoami\n log\n}\n").corefile
+}
+
+fn blocks(corefile: &Corefile, outside: &dyn Outside, dns_port: u16, faults: &Faults) -> Vec<Block> {
+    let mut taken = Taken::default();
+    corefile.blocks.iter().map(|tree| block(tree, outside, dns_port, faults, &mut taken)).collect()
+}
+
+fn block(
+    tree: &ServerBlock,
+    outside: &dyn Outside,
+    dns_port: u16,
+    faults: &Faults,
+    taken: &mut Taken,
+) -> Block {
+    let keys = listen::keys(tree, dns_port, faults);
+    let zones: Vec<Name> = keys.iter().map(|key| key.zone).collect();
+    let settings = directives::settings(tree, &Scope { zones: &zones, outside }, faults);
+    let bind = settings.iter().find_map(Setting::bind).map(<[IpAddr]>::to_vec).unwrap_or_default();
+    let block = Block { keys, bind, settings };
+    for (key, address) in block.addresses() {
+        if let Err(fault) = taken.take(key, address.ip) {
+            faults.push(Diagnostic::error(fault, tree.keys[0].span));
+        }
+    }
+    block
+}
+
+impl Block {
+    /// Each of its zones with each address that serves it.
+    pub fn addresses(&self) -> impl Iterator<Item = (&Key, ListenAddress)> {
+        let ips = || {
+            let all = self.bind.is_empty().then_some(None);
+            all.into_iter().chain(self.bind.iter().copied().map(Some))
+        };
+        self.keys.iter().flat_map(move |key| ips().map(move |ip| (key, ListenAddress { ip, port: key.port })))
+    }
+}
+
+#[cfg(test)]
+mod tests;

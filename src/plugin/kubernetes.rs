@@ -14,10 +14,13 @@ use crate::cluster::view::View;
 use crate::dns::{Name, Query, Rcode, Reply, Section, Type, Zones, reverse};
 
 mod answer;
+mod config;
 mod find;
 mod name;
 mod srv;
 mod zone_data;
+
+pub use config::{Config, parse};
 
 /// What the Corefile says about a cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]

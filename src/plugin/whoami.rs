@@ -3,6 +3,9 @@
 use std::net::IpAddr;
 
 use crate::chain::Step;
+use crate::config::Scope;
+use crate::corefile::reader::Reader;
+use crate::corefile::{Directive, Faults};
 use crate::dns::reply::Owner;
 use crate::dns::{Query, Rcode, Reply, Section, Transport, Type};
 
@@ -42,4 +45,15 @@ pub(crate) fn down(query: &mut Query) -> Step {
     let data: [&[u8]; 3] = [&[0, 0, 0, 0], &client.port().to_be_bytes(), b"\0"];
     records.push(Section::Additional, owner, Type::SRV, 0, &data);
     Step::Reply(reply)
+}
+
+/// Nothing can be said about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config;
+
+/// Reads the directive, which may be repeated and takes no block. Its arguments are not looked at.
+pub fn parse(occurrences: &[&Directive], _scope: &Scope<'_>, faults: &Faults) -> Option<Config> {
+    let sound: Option<Vec<()>> =
+        occurrences.iter().map(|directive| Reader::new(directive, faults).no_block()).collect();
+    sound.map(|_| Config)
 }

@@ -7,6 +7,7 @@ use super::{Options, Pods};
 use crate::cluster::connection::{Connection, Limits, Server, TlsFiles};
 use crate::cluster::records::label;
 use crate::cluster::selector::Selector;
+use crate::cluster::{ClusterKey, Source};
 use crate::config::{Scope, value};
 use crate::corefile::reader::{self, Reader, Row};
 use crate::corefile::{Directive, Faults};
@@ -28,26 +29,6 @@ pub struct Config {
     pub cluster: ClusterKey,
     /// How long the start waits for the first lists.
     pub startup_timeout: Duration,
-}
-
-/// Which objects are followed, and where: stanzas with equal keys share them.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct ClusterKey {
-    /// Who tells of them.
-    pub source: Source,
-    /// Only Services, EndpointSlices and Pods with these labels.
-    pub labels: Option<Selector>,
-    /// Only Namespaces with these labels.
-    pub namespace_labels: Option<Selector>,
-}
-
-/// Who tells of the objects of a cluster.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Source {
-    /// An API server.
-    Api(Connection),
-    /// Files and folders.
-    Manifests(Vec<PathBuf>),
 }
 
 /// A stanza while it is read.
