@@ -13,6 +13,7 @@ pub mod connection;
 mod index;
 pub mod object;
 pub(crate) mod records;
+pub mod registry;
 pub mod selector;
 mod table;
 pub(crate) mod view;
@@ -26,6 +27,8 @@ use tokio::sync::mpsc;
 use index::Index;
 use object::{Event, Resource, Trouble};
 use view::View;
+
+pub use registry::{ClusterKey, Source};
 
 /// A cluster as the rest of the server holds it: the view, and what keeps it from being complete.
 #[derive(Debug, Default)]

@@ -13,7 +13,9 @@ use std::path::Path;
 
 use sha2::{Digest, Sha512};
 
-use crate::corefile::{self, Corefile, Diagnostic, Faults, Location, Outside, ServerBlock, Sources};
+use crate::corefile::{
+    self, Corefile, Diagnostic, Faults, Location, Outside, ServerBlock, Sources,
+};
 use crate::dns::Name;
 
 pub use directives::Setting;
@@ -69,10 +71,18 @@ pub fn load(outside: &dyn Outside, location: &Location, dns_port: u16) -> Loaded
     }
     let faults = Faults::new();
     let blocks = blocks(&corefile, outside, dns_port, &faults);
-    let sha512 = Sha512::digest(corefile.canonical()).iter().map(|octet| format!("{octet:02x}")).collect();
+    let sha512 = Sha512::digest(corefile.canonical())
+        .iter()
+        .map(|octet| format!("{octet:02x}"))
+        .collect();
     diagnostics.extend(faults.into_sorted());
-    let config = (!diagnostics.iter().any(Diagnostic::is_error)).then_some(Config { blocks, sha512 });
-    Loaded { config, diagnostics, sources: parsed.sources }
+    let config =
+        (!diagnostics.iter().any(Diagnostic::is_error)).then_some(Config { blocks, sha512 });
+    Loaded {
+        config,
+        diagnostics,
+        sources: parsed.sources,
+    }
 }
 
 /// What is served where there is no Corefile, or an empty one.
@@ -80,9 +90,18 @@ fn built_in(outside: &dyn Outside) -> Corefile {
     corefile::parse(outside, Path::new("(built in)"), b". {\n whoami\n log\n}\n").corefile
 }
 
-fn blocks(corefile: &Corefile, outside: &dyn Outside, dns_port: u16, faults: &Faults) -> Vec<Block> {
+fn blocks(
+    corefile: &Corefile,
+    outside: &dyn Outside,
+    dns_port: u16,
+    faults: &Faults,
+) -> Vec<Block> {
     let mut taken = Taken::default();
-    corefile.blocks.iter().map(|tree| block(tree, outside, dns_port, faults, &mut taken)).collect()
+    corefile
+        .blocks
+        .iter()
+        .map(|tree| block(tree, outside, dns_port, faults, &mut taken))
+        .collect()
 }
 
 fn block(
@@ -94,9 +113,24 @@ fn block(
 ) -> Block {
     let keys = listen::keys(tree, dns_port, faults);
     let zones: Vec<Name> = keys.iter().map(|key| key.zone).collect();
-    let settings = directives::settings(tree, &Scope { zones: &zones, outside }, faults);
-    let bind = settings.iter().find_map(Setting::bind).map(<[IpAddr]>::to_vec).unwrap_or_default();
-    let block = Block { keys, bind, settings };
+    let settings = directives::settings(
+        tree,
+        &Scope {
+            zones: &zones,
+            outside,
+        },
+        faults,
+    );
+    let bind = settings
+        .iter()
+        .find_map(Setting::bind)
+        .map(<[IpAddr]>::to_vec)
+        .unwrap_or_default();
+    let block = Block {
+        keys,
+        bind,
+        settings,
+    };
     for (key, address) in block.addresses() {
         if let Err(fault) = taken.take(key, address.ip) {
             faults.push(Diagnostic::error(fault, tree.keys[0].span));
@@ -112,7 +146,9 @@ impl Block {
             let all = self.bind.is_empty().then_some(None);
             all.into_iter().chain(self.bind.iter().copied().map(Some))
         };
-        self.keys.iter().flat_map(move |key| ips().map(move |ip| (key, ListenAddress { ip, port: key.port })))
+        self.keys
+            .iter()
+            .flat_map(move |key| ips().map(move |ip| (key, ListenAddress { ip, port: key.port })))
     }
 }
 

@@ -22,8 +22,7 @@ mod upstream;
 
 pub use block::{Answered, BlockMetrics};
 pub use cache::{CacheEntries, CacheMetrics, CacheType, CountEntries};
-pub use family::{CounterFamily, DurationFamily, GaugeFamily};
-pub use histogram::Durations;
+pub use family::CounterFamily;
 pub use labels::{Family, PluginId, Proto};
 pub use registry::{BuildInfo, EnabledPlugin, Metrics};
 pub use rooms::{

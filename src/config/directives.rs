@@ -58,7 +58,9 @@ pub(super) fn settings(block: &ServerBlock, scope: &Scope<'_>, faults: &Faults) 
     let mut settings = Vec::new();
     for name in ORDER {
         let occurrences: Vec<&Directive> = block.occurrences(name).collect();
-        let Some(first) = occurrences.first() else { continue };
+        let Some(first) = occurrences.first() else {
+            continue;
+        };
         match read(name, &occurrences, scope, faults) {
             Some(setting) => settings.extend(setting),
             None => {

@@ -35,7 +35,10 @@ pub struct ListenAddress {
 impl ListenAddress {
     /// The address to bind.
     pub fn socket(&self) -> SocketAddr {
-        SocketAddr::new(self.ip.unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED)), self.port)
+        SocketAddr::new(
+            self.ip.unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED)),
+            self.port,
+        )
     }
 }
 
@@ -51,7 +54,12 @@ impl fmt::Display for ListenAddress {
 
 /// Reads the keys of a server block.
 pub(super) fn keys(block: &ServerBlock, dns_port: u16, faults: &Faults) -> Vec<Key> {
-    block.keys.iter().filter_map(|word| key(word, dns_port, faults)).flatten().collect()
+    block
+        .keys
+        .iter()
+        .filter_map(|word| key(word, dns_port, faults))
+        .flatten()
+        .collect()
 }
 
 fn key(word: &Word, dns_port: u16, faults: &Faults) -> Option<Vec<Key>> {
@@ -71,9 +79,19 @@ fn key(word: &Word, dns_port: u16, faults: &Faults) -> Option<Vec<Key>> {
     let port = match read.port.as_deref().map(str::parse) {
         None => dns_port,
         Some(Ok(port)) => port,
-        Some(Err(_)) => return refuse(format!("address {}: invalid port", read.port.unwrap_or_default())),
+        Some(Err(_)) => {
+            return refuse(format!(
+                "address {}: invalid port",
+                read.port.unwrap_or_default()
+            ));
+        }
     };
-    Some(read.zones.into_iter().map(|zone| Key { zone, port }).collect())
+    Some(
+        read.zones
+            .into_iter()
+            .map(|zone| Key { zone, port })
+            .collect(),
+    )
 }
 
 fn refuse_scheme(word: &Word, scheme: &str, faults: &Faults) -> Option<Vec<Key>> {
@@ -103,10 +121,16 @@ impl Taken {
         if ips.contains(&ip) {
             return Err(format!("cannot serve {serve} - it is already defined"));
         }
-        let other = if ip.is_none() { ips.first().copied() } else { ips.contains(&None).then_some(None) };
+        let other = if ip.is_none() {
+            ips.first().copied()
+        } else {
+            ips.contains(&None).then_some(None)
+        };
         if let Some(other) = other {
             let other = Serving(key, other);
-            return Err(format!("cannot serve {serve} - zone overlap listener capacity with {other}"));
+            return Err(format!(
+                "cannot serve {serve} - zone overlap listener capacity with {other}"
+            ));
         }
         ips.push(ip);
         Ok(())

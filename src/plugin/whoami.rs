@@ -53,7 +53,9 @@ pub struct Config;
 
 /// Reads the directive, which may be repeated and takes no block. Its arguments are not looked at.
 pub fn parse(occurrences: &[&Directive], _scope: &Scope<'_>, faults: &Faults) -> Option<Config> {
-    let sound: Option<Vec<()>> =
-        occurrences.iter().map(|directive| Reader::new(directive, faults).no_block()).collect();
+    let sound: Option<Vec<()>> = occurrences
+        .iter()
+        .map(|directive| Reader::new(directive, faults).no_block())
+        .collect();
     sound.map(|_| Config)
 }

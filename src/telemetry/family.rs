@@ -229,7 +229,7 @@ impl Collector for CounterFamily {
 
 /// Histograms of durations that are observed per query, with CoreDNS's 16 time buckets.
 #[derive(Clone)]
-pub struct DurationFamily(Arc<DurationSeries>);
+pub(super) struct DurationFamily(Arc<DurationSeries>);
 
 struct DurationSeries {
     schema: Schema,
@@ -247,7 +247,7 @@ impl DurationFamily {
 
     /// The histogram of these label values; see [`CounterFamily::with`].
     #[must_use]
-    pub fn with(&self, values: &[&str]) -> Arc<Durations> {
+    pub(super) fn with(&self, values: &[&str]) -> Arc<Durations> {
         self.0.series.with(values, Durations::default)
     }
 }
@@ -272,7 +272,7 @@ impl Collector for DurationFamily {
 
 /// Gauges that describe a state as a whole: what is not set again has gone.
 #[derive(Clone)]
-pub struct GaugeFamily(Arc<GaugeSeries>);
+pub(super) struct GaugeFamily(Arc<GaugeSeries>);
 
 struct GaugeSeries {
     schema: Schema,
@@ -289,13 +289,13 @@ impl GaugeFamily {
     }
 
     /// Replaces all series of the family; a scrape sees either the old or the new ones.
-    pub fn replace(&self, series: impl IntoIterator<Item = (Vec<String>, f64)>) {
+    pub(super) fn replace(&self, series: impl IntoIterator<Item = (Vec<String>, f64)>) {
         let series = series.into_iter().take(SERIES_MAX).collect();
         *self.0.series.lock().unwrap_or_else(PoisonError::into_inner) = series;
     }
 
     /// Sets one series and leaves the others.
-    pub fn set(&self, values: &[&str], value: f64) {
+    pub(super) fn set(&self, values: &[&str], value: f64) {
         let key: Vec<String> = values.iter().map(ToString::to_string).collect();
         let mut series = self.0.series.lock().unwrap_or_else(PoisonError::into_inner);
         if series.len() < SERIES_MAX || series.contains_key(&key) {

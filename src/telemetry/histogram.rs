@@ -28,7 +28,7 @@ pub(super) const SIZE_CELLS: usize = SIZE_BOUNDS.len() + 2;
 const DURATION_STEP_NS: u64 = 250_000;
 
 /// A histogram of durations that many threads observe often.
-pub struct Durations(Sharded);
+pub(super) struct Durations(Sharded);
 
 impl Default for Durations {
     fn default() -> Self {
@@ -39,7 +39,7 @@ impl Default for Durations {
 impl Durations {
     /// Observes one duration.
     #[inline]
-    pub fn observe(&self, elapsed: Duration) {
+    pub(super) fn observe(&self, elapsed: Duration) {
         observe_duration(&self.0.local(), 0, elapsed);
     }
 

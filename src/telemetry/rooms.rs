@@ -11,6 +11,8 @@ use prometheus::{
     IntCounter, Opts, exponential_buckets,
 };
 
+use super::family::GaugeFamily;
+
 /// Buckets of the health self-poll in seconds, CoreDNS's `SlimTimeBuckets`.
 const SLIM_BUCKETS: [f64; 5] = [0.000_25, 0.002_5, 0.025, 0.25, 2.5];
 
@@ -107,7 +109,7 @@ impl HealthMetrics {
 /// What `reload` counts.
 pub struct ReloadMetrics {
     failed: IntCounter,
-    version: super::GaugeFamily,
+    version: GaugeFamily,
 }
 
 impl ReloadMetrics {
@@ -118,7 +120,7 @@ impl ReloadMetrics {
                 "coredns_reload_failed_total",
                 "Counter of the number of failed reload attempts.",
             ),
-            version: rooms.add(Ok(super::GaugeFamily::new(
+            version: rooms.add(Ok(GaugeFamily::new(
                 "coredns_reload_version_info",
                 help,
                 &["hash", "value"],

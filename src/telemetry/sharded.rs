@@ -5,8 +5,8 @@
 //! cache line that another core holds; a scrape adds the shards up. The last shard is for all threads that found no
 //! free number: there the additions are atomic.
 //!
-//! Measured (2.1 GHz Xeon, nine cells a query, as a reply counts): relaxed load and store 6 ns, `fetch_add` on the same
-//! uncontended cells 48 ns, `fetch_add` on cells shared by two cores 460 ns.
+//! Measured on an AMD EPYC with two cores, nine cells a query, as a reply counts: relaxed load and store 5 ns,
+//! `fetch_add` on the same cells uncontended 21 ns, on cells that both cores add to 40 to 120 ns.
 
 use std::cell::Cell;
 use std::sync::OnceLock;

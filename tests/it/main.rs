@@ -1,5 +1,10 @@
 //! Integration tests: the real server, real sockets, a fixture API server.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "what fails in a test shall end it, in its helpers too"
+)]
+
 mod apiserver;
 mod metrics;
 mod ops;

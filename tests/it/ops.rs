@@ -101,9 +101,29 @@ async fn one_address_serves_all_that_want_it() {
     assert!(bound.iter().all(|local| *local == bound[0]), "{bound:?}");
     assert_eq!(get(bound[0], "/health").await, ok());
     assert_eq!(get(bound[0], "/ready").await, ok());
+    let series: Vec<String> = (0..2000)
+        .map(|number| format!("10.0.0.1:{number}"))
+        .collect();
+    let family = server
+        .metrics
+        .counters("cairn_test_total", "Many.", &["to"]);
+    for to in &series {
+        family.with(&[to]).increment();
+    }
     let (status, body) = get(bound[0], "/metrics").await;
     assert_eq!(status, 200);
     assert!(body.contains("\ncoredns_build_info{"), "{body}");
+    let shown = body
+        .lines()
+        .filter(|line| line.starts_with("cairn_test_total{"))
+        .count();
+    assert_eq!(shown, 1024, "as many as a family keeps");
+    assert!(
+        body.lines()
+            .last()
+            .unwrap()
+            .starts_with("process_virtual_memory_bytes ")
+    );
 }
 
 #[tokio::test]

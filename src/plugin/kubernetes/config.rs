@@ -55,7 +55,9 @@ const PROPERTIES: &[Row<Draft>] = &[
     Row::Line("kubeconfig", kubeconfig),
     Row::Line("manifests", manifests),
     Row::Line("apiserver_qps", apiserver_qps),
-    Row::Line("apiserver_burst", |draft, line| limit(line, "apiserver_burst").map(|n| draft.limits.1 = n)),
+    Row::Line("apiserver_burst", |draft, line| {
+        limit(line, "apiserver_burst").map(|n| draft.limits.1 = n)
+    }),
     Row::Line("apiserver_max_inflight", |draft, line| {
         limit(line, "apiserver_max_inflight").map(|n| draft.limits.2 = n)
     }),
@@ -69,10 +71,16 @@ const PROPERTIES: &[Row<Draft>] = &[
         Some(())
     }),
     Row::Line("pods", pods),
-    Row::Line("endpoint_pod_names", |draft, line| line.none().map(|()| draft.endpoint_pod_names = true)),
+    Row::Line("endpoint_pod_names", |draft, line| {
+        line.none().map(|()| draft.endpoint_pod_names = true)
+    }),
     Row::Line("ttl", ttl),
-    Row::Line("noendpoints", |draft, line| line.none().map(|()| draft.no_endpoints = true)),
-    Row::Line("fallthrough", |draft, line| fallthrough(line).map(|zones| draft.fallthrough = zones)),
+    Row::Line("noendpoints", |draft, line| {
+        line.none().map(|()| draft.no_endpoints = true)
+    }),
+    Row::Line("fallthrough", |draft, line| {
+        fallthrough(line).map(|zones| draft.fallthrough = zones)
+    }),
     Row::Line("ignore", ignore),
     Row::Line("startup_timeout", startup_timeout),
     Row::Absent("multicluster"),
@@ -88,7 +96,10 @@ pub fn parse(occurrences: &[&Directive], scope: &Scope<'_>, faults: &Faults) -> 
     sound?;
     let primary_zone = primary(&zones, &reader)?;
     if !draft.namespaces.is_empty() && draft.namespace_labels.is_some() {
-        return reader.refuse(reader.name(), "namespaces and namespace_labels cannot both be set");
+        return reader.refuse(
+            reader.name(),
+            "namespaces and namespace_labels cannot both be set",
+        );
     }
     let cluster = draft.cluster(&reader)?;
     let options = Options {
@@ -104,7 +115,11 @@ pub fn parse(occurrences: &[&Directive], scope: &Scope<'_>, faults: &Faults) -> 
         fallthrough: Zones::new(draft.fallthrough),
         local_addresses: Vec::new(),
     };
-    Some(Config { options, cluster, startup_timeout: draft.startup_timeout })
+    Some(Config {
+        options,
+        cluster,
+        startup_timeout: draft.startup_timeout,
+    })
 }
 
 impl Default for Draft {
@@ -132,12 +147,18 @@ impl Draft {
     /// Where the objects come from. What can be checked without a socket is checked here.
     fn cluster(&mut self, reader: &Reader<'_>) -> Option<ClusterKey> {
         let server = match (&mut self.server, self.tls.take()) {
-            (Server::Endpoint { url, .. }, tls) => Server::Endpoint { url: url.clone(), tls },
+            (Server::Endpoint { url, .. }, tls) => Server::Endpoint {
+                url: url.clone(),
+                tls,
+            },
             (server, _) => server.clone(),
         };
         let source = if self.manifests.is_empty() {
             let (qps, burst, max_inflight) = self.limits;
-            let connection = Connection { server, limits: Limits::new(qps, burst, max_inflight) };
+            let connection = Connection {
+                server,
+                limits: Limits::new(qps, burst, max_inflight),
+            };
             if let Err(fault) = connection.check() {
                 return reader.refuse(reader.name(), fault.to_string());
             }
@@ -145,10 +166,17 @@ impl Draft {
         } else if server == Server::InCluster {
             Source::Manifests(std::mem::take(&mut self.manifests))
         } else {
-            return reader.refuse(reader.name(), "manifests and an API server cannot both be set");
+            return reader.refuse(
+                reader.name(),
+                "manifests and an API server cannot both be set",
+            );
         };
         let (labels, namespace_labels) = (self.labels.take(), self.namespace_labels.take());
-        Some(ClusterKey { source, labels, namespace_labels })
+        Some(ClusterKey {
+            source,
+            labels,
+            namespace_labels,
+        })
     }
 }
 
@@ -157,7 +185,11 @@ fn zones(reader: &Reader<'_>, scope: &Scope<'_>) -> Option<Vec<Name>> {
     if reader.args().is_empty() {
         return Some(scope.zones.to_vec());
     }
-    let zones: Option<Vec<Vec<Name>>> = reader.args().iter().map(|word| reader.value(word, value::zones)).collect();
+    let zones: Option<Vec<Vec<Name>>> = reader
+        .args()
+        .iter()
+        .map(|word| reader.value(word, value::zones))
+        .collect();
     Some(zones?.concat())
 }
 
@@ -175,10 +207,16 @@ fn primary(zones: &[Name], reader: &Reader<'_>) -> Option<Name> {
 fn endpoint(draft: &mut Draft, line: &Reader<'_>) -> Option<()> {
     let urls = line.at_least(1)?;
     if let Some(second) = urls.get(1) {
-        line.warn(second, "Multiple endpoints have been deprecated, only the first specified endpoint is used");
+        line.warn(
+            second,
+            "Multiple endpoints have been deprecated, only the first specified endpoint is used",
+        );
     }
     if !matches!(draft.server, Server::Kubeconfig { .. }) {
-        draft.server = Server::Endpoint { url: urls[0].text.as_str().into(), tls: None };
+        draft.server = Server::Endpoint {
+            url: urls[0].text.as_str().into(),
+            tls: None,
+        };
     }
     Some(())
 }
@@ -193,12 +231,19 @@ fn tls(draft: &mut Draft, line: &Reader<'_>) -> Option<()> {
 fn kubeconfig(draft: &mut Draft, line: &Reader<'_>) -> Option<()> {
     let args = line.between(1, 2)?;
     let context = args.get(1).map(|word| word.text.as_str().into());
-    draft.server = Server::Kubeconfig { file: PathBuf::from(&args[0].text), context };
+    draft.server = Server::Kubeconfig {
+        file: PathBuf::from(&args[0].text),
+        context,
+    };
     Some(())
 }
 
 fn manifests(draft: &mut Draft, line: &Reader<'_>) -> Option<()> {
-    draft.manifests.extend(line.at_least(1)?.iter().map(|word| PathBuf::from(&word.text)));
+    draft.manifests.extend(
+        line.at_least(1)?
+            .iter()
+            .map(|word| PathBuf::from(&word.text)),
+    );
     Some(())
 }
 
@@ -207,7 +252,12 @@ fn apiserver_qps(draft: &mut Draft, line: &Reader<'_>) -> Option<()> {
     match word.text.parse::<f64>() {
         Ok(qps) if qps >= 0.0 && qps.is_finite() => draft.limits.0 = qps,
         Ok(_) => return line.refuse(word, "apiserver_qps must be >= 0"),
-        Err(fault) => return line.refuse(word, format!("invalid apiserver_qps {:?}: {fault}", word.text)),
+        Err(fault) => {
+            return line.refuse(
+                word,
+                format!("invalid apiserver_qps {:?}: {fault}", word.text),
+            );
+        }
     }
     Some(())
 }
@@ -224,17 +274,27 @@ fn limit(line: &Reader<'_>, property: &str) -> Option<u32> {
 fn namespaces(draft: &mut Draft, line: &Reader<'_>) -> Option<()> {
     // A word that is no label names no Namespace; an empty list would stand for all.
     let none: Box<[u8]> = Box::new([]);
-    let labels = line.at_least(1)?.iter().map(|word| label(&word.text).unwrap_or_else(|| none.clone()));
+    let labels = line
+        .at_least(1)?
+        .iter()
+        .map(|word| label(&word.text).unwrap_or_else(|| none.clone()));
     draft.namespaces.extend(labels);
     Some(())
 }
 
 fn selector(line: &Reader<'_>, what: &str) -> Option<Selector> {
-    let words: Vec<&str> = line.at_least(1)?.iter().map(|word| word.text.as_str()).collect();
+    let words: Vec<&str> = line
+        .at_least(1)?
+        .iter()
+        .map(|word| word.text.as_str())
+        .collect();
     let text = words.join(" ");
     match text.parse() {
         Ok(selector) => Some(selector),
-        Err(fault) => line.refuse(&line.args()[0], format!("unable to parse {what} value: '{text}': {fault}")),
+        Err(fault) => line.refuse(
+            &line.args()[0],
+            format!("unable to parse {what} value: '{text}': {fault}"),
+        ),
     }
 }
 
@@ -245,7 +305,9 @@ fn pods(draft: &mut Draft, line: &Reader<'_>) -> Option<()> {
         "insecure" => Pods::Insecure,
         "verified" => Pods::Verified,
         other => {
-            let message = format!("wrong value for pods: {other},  must be one of: disabled, verified, insecure");
+            let message = format!(
+                "wrong value for pods: {other},  must be one of: disabled, verified, insecure"
+            );
             return line.refuse(word, message);
         }
     };
@@ -256,7 +318,10 @@ fn ttl(draft: &mut Draft, line: &Reader<'_>) -> Option<()> {
     let word = &line.at_least(1)?[0];
     let seconds = line.value(word, value::integer)?;
     if !(0..=TTL_MAX).contains(&seconds) {
-        return line.refuse(word, format!("ttl must be in range [0, {TTL_MAX}]: {seconds}"));
+        return line.refuse(
+            word,
+            format!("ttl must be in range [0, {TTL_MAX}]: {seconds}"),
+        );
     }
     draft.ttl = seconds as u32;
     Some(())
@@ -267,7 +332,11 @@ fn fallthrough(line: &Reader<'_>) -> Option<Vec<Name>> {
     if line.args().is_empty() {
         return Some(vec![Name::root()]);
     }
-    let zones: Option<Vec<Vec<Name>>> = line.args().iter().map(|word| line.value(word, value::zones)).collect();
+    let zones: Option<Vec<Vec<Name>>> = line
+        .args()
+        .iter()
+        .map(|word| line.value(word, value::zones))
+        .collect();
     Some(zones?.concat())
 }
 
@@ -279,7 +348,10 @@ fn ignore(draft: &mut Draft, line: &Reader<'_>) -> Option<()> {
             draft.ignore_empty_service = true;
             Some(())
         }
-        Some(word) => line.refuse(word, format!("unable to parse ignore value: '{}'", word.text)),
+        Some(word) => line.refuse(
+            word,
+            format!("unable to parse ignore value: '{}'", word.text),
+        ),
     }
 }
 
@@ -288,7 +360,10 @@ fn startup_timeout(draft: &mut Draft, line: &Reader<'_>) -> Option<()> {
     match value::duration(&word.text) {
         Ok(timeout) => draft.startup_timeout = timeout.unwrap_or_default(),
         Err(fault) => {
-            return line.refuse(word, format!("failed to parse startup_timeout: {}, {fault}", word.text));
+            return line.refuse(
+                word,
+                format!("failed to parse startup_timeout: {}, {fault}", word.text),
+            );
         }
     }
     Some(())
