@@ -1,2 +1,7 @@
 //! The `cairn` binary.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cairn_dns::cli::main(std::env::args_os().collect())
+}

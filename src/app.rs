@@ -1,0 +1,170 @@
+//! The only room that knows all rooms: builds a generation, gives it sockets, swaps it for the next, stops it.
+//!
+//! What a change needs is made first, and nothing is taken away before all of it is there: a configuration that
+//! cannot be served, because an address is taken or a client cannot be built, changes nothing.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::listen::ListenAddress;
+use crate::config::{Config, Setting};
+use crate::generation::{BuildError, Generation, Process};
+use crate::ops::{BoundEndpoint, Endpoint, EndpointKind, Ops, OpsError, Readiness};
+use crate::server::listener::{self, Listener};
+
+/// How long queries that are being answered may take when the server stops, as in CoreDNS.
+const DRAIN_TIME: Duration = Duration::from_secs(5);
+
+/// A running server.
+pub struct App {
+    process: Process,
+    generation: Generation,
+    listeners: HashMap<ListenAddress, Listener>,
+    ops: Ops,
+    endpoints: Vec<BoundEndpoint>,
+    readiness: Readiness,
+}
+
+/// Why a configuration cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// A plugin cannot be built.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    /// An address for DNS cannot be had.
+    #[error("listen {address}: {source}")]
+    Listen {
+        /// The address.
+        address: ListenAddress,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// An address for operators cannot be had.
+    #[error(transparent)]
+    Ops(#[from] OpsError),
+}
+
+impl App {
+    /// Starts to serve. Must be called on the runtime of `process`.
+    ///
+    /// # Errors
+    /// The configuration cannot be served.
+    pub async fn start(config: Config, process: Process) -> Result<App, AppError> {
+        let generation = Generation::build(config, &process, None)?;
+        let readiness = Readiness::default();
+        let mut listeners = HashMap::new();
+        open(&generation, &mut listeners, &process)?;
+        let mut ops = Ops::new(process.metrics.clone(), readiness.clone());
+        let endpoints = ops.apply(&wanted(&generation.config)).await?;
+        let mut app = App { process, generation, listeners, ops, endpoints, readiness };
+        app.tell();
+        Ok(app)
+    }
+
+    /// Serves another configuration instead. Sockets that both want stay open; queries that are on their way end
+    /// under the configuration under which they began.
+    ///
+    /// # Errors
+    /// The new configuration cannot be served; the old one goes on as if nothing had been.
+    pub async fn reload(&mut self, config: Config) -> Result<(), AppError> {
+        let generation = Generation::build(config, &self.process, Some(&self.generation))?;
+        let mut opened = HashMap::new();
+        let kept = |address: &ListenAddress| self.listeners.contains_key(address);
+        open_where(&generation, &mut opened, &self.process, |address| !kept(address))?;
+        self.endpoints = self.ops.apply(&wanted(&generation.config)).await?;
+        for (address, router) in &generation.routers {
+            if let Some(listener) = self.listeners.get(address) {
+                listener.serve(router.clone());
+            }
+        }
+        let gone = self.listeners.extract_if(|address, _| !generation.routers.contains_key(address));
+        for (_, listener) in gone {
+            self.process.runtime.spawn(listener.drain(DRAIN_TIME));
+        }
+        self.listeners.extend(opened);
+        self.generation = generation;
+        self.tell();
+        Ok(())
+    }
+
+    /// Stops: not ready at once, then `lameduck` of serving as before, so that clients learn to go elsewhere, then
+    /// the end of what is on its way.
+    pub async fn stop(self) {
+        self.readiness.drain();
+        let lameduck = self.lameduck();
+        if !lameduck.is_zero() {
+            tracing::info!(target: "plugin/health", "Going into lameduck mode for {lameduck:?}");
+            tokio::time::sleep(lameduck).await;
+        }
+        let drains: Vec<_> = self.listeners.into_values().map(|listener| tokio::spawn(listener.drain(DRAIN_TIME))).collect();
+        for drain in drains {
+            // A drain that panicked has dropped its sockets, which is all that is left to do.
+            let _ = drain.await;
+        }
+    }
+
+    /// What is served.
+    pub fn config(&self) -> &Config {
+        &self.generation.config
+    }
+
+    /// The address of each listener's sockets, with the ports that the system chose for port 0.
+    pub fn addresses(&self) -> Vec<(ListenAddress, SocketAddr)> {
+        self.listeners.iter().map(|(address, listener)| (*address, listener.local_address())).collect()
+    }
+
+    /// The operator's endpoints, likewise.
+    pub fn endpoints(&self) -> &[BoundEndpoint] {
+        &self.endpoints
+    }
+
+    /// What the server counts.
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+
+    /// Tells the rooms that outlive a generation about the one that is served.
+    fn tell(&mut self) {
+        self.readiness.replace(self.generation.readiness());
+        self.process.metrics.enabled_plugins(self.generation.enabled_plugins());
+        self.process.metrics.reload().running(&self.generation.config.sha512);
+    }
+
+    /// The longest that any block asks for: they all wait at the same time.
+    fn lameduck(&self) -> Duration {
+        let settings = self.generation.config.blocks.iter().flat_map(|block| &block.settings);
+        settings.filter_map(Setting::lameduck).max().unwrap_or_default()
+    }
+}
+
+fn open(
+    generation: &Generation,
+    listeners: &mut HashMap<ListenAddress, Listener>,
+    process: &Process,
+) -> Result<(), AppError> {
+    open_where(generation, listeners, process, |_| true)
+}
+
+/// Opens the listeners of a generation that are wanted, all or none.
+fn open_where(
+    generation: &Generation,
+    listeners: &mut HashMap<ListenAddress, Listener>,
+    process: &Process,
+    wanted: impl Fn(&ListenAddress) -> bool,
+) -> Result<(), AppError> {
+    for (address, router) in generation.routers.iter().filter(|(address, _)| wanted(address)) {
+        let bound = Listener::bind(address.socket(), &process.listener, process.runtime.clone());
+        let listener = bound.map_err(|source| AppError::Listen { address: *address, source })?;
+        listener.serve(router.clone());
+        listeners.insert(*address, listener);
+    }
+    Ok(())
+}
+
+/// The operator's endpoints that a configuration asks for.
+fn wanted(config: &Config) -> Vec<Endpoint> {
+    let settings = config.blocks.iter().flat_map(|block| &block.settings);
+    settings.filter_map(Setting::endpoint).collect()
+}

@@ -1,0 +1,174 @@
+//! The command line: `cairn` serves, `cairn check` reads a Corefile and says what is wrong with it.
+//!
+//! The flags are CoreDNS's, written as Go programs take them: one dash or two, `=` or a blank before the value.
+//! What is printed for people is printed here and in the rooms below; everything else is logged.
+
+mod check;
+mod serve;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+
+use crate::config::listen::DNS_PORT;
+use crate::plugin::ORDER;
+use crate::telemetry::log::LogFormat;
+
+/// The version of CoreDNS whose Corefiles and answers are ours.
+const COREDNS_VERSION: &str = "1.14.7";
+
+/// Exit code for a command line that cannot be understood, as Go's flag package has it.
+const USAGE: u8 = 2;
+
+/// A cluster DNS server for Kubernetes: a drop-in replacement for CoreDNS.
+#[derive(Debug, Parser)]
+#[command(name = "cairn", disable_version_flag = true, args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: Serve,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Read Corefiles and everything that they import, and say all that is wrong; open no socket, ask no API
+    Check {
+        /// Corefiles to check [default: ./Corefile]
+        #[arg(value_name = "FILE")]
+        files: Vec<PathBuf>,
+        /// Port of server blocks that name none
+        #[arg(long = "dns.port", short = 'p', value_name = "N", default_value_t = DNS_PORT)]
+        dns_port: u16,
+    },
+}
+
+/// Serve (the default)
+#[derive(Debug, Args)]
+struct Serve {
+    /// Corefile to load, or `stdin` [default: ./Corefile]
+    #[arg(long, value_name = "FILE")]
+    conf: Option<String>,
+    /// Port of server blocks that name none
+    #[arg(long = "dns.port", short = 'p', value_name = "N", default_value_t = DNS_PORT)]
+    dns_port: u16,
+    /// Write the process id to this file
+    #[arg(long, value_name = "FILE")]
+    pidfile: Option<PathBuf>,
+    /// List the plugins that are built, and exit
+    #[arg(long)]
+    plugins: bool,
+    /// Do not print what is served at start
+    #[arg(long)]
+    quiet: bool,
+    /// Show the version, and exit
+    #[arg(long)]
+    version: bool,
+    /// How log lines are written
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    log_format: Format,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Format {
+    /// `[INFO] plugin/reload: …`, as CoreDNS writes them
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+impl From<Format> for LogFormat {
+    fn from(format: Format) -> LogFormat {
+        match format {
+            Format::Text => LogFormat::Text,
+            Format::Json => LogFormat::Json,
+        }
+    }
+}
+
+/// Runs the program with these arguments, the first of which is its own name.
+pub fn main(args: Vec<OsString>) -> ExitCode {
+    let command = Cli::command();
+    let args = normalized(args);
+    let cli = match command.try_get_matches_from(args).and_then(|matches| Cli::from_arg_matches(&matches)) {
+        Ok(cli) => cli,
+        Err(fault) => {
+            let failed = fault.use_stderr();
+            // Nobody is left to tell if this cannot be printed.
+            let _ = fault.print();
+            return if failed { ExitCode::from(USAGE) } else { ExitCode::SUCCESS };
+        }
+    };
+    match cli.command {
+        Some(Command::Check { files, dns_port }) => check::run(&files, dns_port),
+        None if cli.serve.version => print(&version()),
+        None if cli.serve.plugins => print(&plugins()),
+        None => serve::run(&cli.serve),
+    }
+}
+
+/// Writes flags as clap takes them: a long name behind one dash gets its second.
+fn normalized(args: Vec<OsString>) -> Vec<OsString> {
+    let long = |arg: OsString| match arg.to_str() {
+        Some(text) if text.starts_with('-') && !text.starts_with("--") && text.len() > 2 && !text.starts_with("-p=") => {
+            OsString::from(format!("-{text}"))
+        }
+        _ => arg,
+    };
+    args.into_iter().map(long).collect()
+}
+
+fn print(text: &str) -> ExitCode {
+    use std::io::Write;
+    match writeln!(std::io::stdout(), "{text}") {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+/// What `-version` shows, and the start as its last lines.
+fn version() -> String {
+    let (name, os, arch) = (env!("CARGO_PKG_VERSION"), std::env::consts::OS, std::env::consts::ARCH);
+    format!("Cairn-{name}\n{os}/{arch}, answers as CoreDNS-{COREDNS_VERSION}")
+}
+
+fn plugins() -> String {
+    let built = ORDER.iter().filter(|name| crate::config::is_built(name));
+    let lines: Vec<String> = built.map(|name| format!("  dns.{name}")).collect();
+    format!("Other plugins:\n{}", lines.join("\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_are_taken_as_go_takes_them() {
+        for (line, conf, port) in [
+            ("cairn -conf Corefile -dns.port 1053", Some("Corefile"), 1053),
+            ("cairn --conf=Corefile --dns.port=1053", Some("Corefile"), 1053),
+            ("cairn -conf=stdin -p 1053", Some("stdin"), 1053),
+            ("cairn -p=1053", None, 1053),
+            ("cairn -quiet", None, 53),
+        ] {
+            let args = normalized(line.split(' ').map(OsString::from).collect());
+            let cli = Cli::try_parse_from(args).unwrap_or_else(|fault| panic!("{line}: {fault}"));
+            assert_eq!((cli.serve.conf.as_deref(), cli.serve.dns_port), (conf, port), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_coredns_refuses_is_refused() {
+        for line in ["cairn -conf", "cairn extra", "cairn -validate", "cairn -dns.port x", "cairn -v=2"] {
+            let args = normalized(line.split(' ').map(OsString::from).collect());
+            assert!(Cli::try_parse_from(args).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_declared_without_contradiction() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,224 @@
+//! `cairn`: serves until a signal ends it.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::{Serve, print, version};
+use crate::app::App;
+use crate::cluster::registry::Clusters;
+use crate::config::{self, Config};
+use crate::corefile::{Filesystem, Location};
+use crate::generation::Process;
+use crate::plugin::ORDER;
+use crate::reload::{self, Outcome, Reload};
+use crate::server::listener;
+use crate::telemetry::lines::Lines;
+use crate::telemetry::log::LogControl;
+use crate::telemetry::{BuildInfo, Metrics};
+
+/// Exit code after a second SIGINT, as in CoreDNS.
+const IMPATIENT: u8 = 2;
+
+/// Serves with these flags.
+pub(super) fn run(flags: &Serve) -> ExitCode {
+    let started = Lines::start(flags.log_format.into(), std::io::stdout());
+    let (lines, written) = match started {
+        Ok(started) => started,
+        Err(fault) => return failed(&format!("the log could not be started: {fault}")),
+    };
+    let code = match LogControl::install(lines.clone()) {
+        Ok(log) => start(flags, lines, &log),
+        Err(fault) => failed(&fault.to_string()),
+    };
+    drop(written);
+    code
+}
+
+/// Prints why there is no server; the log may not be there to tell.
+fn failed(reason: &str) -> ExitCode {
+    use std::io::Write;
+    let _ = write!(std::io::stderr(), "{}{}", reason, if reason.ends_with('\n') { "" } else { "\n" });
+    ExitCode::FAILURE
+}
+
+fn start(flags: &Serve, lines: Lines, log: &LogControl) -> ExitCode {
+    let location = Location::from_flag(flags.conf.as_deref());
+    let loaded = config::load(&Filesystem, &location, flags.dns_port);
+    for fault in &loaded.diagnostics {
+        if loaded.config.is_some() {
+            tracing::warn!("{}", fault.one_line(&loaded.sources));
+        }
+    }
+    let Some(config) = loaded.config else {
+        let faults: String = loaded.diagnostics.iter().map(|fault| fault.render(&loaded.sources)).collect();
+        return failed(&faults);
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(fault) => return failed(&format!("the runtime could not be started: {fault}")),
+    };
+    let metrics = Arc::new(Metrics::new(BuildInfo::current(), SystemTime::now(), &ORDER, lines.clone()));
+    let observer = Arc::new(crate::generation::ApiRequests(metrics.kubernetes().clone()));
+    let process = Process {
+        runtime: runtime.handle().clone(),
+        clusters: Clusters::new(runtime.handle().clone(), observer),
+        metrics,
+        lines,
+        listener: listener::Config::default(),
+    };
+    let code = runtime.block_on(serve(flags, &location, config, process, log));
+    // What still waits for the network has lost its client.
+    runtime.shutdown_background();
+    code
+}
+
+async fn serve(flags: &Serve, location: &Location, config: Config, process: Process, log: &LogControl) -> ExitCode {
+    let mut signals = match Signals::install() {
+        Ok(signals) => signals,
+        Err(fault) => return failed(&format!("signals cannot be caught: {fault}")),
+    };
+    let mut app = match App::start(config, process).await {
+        Ok(app) => app,
+        Err(fault) => return failed(&fault.to_string()),
+    };
+    if let Some(path) = &flags.pidfile
+        && let Err(fault) = std::fs::write(path, format!("{}\n", std::process::id()))
+    {
+        return failed(&format!("{}: {fault}", path.display()));
+    }
+    if !flags.quiet {
+        print(&banner(app.config()));
+    }
+    tell_running(app.config(), log);
+    let code = until_stopped(&mut app, &mut signals, location, flags.dns_port, log).await;
+    let stopped = stop(app, &mut signals).await;
+    remove(flags.pidfile.as_deref());
+    stopped.unwrap_or(code)
+}
+
+/// Follows signals and the Corefile until a signal says stop.
+async fn until_stopped(
+    app: &mut App,
+    signals: &mut Signals,
+    location: &Location,
+    dns_port: u16,
+    log: &LogControl,
+) -> ExitCode {
+    let mut reload = Reload::default();
+    loop {
+        let setting = reload::setting(app.config()).filter(|_| *location != Location::Stdin);
+        let asked = tokio::select! {
+            () = next_look(setting) => false,
+            asked = signals.next() => match asked {
+                Asked::Reload => true,
+                Asked::Stop => return ExitCode::SUCCESS,
+            },
+        };
+        if asked {
+            tracing::info!("SIGUSR1: Reloading");
+        }
+        match reload.look(app, location, dns_port).await {
+            Outcome::Reloaded => {
+                tracing::info!("Reloading complete");
+                tell_running(app.config(), log);
+            }
+            Outcome::Failed(reason) => {
+                app.process().metrics.reload().failed();
+                tracing::error!(target: "plugin/reload", "Corefile changed but reload failed: {reason}");
+            }
+            Outcome::Unchanged | Outcome::StillFailing => {}
+        }
+    }
+}
+
+async fn next_look(setting: Option<(Duration, Duration)>) {
+    match setting {
+        Some((interval, jitter)) => tokio::time::sleep(reload::next_look(interval, jitter, rand::random())).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn tell_running(config: &Config, log: &LogControl) {
+    log.set_debug(config.blocks.iter().flat_map(|block| &block.settings).any(|setting| setting.name() == "debug"));
+    if reload::setting(config).is_some() {
+        tracing::info!(target: "plugin/reload", "Running configuration SHA512 = {}", config.sha512);
+    }
+}
+
+/// Stops, unless SIGINT comes again.
+async fn stop(app: App, signals: &mut Signals) -> Option<ExitCode> {
+    tokio::select! {
+        () = app.stop() => None,
+        _ = signals.interrupt.recv() => Some(ExitCode::from(IMPATIENT)),
+    }
+}
+
+fn remove(pidfile: Option<&Path>) {
+    if let Some(path) = pidfile
+        && let Err(fault) = std::fs::remove_file(path)
+    {
+        tracing::warn!("{}: {fault}", path.display());
+    }
+}
+
+/// What is served, a line a zone and address, and by whom.
+fn banner(config: &Config) -> String {
+    let blocks = config.blocks.iter();
+    let mut lines: Vec<String> = blocks
+        .flat_map(|block| block.addresses())
+        .map(|(key, address)| match address.ip {
+            None => format!("{}:{}", key.zone, address.port),
+            Some(ip) => format!("{}:{} on {ip}", key.zone, address.port),
+        })
+        .collect();
+    lines.sort();
+    lines.push(version());
+    lines.join("\n")
+}
+
+/// What a signal asks for.
+enum Asked {
+    Reload,
+    Stop,
+}
+
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    quit: Signal,
+    reload: Signal,
+    /// Ignored, like CoreDNS ignores them; without a handler they would end the process.
+    hangup: Signal,
+    upgrade: Signal,
+}
+
+impl Signals {
+    fn install() -> std::io::Result<Signals> {
+        Ok(Signals {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            quit: signal(SignalKind::quit())?,
+            reload: signal(SignalKind::user_defined1())?,
+            hangup: signal(SignalKind::hangup())?,
+            upgrade: signal(SignalKind::user_defined2())?,
+        })
+    }
+
+    async fn next(&mut self) -> Asked {
+        loop {
+            tokio::select! {
+                _ = self.interrupt.recv() => return Asked::Stop,
+                _ = self.terminate.recv() => return Asked::Stop,
+                // At once: no lameduck, no last answers.
+                _ = self.quit.recv() => std::process::exit(0),
+                _ = self.reload.recv() => return Asked::Reload,
+                _ = self.hangup.recv() => {}
+                _ = self.upgrade.recv() => tracing::warn!("SIGUSR2: an upgrade in place is not supported; ignored"),
+            }
+        }
+    }
+}

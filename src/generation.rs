@@ -1,0 +1,186 @@
+//! A configuration made ready to serve: plugins, chains and routers, built whole, swapped whole.
+//!
+//! What lives longer than a generation is handed in as the [`Process`]: metrics, log, clusters. What need not
+//! end with the generation before is taken over from it: a cache whose stanza still means the same keeps its
+//! answers, an upstream its connections.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+
+use crate::chain::Chain;
+use crate::cluster::registry::{Clusters, Followed};
+use crate::config::listen::ListenAddress;
+use crate::config::{Block, Config, Setting};
+use crate::dns::Name;
+use crate::ops::ReadyWatches;
+use crate::plugin::Plugin;
+use crate::plugin::kubernetes::{self, Kubernetes};
+use crate::server::router::Router;
+use crate::telemetry::{EnabledPlugin, Metrics};
+
+/// What generations share, and what outlives them.
+pub struct Process {
+    /// Where the work that waits is done.
+    pub runtime: Handle,
+    /// All counters.
+    pub metrics: Arc<Metrics>,
+    /// The clusters that are followed.
+    pub clusters: Clusters,
+}
+
+/// A configuration that is served, or can be.
+pub struct Generation {
+    /// What it was built from.
+    pub config: Config,
+    /// What each listener serves.
+    pub routers: BTreeMap<ListenAddress, Arc<Router>>,
+    /// Keeps the clusters followed that the chains read.
+    followed: Vec<Arc<Followed>>,
+    kubernetes: Vec<Arc<Kubernetes>>,
+}
+
+/// Why a configuration that is sound cannot be served.
+#[derive(Debug, thiserror::Error)]
+#[error("plugin/{plugin}: {reason}")]
+pub struct BuildError {
+    plugin: &'static str,
+    reason: String,
+}
+
+impl Generation {
+    /// Builds everything that `config` asks for, except sockets.
+    ///
+    /// # Errors
+    /// What a plugin needs from the system cannot be had.
+    pub fn build(config: Config, process: &Process) -> Result<Generation, BuildError> {
+        let mut building = Generation { config, routers: BTreeMap::new(), followed: vec![], kubernetes: vec![] };
+        let config = building.config.clone();
+        let mut zones: BTreeMap<ListenAddress, Listening> = BTreeMap::new();
+        for block in &config.blocks {
+            let parts = building.parts(block, process)?;
+            for (key, address) in block.addresses() {
+                let listening = zones.entry(address).or_default();
+                listening.any_class |= block.settings.iter().any(answers_any_class);
+                let chain = chain(&parts, address, &key.zone, process);
+                listening.zones.push((key.zone, Arc::new(chain)));
+            }
+        }
+        let routers = zones.into_iter();
+        building.routers = routers.map(|(address, listening)| (address, listening.router())).collect();
+        Ok(building)
+    }
+
+    /// The plugins of a block that its chains share.
+    fn parts(&mut self, block: &Block, process: &Process) -> Result<Vec<Part>, BuildError> {
+        let settings = block.settings.iter();
+        let parts: Result<Vec<Option<Part>>, BuildError> =
+            settings.map(|setting| self.part(setting, block, process)).collect();
+        Ok(parts?.into_iter().flatten().collect())
+    }
+
+    fn part(&mut self, setting: &Setting, block: &Block, process: &Process) -> Result<Option<Part>, BuildError> {
+        let plugin = match setting {
+            Setting::Kubernetes(config) => Plugin::Kubernetes(self.kubernetes(config, block, process)?),
+            Setting::Whoami(_) => Plugin::Whoami,
+        };
+        Ok(Some(Part::Shared(plugin)))
+    }
+
+    fn kubernetes(
+        &mut self,
+        config: &kubernetes::Config,
+        block: &Block,
+        process: &Process,
+    ) -> Result<Arc<Kubernetes>, BuildError> {
+        let failed = |fault: crate::cluster::connection::ConnectionError| BuildError {
+            plugin: "kubernetes",
+            reason: fault.to_string(),
+        };
+        let followed = process.clusters.obtain(&config.cluster, &config.options.resources()).map_err(failed)?;
+        let mut options = config.options.clone();
+        options.local_addresses = if block.bind.is_empty() { interface_addresses() } else { block.bind.clone() };
+        let kubernetes = Arc::new(Kubernetes::new(options, followed.cluster().clone()));
+        self.followed.push(followed);
+        self.kubernetes.push(kubernetes.clone());
+        Ok(kubernetes)
+    }
+
+    /// What must be true before queries may be sent here.
+    pub fn readiness(&self) -> ReadyWatches {
+        let mut watches = ReadyWatches::default();
+        for kubernetes in &self.kubernetes {
+            let kubernetes = kubernetes.clone();
+            watches.watch("kubernetes", Arc::new(move || match kubernetes.not_ready() {
+                reasons if reasons.is_empty() => Ok(()),
+                reasons => Err(reasons),
+            }));
+        }
+        watches
+    }
+
+    /// The plugins of each zone, as metrics tell them.
+    pub fn enabled_plugins(&self) -> Vec<EnabledPlugin> {
+        let blocks = self.config.blocks.iter();
+        let zones = blocks.flat_map(|block| block.addresses().map(move |(key, address)| (block, key, address)));
+        zones
+            .flat_map(|(block, key, address)| {
+                block.settings.iter().map(move |setting| EnabledPlugin {
+                    server: address.to_string(),
+                    zone: key.zone.to_string(),
+                    view: String::new(),
+                    name: setting.name().to_owned(),
+                })
+            })
+            .collect()
+    }
+}
+
+/// What a directive puts into the chains of its block.
+enum Part {
+    /// The same plugin in every chain.
+    Shared(Plugin),
+}
+
+/// What is served on one address, while it is collected.
+#[derive(Default)]
+struct Listening {
+    zones: Vec<(Name, Arc<Chain>)>,
+    any_class: bool,
+}
+
+impl Listening {
+    fn router(self) -> Arc<Router> {
+        Arc::new(Router::new(self.zones, self.any_class))
+    }
+}
+
+/// The chain of one zone on one listener.
+fn chain(parts: &[Part], _address: ListenAddress, _zone: &Name, _process: &Process) -> Chain {
+    Chain::new(parts.iter().map(|Part::Shared(plugin)| plugin.clone()).collect())
+}
+
+/// Whether a plugin answers other classes than IN; the others are then asked too.
+fn answers_any_class(setting: &Setting) -> bool {
+    matches!(setting.name(), "forward" | "chaos")
+}
+
+/// The addresses of this machine by which others reach it.
+fn interface_addresses() -> Vec<IpAddr> {
+    let interfaces = nix::ifaddrs::getifaddrs().into_iter().flatten();
+    let addresses = interfaces.filter_map(|interface| {
+        let address = interface.address?;
+        let v4 = address.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip()));
+        v4.or_else(|| address.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip())))
+    });
+    addresses.filter(|ip| !ip.is_loopback() && !is_link_local(*ip)).collect()
+}
+
+fn is_link_local(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    }
+}

@@ -1,0 +1,106 @@
+//! `reload`: follows the Corefile and everything that it imports, and swaps the configuration when it changes.
+//!
+//! The files are read at an interval, because a ConfigMap mount changes by symbolic links and not by writes. What
+//! is compared is the SHA-512 of the words: blanks and comments do not count, the environment and imported files
+//! do. A change that cannot be served changes nothing; it is logged and counted once, tried again at each
+//! interval (a port that was taken may be free by then), and told of again when it changes.
+
+use std::time::Duration;
+
+use crate::app::App;
+use crate::config::{self, Config, Loaded};
+use crate::corefile::{Diagnostic, Filesystem, Location, Sources};
+
+/// What became of looking at the Corefile.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It says what is served already.
+    Unchanged,
+    /// It is served now.
+    Reloaded,
+    /// It cannot be read or served, and this is new.
+    Failed(String),
+    /// It still cannot, for the same reason.
+    StillFailing,
+}
+
+/// Remembers what was last wrong, so that it is told once.
+#[derive(Debug, Default)]
+pub struct Reload {
+    failed: Option<String>,
+}
+
+impl Reload {
+    /// Looks at the Corefile and serves it if it has changed.
+    pub async fn look(&mut self, app: &mut App, location: &Location, dns_port: u16) -> Outcome {
+        let location = location.clone();
+        // Files may lie on a slow disk; the runtime's threads answer queries.
+        let read = tokio::task::spawn_blocking(move || config::load(&Filesystem, &location, dns_port)).await;
+        match read {
+            Ok(loaded) => self.serve(app, loaded).await,
+            Err(fault) => self.failed(format!("the Corefile could not be read: {fault}")),
+        }
+    }
+
+    async fn serve(&mut self, app: &mut App, loaded: Loaded) -> Outcome {
+        let Some(config) = loaded.config else {
+            return self.failed(reasons(&loaded.diagnostics, &loaded.sources));
+        };
+        if config.sha512 == app.config().sha512 {
+            self.failed = None;
+            return Outcome::Unchanged;
+        }
+        match app.reload(config).await {
+            Ok(()) => {
+                self.failed = None;
+                Outcome::Reloaded
+            }
+            Err(fault) => self.failed(fault.to_string()),
+        }
+    }
+
+    fn failed(&mut self, reason: String) -> Outcome {
+        if self.failed.as_ref() == Some(&reason) {
+            return Outcome::StillFailing;
+        }
+        self.failed = Some(reason.clone());
+        Outcome::Failed(reason)
+    }
+}
+
+/// The faults of a Corefile, with their places and carets.
+fn reasons(diagnostics: &[Diagnostic], sources: &Sources) -> String {
+    let errors = diagnostics.iter().filter(|fault| fault.is_error());
+    errors.map(|fault| fault.render(sources)).collect()
+}
+
+/// When to look next: the interval, give or take half the jitter, so that the replicas of a Deployment do not all
+/// change at once. `random` is in 0..1.
+pub fn next_look(interval: Duration, jitter: Duration, random: f64) -> Duration {
+    (interval + jitter.mul_f64(random)).saturating_sub(jitter / 2)
+}
+
+/// What `reload` says, if some block has it: the last one counts.
+pub fn setting(config: &Config) -> Option<(Duration, Duration)> {
+    let settings = config.blocks.iter().flat_map(|block| &block.settings);
+    settings.filter_map(config::Setting::reload).last()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_look_is_an_interval_away_give_or_take_half_the_jitter() {
+        let seconds = Duration::from_secs;
+        for (interval, jitter, random, expected) in [
+            (30, 15, 0.0, Duration::from_millis(22_500)),
+            (30, 15, 0.5, seconds(30)),
+            (30, 0, 0.9, seconds(30)),
+            (2, 2, 0.0, seconds(1)),
+        ] {
+            let got = next_look(seconds(interval), seconds(jitter), random);
+            assert_eq!(got, expected, "{interval}s {jitter}s {random}");
+        }
+    }
+}
