@@ -10,5 +10,7 @@
 //! listens; the index does not know which source speaks.
 
 pub mod connection;
+mod list;
 pub mod object;
 pub mod selector;
+pub mod watch;
