@@ -11,6 +11,7 @@
 
 pub mod connection;
 mod list;
+pub mod manifests;
 pub mod object;
 pub mod selector;
 pub mod watch;

@@ -20,7 +20,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::cluster::list::{ListReader, Piece};
 use crate::cluster::object::{Event, Fault, Object, Resource, Trouble};
-use crate::cluster::selector::Selector;
+use crate::cluster::selector::Target;
 
 mod follow;
 mod frame;
@@ -48,15 +48,6 @@ const WATCH_QUIET_MARGIN: Duration = Duration::from_secs(30);
 
 /// Limit for the text of an error answer; the rest is cut off.
 const REFUSAL_BYTES_MAX: usize = 64 << 10;
-
-/// What to follow.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Target {
-    /// The collection, over all namespaces.
-    pub resource: Resource,
-    /// Which of its objects.
-    pub labels: Selector,
-}
 
 /// Follows `target` until the receiver of `events` is dropped. Whatever the server does is said as an event, retried and logged.
 pub async fn follow(client: kube::Client, target: Target, events: mpsc::Sender<Event>) {
@@ -180,11 +171,11 @@ impl Watch {
             let bytes = match chunk(&mut body, quiet_max).await {
                 Ok(Some(bytes)) => bytes,
                 Ok(None) => return End::Closed,
-                Err(End::Silent) if initial => return End::NoInitialEnd,
+                Err(End::Silent) if initial => return End::Unending,
                 Err(end) => return end,
             };
             if initial && began.elapsed() > INITIAL_TIME_MAX {
-                return End::NoInitialEnd;
+                return End::Unending;
             }
             frames.push(&bytes);
             loop {

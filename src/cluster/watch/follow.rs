@@ -82,7 +82,7 @@ pub(super) enum End {
     /// Nothing came over a watch for too long.
     Silent,
     /// The initial events did not end.
-    NoInitialEnd,
+    Unending,
     /// The server refused.
     Refused(Refusal),
     /// The server had begun to answer and then said what is wrong: an ERROR event.
@@ -198,7 +198,7 @@ impl Follow {
                 self.restart_pages();
                 self.at_once(jitter)
             }
-            End::NoInitialEnd => {
+            End::Unending => {
                 self.streams = false;
                 Verdict {
                     wait: Duration::ZERO,

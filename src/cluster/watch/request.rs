@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::Target;
 use super::follow::{Freshness, Page};
 use crate::cluster::object::Resource;
+use crate::cluster::selector::Target;
 
 /// Objects in a page of a list: what client-go asks for.
 const PAGE_OBJECTS: &str = "500";

@@ -69,7 +69,7 @@ fn what_is_asked_next_follows_from_how_the_last_request_ended() {
         (
             "a stream without end falls back",
             empty(),
-            End::NoInitialEnd,
+            End::Unending,
             FIRST_ANY,
         ),
         (
@@ -205,7 +205,7 @@ fn a_list_goes_from_page_to_page_to_watch() {
 #[test]
 fn a_server_that_fell_back_is_not_asked_to_stream_again() {
     let mut follow = empty();
-    follow.ended(End::NoInitialEnd, SOON, 0.5);
+    follow.ended(End::Unending, SOON, 0.5);
     follow.paged(None, "5".into());
     follow.ended(refused(410, "too old"), SOON, 0.5);
     assert_eq!(follow.ask(), FIRST_CONSISTENT);
@@ -357,7 +357,7 @@ fn waits_double_up_to_a_cap_that_depends_on_the_failure() {
 #[test]
 fn a_way_of_asking_that_is_not_understood_costs_no_time() {
     assert_eq!(waits(empty(), &[(refused(422, ""), SOON)], 1.0), [0]);
-    assert_eq!(waits(empty(), &[(End::NoInitialEnd, SOON)], 1.0), [0]);
+    assert_eq!(waits(empty(), &[(End::Unending, SOON)], 1.0), [0]);
 }
 
 #[test]
