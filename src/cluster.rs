@@ -11,12 +11,15 @@
 
 pub mod connection;
 mod index;
+mod list;
+pub mod manifests;
 pub mod object;
 pub(crate) mod records;
 pub mod registry;
 pub mod selector;
 mod table;
 pub(crate) mod view;
+pub mod watch;
 
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;

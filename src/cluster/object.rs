@@ -317,6 +317,18 @@ impl Object {
         deserializer: D,
     ) -> Result<Object, Fault> {
         wire::read(resource, deserializer)
+            .unwrap_or_else(|error| Err(Fault::of_shape(resource, &error)))
+    }
+
+    /// As [`Object::read`], for a text that knows on which line it is wrong.
+    ///
+    /// # Errors
+    /// The outer error is the deserializer's own: the text is not such an object.
+    pub(crate) fn read_text<'de, D: Deserializer<'de>>(
+        resource: Resource,
+        deserializer: D,
+    ) -> Result<Result<Object, Fault>, D::Error> {
+        wire::read(resource, deserializer)
     }
 
     /// Reads only who the object is: for a deletion, which must count even if the rest of the object is at fault.
@@ -327,7 +339,9 @@ impl Object {
         resource: Resource,
         deserializer: D,
     ) -> Result<Object, Fault> {
-        wire::read_identity(resource, deserializer).map(|metadata| Object::bare(resource, metadata))
+        wire::read_identity(resource, deserializer)
+            .unwrap_or_else(|error| Err(Fault::of_shape(resource, &error)))
+            .map(|metadata| Object::bare(resource, metadata))
     }
 
     /// An object that is nothing but its metadata.
@@ -371,6 +385,18 @@ impl Object {
             Object::EndpointSlice(slice) => &slice.metadata,
             Object::Pod(pod) => &pod.metadata,
             Object::Namespace(namespace) => &namespace.metadata,
+        }
+    }
+}
+
+impl Fault {
+    fn of_shape(resource: Resource, error: &dyn fmt::Display) -> Fault {
+        let what = Wrong::Shape(error.to_string().into());
+        Fault {
+            resource,
+            namespace: Box::default(),
+            name: Box::default(),
+            what,
         }
     }
 }

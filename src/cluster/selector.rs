@@ -6,7 +6,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::cluster::object::Labels;
+use crate::cluster::object::{Labels, Object, Resource};
 
 mod parse;
 #[cfg(test)]
@@ -39,6 +39,15 @@ enum Test {
     NotIn(Vec<Box<str>>),
 }
 
+/// What of a cluster is wanted: a resource and which of its objects.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Target {
+    /// The collection, over all namespaces.
+    pub resource: Resource,
+    /// Which of its objects.
+    pub labels: Selector,
+}
+
 /// Why a text is not a selector.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("couldn't parse the selector string {text:?}: {what}")]
@@ -60,6 +69,16 @@ impl Selector {
     /// Whether it selects everything.
     pub fn is_empty(&self) -> bool {
         self.requirements.is_empty()
+    }
+}
+
+impl Target {
+    /// Whether the object is wanted. Pods that have come to their end are not: their addresses may be others' by now.
+    pub fn wants(&self, object: &Object) -> bool {
+        let ended = matches!(object, Object::Pod(pod) if pod.ended);
+        self.resource == object.resource()
+            && !ended
+            && self.labels.matches(&object.metadata().labels)
     }
 }
 

@@ -150,74 +150,65 @@ struct Annotations {
     last_change: Option<Box<str>>,
 }
 
+/// The outer error is of the text, the inner one of the object.
 pub(super) fn read<'de, D: Deserializer<'de>>(
     resource: Resource,
     deserializer: D,
-) -> Result<Object, Fault> {
-    match resource {
-        Resource::Services => {
-            let wire: ServiceWire = shaped(resource, deserializer)?;
-            let metadata = metadata(resource, wire.metadata)?;
-            match service(wire.spec.unwrap_or_default(), wire.status) {
-                Ok((exposure, ports, external)) => Ok(Object::Service(Service {
-                    metadata,
-                    exposure,
-                    ports,
-                    external,
-                })),
-                Err(what) => Err(fault(resource, metadata, what)),
-            }
-        }
-        Resource::EndpointSlices => {
-            let mut wire: SliceWire = shaped(resource, deserializer)?;
-            let last_change = wire.metadata.as_mut().and_then(last_change);
-            let metadata = metadata(resource, wire.metadata)?;
-            match slice(wire.address_type, wire.endpoints, wire.ports) {
-                Ok((endpoints, ports)) => Ok(Object::EndpointSlice(EndpointSlice {
-                    metadata,
-                    endpoints,
-                    ports,
-                    last_change,
-                })),
-                Err(what) => Err(fault(resource, metadata, what)),
-            }
-        }
-        Resource::Pods => {
-            let wire: PodWire = shaped(resource, deserializer)?;
-            let metadata = metadata(resource, wire.metadata)?;
-            match pod(wire.status.unwrap_or_default()) {
-                Ok((ips, ended)) => Ok(Object::Pod(Pod {
-                    metadata,
-                    ips,
-                    ended,
-                })),
-                Err(what) => Err(fault(resource, metadata, what)),
-            }
-        }
-        Resource::Namespaces => read_identity(resource, deserializer)
+) -> Result<Result<Object, Fault>, D::Error> {
+    Ok(match resource {
+        Resource::Services => service(ServiceWire::deserialize(deserializer)?),
+        Resource::EndpointSlices => slice(SliceWire::deserialize(deserializer)?),
+        Resource::Pods => pod(PodWire::deserialize(deserializer)?),
+        Resource::Namespaces => read_identity(resource, deserializer)?
             .map(|metadata| Object::Namespace(Namespace { metadata })),
-    }
+    })
 }
 
 pub(super) fn read_identity<'de, D: Deserializer<'de>>(
     resource: Resource,
     deserializer: D,
-) -> Result<Metadata, Fault> {
-    let wire: IdentityWire = shaped(resource, deserializer)?;
-    metadata(resource, wire.metadata)
+) -> Result<Result<Metadata, Fault>, D::Error> {
+    let wire = IdentityWire::deserialize(deserializer)?;
+    Ok(metadata(resource, wire.metadata))
 }
 
-fn shaped<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
-    resource: Resource,
-    deserializer: D,
-) -> Result<T, Fault> {
-    T::deserialize(deserializer).map_err(|error| {
-        fault(
-            resource,
-            Metadata::default(),
-            Wrong::Shape(error.to_string().into()),
-        )
-    })
+fn service(wire: ServiceWire) -> Result<Object, Fault> {
+    let metadata = metadata(Resource::Services, wire.metadata)?;
+    match exposed(wire.spec.unwrap_or_default(), wire.status) {
+        Ok((exposure, ports, external)) => Ok(Object::Service(Service {
+            metadata,
+            exposure,
+            ports,
+            external,
+        })),
+        Err(what) => Err(fault(Resource::Services, metadata, what)),
+    }
+}
+
+fn slice(mut wire: SliceWire) -> Result<Object, Fault> {
+    let last_change = wire.metadata.as_mut().and_then(last_change);
+    let metadata = metadata(Resource::EndpointSlices, wire.metadata)?;
+    match endpoints(wire.address_type, wire.endpoints, wire.ports) {
+        Ok((endpoints, ports)) => Ok(Object::EndpointSlice(EndpointSlice {
+            metadata,
+            endpoints,
+            ports,
+            last_change,
+        })),
+        Err(what) => Err(fault(Resource::EndpointSlices, metadata, what)),
+    }
+}
+
+fn pod(wire: PodWire) -> Result<Object, Fault> {
+    let metadata = metadata(Resource::Pods, wire.metadata)?;
+    match addresses(wire.status.unwrap_or_default()) {
+        Ok((ips, ended)) => Ok(Object::Pod(Pod {
+            metadata,
+            ips,
+            ended,
+        })),
+        Err(what) => Err(fault(Resource::Pods, metadata, what)),
+    }
 }
 
 fn fault(resource: Resource, metadata: Metadata, what: Wrong) -> Fault {
@@ -258,7 +249,7 @@ fn last_change(meta: &mut MetaWire) -> Option<SystemTime> {
 
 type ServiceParts = (Exposure, Box<[Port]>, Box<[Address]>);
 
-fn service(
+fn exposed(
     spec: ServiceSpecWire,
     status: Option<ServiceStatusWire>,
 ) -> Result<ServiceParts, Wrong> {
@@ -334,7 +325,7 @@ fn ports(field: &'static str, wires: Option<Vec<PortWire>>) -> Result<Box<[Port]
 
 type SliceParts = (Box<[Endpoint]>, Box<[Port]>);
 
-fn slice(
+fn endpoints(
     address_type: Option<Box<str>>,
     endpoints: Option<Vec<EndpointWire>>,
     port_wires: Option<Vec<PortWire>>,
@@ -367,7 +358,7 @@ fn slice(
     ))
 }
 
-fn pod(status: PodStatusWire) -> Result<(Box<[IpAddr]>, bool), Wrong> {
+fn addresses(status: PodStatusWire) -> Result<(Box<[IpAddr]>, bool), Wrong> {
     let first = filled(status.pod_ip);
     let others = status
         .pod_ips

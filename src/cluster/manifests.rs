@@ -1,0 +1,194 @@
+//! A cluster without an API server: manifests in files and folders, as `kubectl get -o yaml` or `-o json` prints them.
+//!
+//! ```text
+//!     files ─▶ read (yaml | list) ─▶ ledger ─▶ events ─▶ index
+//!       ▲ notify, or a look every `LOOK_EVERY`
+//! ```
+//!
+//! The source speaks the same events as the watch: one list at the start, then differences. Only files that have changed are read again,
+//! and what is kept of a file is the names of its objects. A file that is at fault loses nothing that it had; one that is gone, loses all.
+//! It knows nothing of the index behind the channel.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use notify::event::{AccessKind, AccessMode, EventKind};
+use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::cluster::object::{Event, Trouble};
+use crate::cluster::selector::Target;
+
+mod files;
+mod ledger;
+mod read;
+#[cfg(test)]
+mod tests;
+mod yaml;
+
+pub use read::{Damage, ManifestFault};
+
+use ledger::{Ledger, Now};
+
+/// Files are looked at this often even if nobody says that they changed: network file systems do not say.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
+
+/// Changes come in groups (write, rename, the next file); after this time without another the group is complete …
+const QUIET_AFTER: Duration = Duration::from_millis(100);
+
+/// … and after this time in any case.
+const GROUP_TIME_MAX: Duration = Duration::from_secs(1);
+
+/// Time in which a file that was replaced by deleting and writing it is back, and one that is being written is whole.
+const SETTLED_AFTER: Duration = Duration::from_secs(2);
+
+/// What was read from the files.
+#[derive(Debug, Default)]
+pub struct Loaded {
+    /// Objects that are wanted.
+    pub objects: usize,
+    /// Files that were read.
+    pub files: usize,
+    /// What could not be read.
+    pub faults: Vec<ManifestFault>,
+}
+
+/// Reads all files once: for `cairn check`.
+pub fn check(paths: &[PathBuf], targets: &[Target]) -> Loaded {
+    let mut ledger = Ledger::new(paths.to_vec(), targets.to_vec());
+    ledger.look(now(), &mut |_| {}).loaded
+}
+
+/// Follows the files until the receiver of `events` is dropped. Faults are logged, and what they hold back stays as it was.
+pub async fn follow(paths: Vec<PathBuf>, targets: Vec<Target>, events: mpsc::Sender<Event>) {
+    // One place: many changes are one reason to look.
+    let (wake, mut woken) = mpsc::channel(1);
+    let mut alarm = Alarm::new(&paths, wake);
+    let mut ledger = Ledger::new(paths, targets);
+    let mut told = Vec::new();
+    loop {
+        alarm.arm();
+        let sender = events.clone();
+        let look = tokio::task::spawn_blocking(move || {
+            let next = look(&mut ledger, &mut told, &sender);
+            (ledger, told, next)
+        });
+        let next;
+        (ledger, told, next) = match look.await {
+            Ok(looked) => looked,
+            // The runtime is going down.
+            Err(_) => return,
+        };
+        tokio::select! {
+            () = events.closed() => return,
+            () = sleep(next) => {}
+            () = changed(&mut woken) => {}
+        }
+    }
+}
+
+/// Looks at all files and sends what is new. Returns when to look again. `told` are the faults that the last look met: what is still
+/// unreadable is met again by every look and said once.
+fn look(ledger: &mut Ledger, told: &mut Vec<String>, events: &mpsc::Sender<Event>) -> Duration {
+    // If nobody listens any more, `follow` ends.
+    let mut say = |event| {
+        let _ = events.blocking_send(event);
+    };
+    let look = ledger.look(now(), &mut say);
+    let faults: Vec<String> = look.loaded.faults.iter().map(ToString::to_string).collect();
+    for fault in faults.iter().filter(|fault| !told.contains(fault)) {
+        tracing::warn!(target: "plugin/kubernetes", "{fault}");
+    }
+    *told = faults;
+    if look.loaded.files > 0 {
+        let Loaded { objects, files, .. } = look.loaded;
+        tracing::info!(target: "plugin/kubernetes", "loaded {objects} objects from {files} files");
+    }
+    let outcome = |resource| match &look.absent {
+        None => Event::Current(resource),
+        Some(absent) => Event::Trouble(resource, Trouble::Unreachable(absent.clone())),
+    };
+    for target in ledger.targets() {
+        say(outcome(target.resource));
+    }
+    if look.unsettled {
+        SETTLED_AFTER
+    } else {
+        LOOK_EVERY
+    }
+}
+
+fn now() -> Now {
+    Now {
+        instant: std::time::Instant::now(),
+        clock: SystemTime::now(),
+    }
+}
+
+/// Waits for a change, and for the end of the group that it belongs to. Without an alarm, for ever.
+async fn changed(woken: &mut mpsc::Receiver<()>) {
+    if woken.recv().await.is_none() {
+        return std::future::pending().await;
+    }
+    let began = Instant::now();
+    while began.elapsed() < GROUP_TIME_MAX
+        && matches!(timeout(QUIET_AFTER, woken.recv()).await, Ok(Some(())))
+    {}
+}
+
+/// The kernel's word that something changed.
+struct Alarm {
+    watcher: Option<RecommendedWatcher>,
+    /// Folders that are not watched yet, because they do not exist yet.
+    waiting: Vec<(PathBuf, RecursiveMode)>,
+}
+
+impl Alarm {
+    fn new(paths: &[PathBuf], wake: mpsc::Sender<()>) -> Alarm {
+        let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+            if event.is_ok_and(|event| is_change(&event.kind)) {
+                let _ = wake.try_send(());
+            }
+        });
+        let watcher = watcher
+            .inspect_err(|error| tracing::warn!(target: "plugin/kubernetes", %error, "Manifests are looked at now and then only"))
+            .ok();
+        let mut waiting = Vec::new();
+        for path in paths {
+            // A file is watched in its folder: what replaces it is another file of that name, or a link beside it that is turned.
+            let parent = path
+                .parent()
+                .filter(|parent| !parent.as_os_str().is_empty())
+                .unwrap_or(Path::new("."));
+            waiting.push((parent.to_owned(), RecursiveMode::NonRecursive));
+            waiting.push((path.clone(), RecursiveMode::Recursive));
+        }
+        Alarm { watcher, waiting }
+    }
+
+    fn arm(&mut self) {
+        let Some(watcher) = &mut self.watcher else {
+            return;
+        };
+        self.waiting.retain(|(path, mode)| {
+            let watched = match mode {
+                RecursiveMode::Recursive if path.is_file() => return true,
+                _ => watcher.watch(path, *mode),
+            };
+            watched.is_err()
+        });
+    }
+}
+
+/// Reading is no change: we would wake ourselves.
+fn is_change(kind: &EventKind) -> bool {
+    match kind {
+        EventKind::Access(access) => *access == AccessKind::Close(AccessMode::Write),
+        EventKind::Any
+        | EventKind::Create(_)
+        | EventKind::Modify(_)
+        | EventKind::Remove(_)
+        | EventKind::Other => true,
+    }
+}

@@ -1,0 +1,281 @@
+//! Which file has which objects: turns the content of files into events that say what is different.
+//!
+//! Of an object only its name is kept. An object that two files have is that of the file whose path comes last.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::ops::Bound;
+use std::path::{Path, PathBuf};
+use std::time::{Instant, SystemTime};
+
+use super::files::{self, Found, Stamp};
+use super::read::{self, Damage, ManifestFault};
+use super::{Loaded, SETTLED_AFTER};
+use crate::cluster::object::{Event, Metadata, Object, Resource};
+use crate::cluster::selector::Target;
+
+/// All files and the names of their objects.
+#[derive(Debug)]
+pub(super) struct Ledger {
+    paths: Vec<PathBuf>,
+    targets: Vec<Target>,
+    files: BTreeMap<PathBuf, Page>,
+    /// Files that have an object which another file had too, and has no longer.
+    uncovered: BTreeSet<PathBuf>,
+    stage: Stage,
+}
+
+/// The two clocks: one for waiting, one for the times of files.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Now {
+    pub(super) instant: Instant,
+    pub(super) clock: SystemTime,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    New,
+    /// The list has begun, but not all paths have been there yet.
+    Started,
+    Listed,
+}
+
+/// What is known of a file.
+#[derive(Debug, Default)]
+struct Page {
+    /// `None`: to be read.
+    stamp: Option<Stamp>,
+    /// Sorted.
+    names: Box<[Name]>,
+    gone_since: Option<Instant>,
+}
+
+/// Resource, namespace and name in one text: half the memory of three.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Name(Box<str>);
+
+/// What a look at the files has shown.
+#[derive(Debug, Default)]
+pub(super) struct Look {
+    pub(super) loaded: Loaded,
+    /// Why the source is not whole.
+    pub(super) absent: Option<Box<str>>,
+    /// Something will be known soon.
+    pub(super) unsettled: bool,
+}
+
+impl Ledger {
+    pub(super) fn new(paths: Vec<PathBuf>, targets: Vec<Target>) -> Ledger {
+        Ledger {
+            paths,
+            targets,
+            files: BTreeMap::new(),
+            uncovered: BTreeSet::new(),
+            stage: Stage::New,
+        }
+    }
+
+    pub(super) fn targets(&self) -> &[Target] {
+        &self.targets
+    }
+
+    /// Reads the files that are new or changed and says what is different.
+    pub(super) fn look(&mut self, now: Now, say: &mut dyn FnMut(Event)) -> Look {
+        let mut look = Look::default();
+        if self.stage == Stage::New {
+            self.targets
+                .iter()
+                .for_each(|target| say(Event::ListStarted(target.resource)));
+            self.stage = Stage::Started;
+        }
+        let found = files::find(&self.paths);
+        for (path, stamp) in &found.files {
+            let page = self.files.entry(path.clone()).or_default();
+            page.gone_since = None;
+            if page.stamp != Some(*stamp) {
+                self.read(path, *stamp, now, say, &mut look);
+            }
+        }
+        self.drop_gone(&found, now.instant, say, &mut look);
+        self.read_uncovered(&found, now, say, &mut look);
+        for (path, error) in found.absent {
+            look.absent
+                .get_or_insert_with(|| format!("{}: {error}", path.display()).into());
+            look.loaded.faults.push(ManifestFault {
+                path,
+                line: None,
+                damage: Damage::Unreadable(error),
+            });
+        }
+        if self.stage == Stage::Started && look.absent.is_none() {
+            self.targets
+                .iter()
+                .for_each(|target| say(Event::Listed(target.resource)));
+            self.stage = Stage::Listed;
+        }
+        look
+    }
+
+    fn read(
+        &mut self,
+        path: &Path,
+        stamp: Stamp,
+        now: Now,
+        say: &mut dyn FnMut(Event),
+        look: &mut Look,
+    ) {
+        let settled = stamp.settled(now.clock, SETTLED_AFTER);
+        let mut names = BTreeSet::new();
+        let contents = match File::open(path) {
+            Err(error) => read::Contents::unreadable(error),
+            Ok(file) => read::read(file, settled, &mut |object| {
+                if !self.targets.iter().any(|target| target.wants(&object)) {
+                    return;
+                }
+                let name = Name::of(&object);
+                if !self.is_covered(path, &name) {
+                    say(Event::Applied(object));
+                }
+                names.insert(name);
+            }),
+        };
+        look.loaded.objects += names.len();
+        look.unsettled |= contents.held;
+        let unreadable = |(_, damage): &(_, Damage)| matches!(damage, Damage::Unreadable(_));
+        let unread = contents.faults.iter().any(unreadable);
+        look.loaded.files += usize::from(!unread);
+        let held = contents.held;
+        let whole = !held && contents.faults.is_empty();
+        look.loaded
+            .faults
+            .extend(
+                contents
+                    .faults
+                    .into_iter()
+                    .map(|(line, damage)| ManifestFault {
+                        path: path.to_owned(),
+                        line,
+                        damage,
+                    }),
+            );
+        let page = self.files.entry(path.to_owned()).or_default();
+        page.stamp = (!held && !unread).then_some(stamp);
+        let before = std::mem::take(&mut page.names);
+        // What a damaged file had before may be what is damaged: nothing of it is gone.
+        let gone: Vec<Name> = match whole {
+            true => before
+                .into_iter()
+                .filter(|name| !names.contains(name))
+                .collect(),
+            false => {
+                names.extend(before);
+                Vec::new()
+            }
+        };
+        page.names = names.into_iter().collect();
+        self.delete(gone, say);
+    }
+
+    /// Files that are gone for good.
+    fn drop_gone(
+        &mut self,
+        found: &Found,
+        now: Instant,
+        say: &mut dyn FnMut(Event),
+        look: &mut Look,
+    ) {
+        let mut gone = Vec::new();
+        for (path, page) in &mut self.files {
+            if found.files.contains_key(path) || found.is_hidden(path) {
+                continue;
+            }
+            let since = *page.gone_since.get_or_insert(now);
+            if now.duration_since(since) >= SETTLED_AFTER {
+                gone.push(path.clone());
+            } else {
+                look.unsettled = true;
+            }
+        }
+        for path in gone {
+            let names = self.files.remove(&path).unwrap_or_default().names;
+            self.delete(names.into_vec(), say);
+        }
+    }
+
+    /// Says that objects are gone, unless another file has them too: that one is read again.
+    fn delete(&mut self, names: Vec<Name>, say: &mut dyn FnMut(Event)) {
+        for name in names {
+            let owner = self.files.iter().rfind(|(_, page)| page.has(&name));
+            match owner {
+                Some((path, _)) => {
+                    self.uncovered.insert(path.clone());
+                }
+                None => say(Event::Deleted(name.object())),
+            }
+        }
+    }
+
+    /// Files whose objects were hidden behind those of a file that no longer has them.
+    fn read_uncovered(
+        &mut self,
+        found: &Found,
+        now: Now,
+        say: &mut dyn FnMut(Event),
+        look: &mut Look,
+    ) {
+        for path in std::mem::take(&mut self.uncovered) {
+            if let Some(stamp) = found.files.get(&path) {
+                self.read(&path, *stamp, now, say, look);
+            }
+        }
+    }
+
+    fn is_covered(&self, path: &Path, name: &Name) -> bool {
+        let later = (Bound::Excluded(path), Bound::Unbounded);
+        self.files
+            .range::<Path, _>(later)
+            .any(|(_, page)| page.has(name))
+    }
+}
+
+impl Page {
+    fn has(&self, name: &Name) -> bool {
+        self.names.binary_search(name).is_ok()
+    }
+}
+
+impl Name {
+    fn of(object: &Object) -> Name {
+        let code = match object.resource() {
+            Resource::Services => 's',
+            Resource::EndpointSlices => 'e',
+            Resource::Pods => 'p',
+            Resource::Namespaces => 'n',
+        };
+        let Metadata {
+            namespace, name, ..
+        } = object.metadata();
+        Name(format!("{code}{namespace}/{name}").into())
+    }
+
+    /// An object that is nothing but this name.
+    fn object(&self) -> Object {
+        let (code, name) = self.0.split_at(1);
+        let resource = match code {
+            "s" => Resource::Services,
+            "e" => Resource::EndpointSlices,
+            "p" => Resource::Pods,
+            _ => Resource::Namespaces,
+        };
+        let (namespace, name) = name.split_once('/').unwrap_or(("", name));
+        let metadata = Metadata {
+            namespace: namespace.into(),
+            name: name.into(),
+            ..Metadata::default()
+        };
+        Object::bare(resource, metadata)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,331 @@
+//! Follows the collections of an API server and says what it sees as events.
+//!
+//! ```text
+//!     follow (what to ask next, how long to wait)   pure: no socket, no clock
+//!        ▲ how it ended          │ what to ask
+//!        └────── watch ──────────┘ ── events ──▶ index
+//!                  │ request, frame: the API's own forms
+//! ```
+//!
+//! One task a resource, for the life of its [`Target`]. It streams lists where the server can (WatchList), else lists in pages and watches
+//! with bookmarks; it resumes where it was cut, lists again only when the server has forgotten that place, and never gives up. A list is
+//! read as it arrives: what is held of it is one object. It knows nothing of the index behind the channel.
+
+use std::time::Duration;
+
+use http_body_util::BodyExt;
+use kube::client::Body;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout};
+
+use crate::cluster::list::{ListReader, Piece};
+use crate::cluster::object::{Event, Fault, Object, Resource, Trouble};
+use crate::cluster::selector::Target;
+
+mod follow;
+mod frame;
+mod request;
+#[cfg(test)]
+mod tests;
+
+use follow::{Ask, End, Follow};
+use frame::{Frame, Frames};
+
+/// Without the head of an answer for this long the server does not answer. API servers hold a request in a queue for up to 15 s.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Without a byte of a list for this long it does not come any more.
+const LIST_QUIET_MAX: Duration = Duration::from_secs(30);
+
+/// Quiet before the end of the initial events after which the server is taken not to know of them: one that does sends without pause.
+const INITIAL_QUIET_MAX: Duration = Duration::from_secs(3);
+
+/// Time for all initial events together, for a server that does not know of them in a cluster that is never quiet.
+const INITIAL_TIME_MAX: Duration = Duration::from_secs(120);
+
+/// A watch that is quiet for longer than the server was asked to keep it open plus this is dead.
+const WATCH_QUIET_MARGIN: Duration = Duration::from_secs(30);
+
+/// Limit for the text of an error answer; the rest is cut off.
+const REFUSAL_BYTES_MAX: usize = 64 << 10;
+
+/// Follows `target` until the receiver of `events` is dropped. Whatever the server does is said as an event, retried and logged.
+pub async fn follow(client: kube::Client, target: Target, events: mpsc::Sender<Event>) {
+    let unheard = events.clone();
+    let mut watch = Watch {
+        client,
+        target,
+        events,
+        follow: Follow::new(),
+        log: Log::default(),
+    };
+    tokio::select! {
+        () = unheard.closed() => {}
+        () = async { loop { watch.once().await } } => {}
+    }
+}
+
+struct Watch {
+    client: kube::Client,
+    target: Target,
+    events: mpsc::Sender<Event>,
+    follow: Follow,
+    log: Log,
+}
+
+/// What was last complained of.
+#[derive(Default)]
+struct Log {
+    said: Option<(Trouble, Instant)>,
+}
+
+impl Watch {
+    /// Asks once, deals with the answer to its end, waits as long as is due.
+    async fn once(&mut self) {
+        let began = Instant::now();
+        let end = match self.follow.ask() {
+            Ask::Page(page) => self.list(request::list(&self.target, &page)).await,
+            Ask::Stream => self.watch(None).await,
+            Ask::Watch(version) => self.watch(Some(version)).await,
+        };
+        tracing::debug!(target: "plugin/kubernetes", resource = %self.target.resource, ?end, "Request ended");
+        let verdict = self.follow.ended(end, began.elapsed(), rand::random());
+        if let Some(trouble) = verdict.trouble {
+            self.log.trouble(self.target.resource, &trouble);
+            self.say(Event::Trouble(self.target.resource, trouble))
+                .await;
+        }
+        tokio::time::sleep(verdict.wait).await;
+    }
+
+    /// One page of a list, item by item as it arrives.
+    async fn list(&mut self, (first, uri): (bool, String)) -> End {
+        let resource = self.target.resource;
+        let mut body = match self.open(uri).await {
+            Ok(body) => body,
+            Err(end) => return end,
+        };
+        if first {
+            self.say(Event::ListStarted(resource)).await;
+        }
+        let mut reader = ListReader::new();
+        let mut page = None;
+        loop {
+            let bytes = match chunk(&mut body, LIST_QUIET_MAX).await {
+                Ok(Some(bytes)) => bytes,
+                Ok(None) => break,
+                Err(End::Silent) => return End::Unreachable("the list does not go on".to_owned()),
+                Err(end) => return end,
+            };
+            let mut objects = Vec::new();
+            let fed = reader.feed(&bytes, |piece| match piece {
+                Piece::Item { text, .. } => objects.extend(readable(frame::object(resource, text))),
+                Piece::Document { text, .. } => page = Some(frame::page(text)),
+            });
+            for object in objects {
+                self.say(Event::Applied(object)).await;
+            }
+            if let Err(error) = fed {
+                return End::Unreadable(error.to_string());
+            }
+        }
+        match page {
+            Some(Ok(page)) => {
+                if self.follow.paged(page.next, page.version) {
+                    self.log.recovered(resource);
+                    self.say(Event::Listed(resource)).await;
+                }
+                End::Complete
+            }
+            Some(Err(error)) => End::Unreadable(error.to_string()),
+            None => End::Cut("the list broke off".to_owned()),
+        }
+    }
+
+    /// A watch from a version, or from nothing with the initial events first.
+    async fn watch(&mut self, from: Option<Box<str>>) -> End {
+        let resource = self.target.resource;
+        let open_for = Duration::from_secs(300 + (300.0 * rand::random::<f64>()) as u64);
+        let mut body = match self
+            .open(request::watch(&self.target, from.as_deref(), open_for))
+            .await
+        {
+            Ok(body) => body,
+            Err(end) => return end,
+        };
+        let mut initial = from.is_none();
+        if initial {
+            self.say(Event::ListStarted(resource)).await;
+        } else {
+            self.log.recovered(resource);
+            self.say(Event::Current(resource)).await;
+        }
+        let began = Instant::now();
+        let mut frames = Frames::new();
+        loop {
+            let quiet_max = if initial {
+                INITIAL_QUIET_MAX
+            } else {
+                open_for + WATCH_QUIET_MARGIN
+            };
+            let bytes = match chunk(&mut body, quiet_max).await {
+                Ok(Some(bytes)) => bytes,
+                Ok(None) => return End::Closed,
+                Err(End::Silent) if initial => return End::Unending,
+                Err(end) => return end,
+            };
+            if initial && began.elapsed() > INITIAL_TIME_MAX {
+                return End::Unending;
+            }
+            frames.push(&bytes);
+            loop {
+                match frames.next(resource) {
+                    Ok(Some(frame)) => {
+                        if let Some(end) = self.frame(frame, &mut initial).await {
+                            return end;
+                        }
+                    }
+                    Ok(None) => break,
+                    Err(error) => return End::Unreadable(error.to_string()),
+                }
+            }
+        }
+    }
+
+    /// One event of a watch; `Some` if it is the last.
+    async fn frame(&mut self, frame: Frame, initial: &mut bool) -> Option<End> {
+        let resource = self.target.resource;
+        match frame {
+            Frame::Applied(object) => {
+                self.advance(&object, *initial);
+                self.say(Event::Applied(object)).await;
+            }
+            Frame::Deleted(object) => {
+                self.advance(&object, *initial);
+                self.say(Event::Deleted(object)).await;
+            }
+            Frame::Faulty { fault, version } => {
+                readable::<()>(Err(fault));
+                if let (Some(version), false) = (version, *initial) {
+                    self.follow.advanced(version);
+                }
+            }
+            Frame::Bookmark {
+                version,
+                initial_end,
+            } if *initial => {
+                if initial_end {
+                    *initial = false;
+                    self.follow.streamed(version);
+                    self.log.recovered(resource);
+                    self.say(Event::Listed(resource)).await;
+                }
+            }
+            Frame::Bookmark { version, .. } => {
+                self.follow.advanced(version);
+                self.say(Event::Current(resource)).await;
+            }
+            Frame::Error(refusal) => return Some(End::Errored(refusal)),
+            Frame::Unknown => {}
+        }
+        None
+    }
+
+    fn advance(&mut self, object: &Object, initial: bool) {
+        let version = &object.metadata().resource_version;
+        if !initial && !version.is_empty() {
+            self.follow.advanced(version.clone());
+        }
+    }
+
+    /// Sends a request and waits for the head of a good answer.
+    async fn open(&self, uri: String) -> Result<Body, End> {
+        let request = http::Request::get(uri)
+            .header(http::header::ACCEPT, "application/json")
+            .body(Body::empty())
+            .map_err(|error| End::Unreadable(error.to_string()))?;
+        let answer = match timeout(HEAD_TIMEOUT, self.client.send(request)).await {
+            Err(_) => return Err(End::Unreachable("the server does not answer".to_owned())),
+            Ok(Err(error)) => return Err(End::Unreachable(causes(&error))),
+            Ok(Ok(answer)) => answer,
+        };
+        if answer.status().is_success() {
+            return Ok(answer.into_body());
+        }
+        let (head, mut body) = answer.into_parts();
+        let mut text = Vec::new();
+        while text.len() < REFUSAL_BYTES_MAX {
+            match chunk(&mut body, LIST_QUIET_MAX).await {
+                Ok(Some(bytes)) => text.extend_from_slice(&bytes),
+                Ok(None) | Err(_) => break,
+            }
+        }
+        Err(End::Refused(frame::refusal(&head, &text)))
+    }
+
+    /// Waits while the index is busy. If there is no index any more, `follow` ends.
+    async fn say(&self, event: Event) {
+        let _ = self.events.send(event).await;
+    }
+}
+
+impl Log {
+    /// The same complaint again and again is logged once in this time; the waits between attempts are the other limit.
+    const REPEAT_AFTER: Duration = Duration::from_secs(30);
+
+    fn trouble(&mut self, resource: Resource, trouble: &Trouble) {
+        let now = Instant::now();
+        match &self.said {
+            Some((said, at)) if said == trouble && now.duration_since(*at) < Self::REPEAT_AFTER => {
+            }
+            _ => {
+                tracing::error!(target: "plugin/kubernetes", %resource, reason = %trouble, "Failed to watch");
+                self.said = Some((trouble.clone(), now));
+            }
+        }
+    }
+
+    fn recovered(&mut self, resource: Resource) {
+        if self.said.take().is_some() {
+            tracing::info!(target: "plugin/kubernetes", %resource, "Watching again");
+        }
+    }
+}
+
+/// The next bytes; `None` at the end.
+async fn chunk(body: &mut Body, quiet_max: Duration) -> Result<Option<bytes::Bytes>, End> {
+    loop {
+        match timeout(quiet_max, body.frame()).await {
+            Err(_) => return Err(End::Silent),
+            Ok(None) => return Ok(None),
+            Ok(Some(Err(error))) => return Err(End::Cut(causes(&error))),
+            Ok(Some(Ok(frame))) => {
+                if let Ok(bytes) = frame.into_data() {
+                    return Ok(Some(bytes));
+                }
+            }
+        }
+    }
+}
+
+/// An object that cannot be read is said so and costs itself only.
+fn readable<T>(object: Result<T, Fault>) -> Option<T> {
+    object
+        .inspect_err(|fault| tracing::warn!(target: "plugin/kubernetes", %fault, "Object skipped"))
+        .ok()
+}
+
+/// An error and what caused it: the outermost says that a request failed, the innermost why.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let inner = error.to_string();
+        // Some errors repeat their source in their own text.
+        if !text.ends_with(&inner) {
+            text = format!("{text}: {inner}");
+        }
+        cause = error.source();
+    }
+    text
+}
