@@ -11,6 +11,7 @@ use std::sync::Arc;
 use crate::chain::{Answer, Step};
 use crate::dns::Query;
 
+pub mod forward;
 pub mod kubernetes;
 pub mod whoami;
 
@@ -144,6 +145,8 @@ impl fmt::Debug for PluginId {
 /// A plugin in a chain.
 #[derive(Debug, Clone)]
 pub enum Plugin {
+    /// Asks upstream servers.
+    Forward(Arc<forward::Forward>),
     /// Answers for a cluster.
     Kubernetes(Arc<kubernetes::Kubernetes>),
     /// Tells the client who it is.
@@ -153,9 +156,11 @@ pub enum Plugin {
 impl Plugin {
     /// Which plugin it is.
     pub fn id(&self) -> PluginId {
+        const FORWARD: PluginId = PluginId::of("forward");
         const KUBERNETES: PluginId = PluginId::of("kubernetes");
         const WHOAMI: PluginId = PluginId::of("whoami");
         match self {
+            Plugin::Forward(_) => FORWARD,
             Plugin::Kubernetes(_) => KUBERNETES,
             Plugin::Whoami => WHOAMI,
         }
@@ -165,6 +170,7 @@ impl Plugin {
     #[inline]
     pub(crate) fn down(&self, query: &mut Query) -> Step {
         match self {
+            Plugin::Forward(forward) => forward.down(query),
             Plugin::Kubernetes(kubernetes) => kubernetes.down(query),
             Plugin::Whoami => whoami::down(query),
         }
@@ -174,13 +180,14 @@ impl Plugin {
     #[inline]
     pub(crate) fn up(&self, _query: &mut Query, _answer: &mut Answer) {
         match self {
-            Plugin::Kubernetes(_) | Plugin::Whoami => {}
+            Plugin::Forward(_) | Plugin::Kubernetes(_) | Plugin::Whoami => {}
         }
     }
 
     /// What it says after it has said [`Step::Ask`], when it has asked.
-    pub(crate) async fn ask(&self, _query: &mut Query) -> Step {
+    pub(crate) async fn ask(&self, query: &mut Query) -> Step {
         match self {
+            Plugin::Forward(forward) => forward.ask(query).await,
             Plugin::Kubernetes(_) | Plugin::Whoami => unreachable!("does not ask"),
         }
     }
