@@ -12,6 +12,8 @@ use crate::chain::{Answer, Step};
 use crate::dns::Query;
 
 pub mod kubernetes;
+#[cfg(test)]
+pub mod scripted;
 pub mod whoami;
 
 /// Every directive of CoreDNS, in the order in which chains are compiled (its `plugin.cfg`).
@@ -148,6 +150,9 @@ pub enum Plugin {
     Kubernetes(Arc<kubernetes::Kubernetes>),
     /// Tells the client who it is.
     Whoami,
+    /// Does what a test wants.
+    #[cfg(test)]
+    Scripted(Arc<scripted::Scripted>),
 }
 
 impl Plugin {
@@ -158,6 +163,8 @@ impl Plugin {
         match self {
             Plugin::Kubernetes(_) => KUBERNETES,
             Plugin::Whoami => WHOAMI,
+            #[cfg(test)]
+            Plugin::Scripted(_) => PluginId::of("erratic"),
         }
     }
 
@@ -167,6 +174,8 @@ impl Plugin {
         match self {
             Plugin::Kubernetes(kubernetes) => kubernetes.down(query),
             Plugin::Whoami => whoami::down(query),
+            #[cfg(test)]
+            Plugin::Scripted(scripted) => scripted.down(query),
         }
     }
 
@@ -175,12 +184,16 @@ impl Plugin {
     pub(crate) fn up(&self, _query: &mut Query, _answer: &mut Answer) {
         match self {
             Plugin::Kubernetes(_) | Plugin::Whoami => {}
+            #[cfg(test)]
+            Plugin::Scripted(_) => {}
         }
     }
 
     /// What it says after it has said [`Step::Ask`], when it has asked.
     pub(crate) async fn ask(&self, _query: &mut Query) -> Step {
         match self {
+            #[cfg(test)]
+            Plugin::Scripted(scripted) => scripted.ask(_query).await,
             Plugin::Kubernetes(_) | Plugin::Whoami => unreachable!("does not ask"),
         }
     }
