@@ -13,6 +13,8 @@ use crate::dns::Query;
 
 pub mod forward;
 pub mod kubernetes;
+#[cfg(test)]
+pub mod scripted;
 pub mod whoami;
 
 /// Every directive of CoreDNS, in the order in which chains are compiled (its `plugin.cfg`).
@@ -151,6 +153,9 @@ pub enum Plugin {
     Kubernetes(Arc<kubernetes::Kubernetes>),
     /// Tells the client who it is.
     Whoami,
+    /// Does what a test wants.
+    #[cfg(test)]
+    Scripted(Arc<scripted::Scripted>),
 }
 
 impl Plugin {
@@ -163,6 +168,8 @@ impl Plugin {
             Plugin::Forward(_) => FORWARD,
             Plugin::Kubernetes(_) => KUBERNETES,
             Plugin::Whoami => WHOAMI,
+            #[cfg(test)]
+            Plugin::Scripted(_) => PluginId::of("erratic"),
         }
     }
 
@@ -173,6 +180,8 @@ impl Plugin {
             Plugin::Forward(forward) => forward.down(query),
             Plugin::Kubernetes(kubernetes) => kubernetes.down(query),
             Plugin::Whoami => whoami::down(query),
+            #[cfg(test)]
+            Plugin::Scripted(scripted) => scripted.down(query),
         }
     }
 
@@ -181,6 +190,8 @@ impl Plugin {
     pub(crate) fn up(&self, _query: &mut Query, _answer: &mut Answer) {
         match self {
             Plugin::Forward(_) | Plugin::Kubernetes(_) | Plugin::Whoami => {}
+            #[cfg(test)]
+            Plugin::Scripted(_) => {}
         }
     }
 
@@ -188,6 +199,8 @@ impl Plugin {
     pub(crate) async fn ask(&self, query: &mut Query) -> Step {
         match self {
             Plugin::Forward(forward) => forward.ask(query).await,
+            #[cfg(test)]
+            Plugin::Scripted(scripted) => scripted.ask(query).await,
             Plugin::Kubernetes(_) | Plugin::Whoami => unreachable!("does not ask"),
         }
     }
