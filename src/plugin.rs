@@ -11,6 +11,10 @@ use std::sync::Arc;
 use crate::chain::{Answer, Step};
 use crate::dns::Query;
 
+#[cfg(test)]
+mod case;
+
+pub mod cache;
 pub mod kubernetes;
 pub mod whoami;
 
@@ -106,6 +110,13 @@ impl PluginId {
         self.0 as usize
     }
 
+    /// Whether its answers come from a picture in memory that follows its source: a copy of them could only be
+    /// older, and costs no less to look up.
+    pub fn is_always_fresh(self) -> bool {
+        const KUBERNETES: PluginId = PluginId::of("kubernetes");
+        self == KUBERNETES
+    }
+
     /// For the table of plugins that are built: a misspelled name does not compile.
     const fn of(name: &str) -> PluginId {
         match PluginId::named(name) {
@@ -144,6 +155,8 @@ impl fmt::Debug for PluginId {
 /// A plugin in a chain.
 #[derive(Debug, Clone)]
 pub enum Plugin {
+    /// Keeps answers.
+    Cache(Arc<cache::Cache>),
     /// Answers for a cluster.
     Kubernetes(Arc<kubernetes::Kubernetes>),
     /// Tells the client who it is.
@@ -153,9 +166,11 @@ pub enum Plugin {
 impl Plugin {
     /// Which plugin it is.
     pub fn id(&self) -> PluginId {
+        const CACHE: PluginId = PluginId::of("cache");
         const KUBERNETES: PluginId = PluginId::of("kubernetes");
         const WHOAMI: PluginId = PluginId::of("whoami");
         match self {
+            Plugin::Cache(_) => CACHE,
             Plugin::Kubernetes(_) => KUBERNETES,
             Plugin::Whoami => WHOAMI,
         }
@@ -165,6 +180,7 @@ impl Plugin {
     #[inline]
     pub(crate) fn down(&self, query: &mut Query) -> Step {
         match self {
+            Plugin::Cache(cache) => cache.down(query),
             Plugin::Kubernetes(kubernetes) => kubernetes.down(query),
             Plugin::Whoami => whoami::down(query),
         }
@@ -172,8 +188,9 @@ impl Plugin {
 
     /// What it does to a reply from below, on its way up.
     #[inline]
-    pub(crate) fn up(&self, _query: &mut Query, _answer: &mut Answer) {
+    pub(crate) fn up(&self, query: &mut Query, answer: &mut Answer) {
         match self {
+            Plugin::Cache(cache) => cache.up(query, answer),
             Plugin::Kubernetes(_) | Plugin::Whoami => {}
         }
     }
@@ -181,7 +198,9 @@ impl Plugin {
     /// What it says after it has said [`Step::Ask`], when it has asked.
     pub(crate) async fn ask(&self, _query: &mut Query) -> Step {
         match self {
-            Plugin::Kubernetes(_) | Plugin::Whoami => unreachable!("does not ask"),
+            Plugin::Cache(_) | Plugin::Kubernetes(_) | Plugin::Whoami => {
+                unreachable!("does not ask")
+            }
         }
     }
 }
