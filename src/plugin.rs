@@ -14,8 +14,11 @@ use crate::dns::Query;
 #[cfg(test)]
 mod case;
 
+pub mod bufsize;
 pub mod cache;
+pub mod debug;
 pub mod kubernetes;
+pub mod loadbalance;
 pub mod whoami;
 
 /// Every directive of CoreDNS, in the order in which chains are compiled (its `plugin.cfg`).
@@ -155,10 +158,14 @@ impl fmt::Debug for PluginId {
 /// A plugin in a chain.
 #[derive(Debug, Clone)]
 pub enum Plugin {
+    /// Lowers the size of replies.
+    Bufsize(bufsize::Config),
     /// Keeps answers.
     Cache(Arc<cache::Cache>),
     /// Answers for a cluster.
     Kubernetes(Arc<kubernetes::Kubernetes>),
+    /// Puts addresses into a random order.
+    Loadbalance,
     /// Tells the client who it is.
     Whoami,
 }
@@ -166,12 +173,16 @@ pub enum Plugin {
 impl Plugin {
     /// Which plugin it is.
     pub fn id(&self) -> PluginId {
+        const BUFSIZE: PluginId = PluginId::of("bufsize");
         const CACHE: PluginId = PluginId::of("cache");
         const KUBERNETES: PluginId = PluginId::of("kubernetes");
+        const LOADBALANCE: PluginId = PluginId::of("loadbalance");
         const WHOAMI: PluginId = PluginId::of("whoami");
         match self {
+            Plugin::Bufsize(_) => BUFSIZE,
             Plugin::Cache(_) => CACHE,
             Plugin::Kubernetes(_) => KUBERNETES,
+            Plugin::Loadbalance => LOADBALANCE,
             Plugin::Whoami => WHOAMI,
         }
     }
@@ -180,8 +191,13 @@ impl Plugin {
     #[inline]
     pub(crate) fn down(&self, query: &mut Query) -> Step {
         match self {
+            Plugin::Bufsize(config) => {
+                bufsize::down(*config, query);
+                Step::Next
+            }
             Plugin::Cache(cache) => cache.down(query),
             Plugin::Kubernetes(kubernetes) => kubernetes.down(query),
+            Plugin::Loadbalance => Step::Next,
             Plugin::Whoami => whoami::down(query),
         }
     }
@@ -191,16 +207,19 @@ impl Plugin {
     pub(crate) fn up(&self, query: &mut Query, answer: &mut Answer) {
         match self {
             Plugin::Cache(cache) => cache.up(query, answer),
-            Plugin::Kubernetes(_) | Plugin::Whoami => {}
+            Plugin::Loadbalance => loadbalance::up(query, answer),
+            Plugin::Bufsize(_) | Plugin::Kubernetes(_) | Plugin::Whoami => {}
         }
     }
 
     /// What it says after it has said [`Step::Ask`], when it has asked.
     pub(crate) async fn ask(&self, _query: &mut Query) -> Step {
         match self {
-            Plugin::Cache(_) | Plugin::Kubernetes(_) | Plugin::Whoami => {
-                unreachable!("does not ask")
-            }
+            Plugin::Bufsize(_)
+            | Plugin::Cache(_)
+            | Plugin::Kubernetes(_)
+            | Plugin::Loadbalance
+            | Plugin::Whoami => unreachable!("does not ask"),
         }
     }
 }
