@@ -17,6 +17,7 @@ mod case;
 pub mod bufsize;
 pub mod cache;
 pub mod debug;
+pub mod errors;
 pub mod kubernetes;
 pub mod loadbalance;
 pub mod whoami;
@@ -162,6 +163,8 @@ pub enum Plugin {
     Bufsize(bufsize::Config),
     /// Keeps answers.
     Cache(Arc<cache::Cache>),
+    /// Tells the log why there is no better answer.
+    Errors(Arc<errors::Errors>),
     /// Answers for a cluster.
     Kubernetes(Arc<kubernetes::Kubernetes>),
     /// Puts addresses into a random order.
@@ -175,12 +178,14 @@ impl Plugin {
     pub fn id(&self) -> PluginId {
         const BUFSIZE: PluginId = PluginId::of("bufsize");
         const CACHE: PluginId = PluginId::of("cache");
+        const ERRORS: PluginId = PluginId::of("errors");
         const KUBERNETES: PluginId = PluginId::of("kubernetes");
         const LOADBALANCE: PluginId = PluginId::of("loadbalance");
         const WHOAMI: PluginId = PluginId::of("whoami");
         match self {
             Plugin::Bufsize(_) => BUFSIZE,
             Plugin::Cache(_) => CACHE,
+            Plugin::Errors(_) => ERRORS,
             Plugin::Kubernetes(_) => KUBERNETES,
             Plugin::Loadbalance => LOADBALANCE,
             Plugin::Whoami => WHOAMI,
@@ -196,8 +201,8 @@ impl Plugin {
                 Step::Next
             }
             Plugin::Cache(cache) => cache.down(query),
+            Plugin::Errors(_) | Plugin::Loadbalance => Step::Next,
             Plugin::Kubernetes(kubernetes) => kubernetes.down(query),
-            Plugin::Loadbalance => Step::Next,
             Plugin::Whoami => whoami::down(query),
         }
     }
@@ -207,6 +212,7 @@ impl Plugin {
     pub(crate) fn up(&self, query: &mut Query, answer: &mut Answer) {
         match self {
             Plugin::Cache(cache) => cache.up(query, answer),
+            Plugin::Errors(errors) => errors.up(query, answer),
             Plugin::Loadbalance => loadbalance::up(query, answer),
             Plugin::Bufsize(_) | Plugin::Kubernetes(_) | Plugin::Whoami => {}
         }
@@ -217,6 +223,7 @@ impl Plugin {
         match self {
             Plugin::Bufsize(_)
             | Plugin::Cache(_)
+            | Plugin::Errors(_)
             | Plugin::Kubernetes(_)
             | Plugin::Loadbalance
             | Plugin::Whoami => unreachable!("does not ask"),
