@@ -20,6 +20,7 @@ pub mod debug;
 pub mod errors;
 pub mod kubernetes;
 pub mod loadbalance;
+pub mod log;
 pub mod whoami;
 
 /// Every directive of CoreDNS, in the order in which chains are compiled (its `plugin.cfg`).
@@ -169,6 +170,8 @@ pub enum Plugin {
     Kubernetes(Arc<kubernetes::Kubernetes>),
     /// Puts addresses into a random order.
     Loadbalance,
+    /// Writes the query log.
+    Log(Arc<log::Log>),
     /// Tells the client who it is.
     Whoami,
 }
@@ -181,6 +184,7 @@ impl Plugin {
         const ERRORS: PluginId = PluginId::of("errors");
         const KUBERNETES: PluginId = PluginId::of("kubernetes");
         const LOADBALANCE: PluginId = PluginId::of("loadbalance");
+        const LOG: PluginId = PluginId::of("log");
         const WHOAMI: PluginId = PluginId::of("whoami");
         match self {
             Plugin::Bufsize(_) => BUFSIZE,
@@ -188,6 +192,7 @@ impl Plugin {
             Plugin::Errors(_) => ERRORS,
             Plugin::Kubernetes(_) => KUBERNETES,
             Plugin::Loadbalance => LOADBALANCE,
+            Plugin::Log(_) => LOG,
             Plugin::Whoami => WHOAMI,
         }
     }
@@ -201,7 +206,7 @@ impl Plugin {
                 Step::Next
             }
             Plugin::Cache(cache) => cache.down(query),
-            Plugin::Errors(_) | Plugin::Loadbalance => Step::Next,
+            Plugin::Errors(_) | Plugin::Loadbalance | Plugin::Log(_) => Step::Next,
             Plugin::Kubernetes(kubernetes) => kubernetes.down(query),
             Plugin::Whoami => whoami::down(query),
         }
@@ -214,6 +219,7 @@ impl Plugin {
             Plugin::Cache(cache) => cache.up(query, answer),
             Plugin::Errors(errors) => errors.up(query, answer),
             Plugin::Loadbalance => loadbalance::up(query, answer),
+            Plugin::Log(log) => log.up(query, answer),
             Plugin::Bufsize(_) | Plugin::Kubernetes(_) | Plugin::Whoami => {}
         }
     }
@@ -226,6 +232,7 @@ impl Plugin {
             | Plugin::Errors(_)
             | Plugin::Kubernetes(_)
             | Plugin::Loadbalance
+            | Plugin::Log(_)
             | Plugin::Whoami => unreachable!("does not ask"),
         }
     }
