@@ -9,4 +9,5 @@ mod apiserver;
 mod fuzz_corpus;
 mod metrics;
 mod ops;
+mod program;
 mod support;
