@@ -185,7 +185,7 @@ impl Plugin {
     }
 
     /// What it says after it has said [`Step::Ask`], when it has asked.
-    pub(crate) async fn ask(&self, query: &mut Query) -> Step {
+    pub(crate) async fn ask(&self, query: &Query) -> Step {
         match self {
             Plugin::Forward(forward) => forward.ask(query).await,
             Plugin::Kubernetes(_) | Plugin::Whoami => unreachable!("does not ask"),
