@@ -121,6 +121,23 @@ impl<'a> KubeName<'a> {
     }
 }
 
+/// Reads any name as one of every zone that it could be in, for the fuzzer.
+pub(crate) fn read_any(name: &Name) {
+    let name = name.lower();
+    let mut zone_at = 0;
+    for label in name.labels() {
+        match KubeName::parse(&name, zone_at) {
+            KubeName::Service { key, namespace, .. } => assert!(key.ends_with(namespace)),
+            KubeName::Pod { labels, address, .. } => {
+                assert_eq!(&labels[1..=address.len()], address);
+                pod_address(address);
+            }
+            KubeName::Node | KubeName::Namespace { .. } | KubeName::Invalid => {}
+        }
+        zone_at += 1 + label.len();
+    }
+}
+
 /// The text of a label without one leading underscore.
 fn stripped(label: &[u8]) -> &[u8] {
     let text = &label[1..];
