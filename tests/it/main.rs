@@ -6,6 +6,8 @@
 )]
 
 mod apiserver;
+mod conformance;
+mod distributions;
 mod fuzz_corpus;
 mod metrics;
 mod ops;

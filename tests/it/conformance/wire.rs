@@ -136,7 +136,7 @@ impl Reply {
         let opts = opts(reply, at, counts.iter().map(|count| usize::from(*count)).sum());
         let truncated = flags & 0x200 != 0;
         let [an, ns, ar] = counts.map(|count| if truncated { -1 } else { i32::from(count) });
-        let extended = opts.first().map_or(0, |(extended, _)| u16::from(*extended) << 4);
+        let extended = opts.last().map_or(0, |(extended, _)| u16::from(*extended) << 4);
         Reply {
             id: query.len() >= 2 && reply[..2] == query[..2],
             rcode: flags & 15 | extended,
@@ -145,9 +145,9 @@ impl Reply {
             qd,
             an,
             ns,
-            ar: if truncated { ar } else { ar - opts.len() as i32 },
+            ar: if truncated { ar } else { ar - i32::from(!opts.is_empty()) },
             question,
-            opt: opts.into_iter().next().map(|(_, opt)| opt),
+            opt: opts.into_iter().next_back().map(|(_, opt)| opt),
             fits: reply.len() <= 65535,
         }
     }

@@ -3,20 +3,16 @@
 use std::{
     io,
     net::{Ipv4Addr, SocketAddr},
-    sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use cairn_dns::{
     app::App,
-    cluster::registry::Clusters,
     config::{self, Config},
     corefile::{Location, Outside},
-    generation::{ApiRequests, Process},
+    generation::Process,
     ops::{Monitor, Report},
-    plugin::ORDER,
-    server::listener,
-    telemetry::{BuildInfo, Metrics, lines::Lines, log::LogFormat},
+    telemetry::{lines::Lines, log::LogFormat},
 };
 use tokio::runtime::Runtime;
 
@@ -89,20 +85,10 @@ fn load(outside: &dyn Outside) -> Config {
     })
 }
 
-/// What a process has; its log goes nowhere.
+/// A process whose log goes nowhere.
 fn process(runtime: &Runtime) -> Process {
     let (lines, _) = Lines::start(LogFormat::Text, io::sink()).expect("a thread can be started");
-    let (build, now) = (BuildInfo::current(), SystemTime::now());
-    let metrics = Arc::new(Metrics::new(build, now, &ORDER, lines.clone()));
-    let observer = Arc::new(ApiRequests(metrics.kubernetes().clone()));
-    Process {
-        runtime: runtime.handle().clone(),
-        clusters: Clusters::new(runtime.handle().clone(), observer),
-        metrics,
-        lines,
-        listener: listener::Config {
-            udp_threads: 1,
-            ..listener::Config::default()
-        },
-    }
+    let mut process = Process::new(runtime.handle().clone(), lines);
+    process.listener.udp_threads = 1;
+    process
 }
