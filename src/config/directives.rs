@@ -1,9 +1,11 @@
 //! The table of directives: which are built, and who reads each.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use super::Scope;
 use crate::corefile::{Diagnostic, Directive, Faults, ServerBlock, nearest, quoted};
+use crate::ops::Endpoint;
 use crate::plugin::{self, ORDER};
 
 /// Declares [`Setting`] and the parser of each directive from one list.
@@ -23,6 +25,8 @@ macro_rules! directives {
                 }
             }
         }
+
+        const BUILT: &[&str] = &[$($name),*];
 
         /// Reads all occurrences of a directive; the outer `None` says that it is not built.
         fn read(name: &str, occurrences: &[&Directive], scope: &Scope<'_>, faults: &Faults) -> Option<Option<Setting>> {
@@ -45,6 +49,26 @@ impl Setting {
     pub(super) fn bind(&self) -> Option<&[IpAddr]> {
         None
     }
+
+    /// How long `health` wants to be lame.
+    pub fn lameduck(&self) -> Option<Duration> {
+        None
+    }
+
+    /// The operator's endpoint that this asks for.
+    pub fn endpoint(&self) -> Option<Endpoint> {
+        None
+    }
+
+    /// Interval and jitter of `reload`.
+    pub fn reload(&self) -> Option<(Duration, Duration)> {
+        None
+    }
+}
+
+/// Whether a directive of this name does something here.
+pub fn is_built(name: &str) -> bool {
+    BUILT.contains(&name)
 }
 
 /// Reads the directives of a server block in the order in which CoreDNS sets them up.
