@@ -5,6 +5,8 @@
 
 mod compare;
 mod differences;
+mod distributions;
+mod pending;
 mod questions;
 mod text;
 mod verdicts;

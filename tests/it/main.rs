@@ -7,7 +7,6 @@
 
 mod apiserver;
 mod conformance;
-mod distributions;
 mod fuzz_corpus;
 mod metrics;
 mod ops;

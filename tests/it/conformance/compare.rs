@@ -63,24 +63,25 @@ impl Answer {
         }
         bound
     }
+
+    /// Its parts in text, by their names.
+    fn parts(&self) -> [(&'static str, String); 5] {
+        [
+            ("rcode", self.rcode.clone()),
+            ("flags", self.flags.clone()),
+            ("answers", format!("{:?}", self.answers)),
+            ("authorities", format!("{:?}", self.authorities)),
+            ("additionals", format!("{:?}", self.additionals)),
+        ]
+    }
 }
 
-/// What is different between the recorded answer and a reply, a line for each; empty if nothing is.
+/// What is different between the recorded answer and a reply, a text for each part; empty if nothing is.
 pub(super) fn differences(want: &Answer, got: &Answer) -> Vec<String> {
-    let (want, got) = (want.bound(), got.bound());
-    let parts: [(&str, &dyn Fn(&Answer) -> String); 5] = [
-        ("rcode", &|answer| answer.rcode.clone()),
-        ("flags", &|answer| answer.flags.clone()),
-        ("answers", &|answer| format!("{:?}", answer.answers)),
-        ("authorities", &|answer| format!("{:?}", answer.authorities)),
-        ("additionals", &|answer| format!("{:?}", answer.additionals)),
-    ];
-    let different = parts
-        .iter()
-        .map(|(part, of)| (part, of(&want), of(&got)))
-        .filter(|(_, want, got)| want != got);
+    let parts = want.bound().parts().into_iter().zip(got.bound().parts());
+    let different = parts.filter(|(want, got)| want != got);
     different
-        .map(|(part, want, got)| format!("{part}: want {want}\n{part}: got  {got}"))
+        .map(|((part, want), (_, got))| format!("{part}: want {want}\n{part}: got  {got}"))
         .collect()
 }
 

@@ -2,7 +2,10 @@
 //!
 //! A row that needs what is not built yet is pending: it is counted, by what it needs, and not judged.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use cairn_dns::{
     config::{self, Block, listen::DNS_PORT},
@@ -11,7 +14,7 @@ use cairn_dns::{
 };
 use serde::Deserialize;
 
-use super::differences::Findings;
+use super::{differences::Findings, pending::absent};
 
 const ROWS: &str = include_str!("../../data/conformance/corefile-verdicts.jsonl");
 
@@ -46,11 +49,10 @@ fn verdicts_are_those_of_coredns() {
     for line in ROWS.lines() {
         let row: Row = serde_json::from_str(line).unwrap();
         let verdict = Verdict::of(&row);
-        let absent = verdict.absent();
-        for word in &absent {
+        for word in &verdict.absent {
             *pending.entry(word.clone()).or_default() += 1;
         }
-        if absent.is_empty() {
+        if verdict.absent.is_empty() {
             judged += 1;
             findings.add(row.name.clone(), &verdict.differences(&row));
         }
@@ -63,6 +65,8 @@ fn verdicts_are_those_of_coredns() {
 /// What we make of a row.
 struct Verdict {
     blocks: Option<Vec<Block>>,
+    /// What the row needs and is not built.
+    absent: BTreeSet<String>,
     /// Those that refuse it.
     errors: Vec<String>,
     warnings: Vec<String>,
@@ -80,23 +84,15 @@ impl Verdict {
         });
         let loaded = config::load(&outside, &Location::Default, DNS_PORT);
         let said = |diagnostic: &Diagnostic| diagnostic.one_line(&loaded.sources);
+        let absent = loaded.diagnostics.iter().filter_map(absent);
         let (errors, warnings): (Vec<_>, Vec<_>) =
             loaded.diagnostics.iter().partition(|fault| fault.is_error());
         Verdict {
             blocks: loaded.config.map(|config| config.blocks),
+            absent: absent.map(str::to_owned).collect(),
             errors: errors.into_iter().map(said).collect(),
             warnings: warnings.into_iter().map(said).collect(),
         }
-    }
-
-    /// What the row needs and is not built.
-    fn absent(&self) -> Vec<String> {
-        let absent = self.errors.iter().filter_map(|error| {
-            let (before, _) = error.split_once(" is known but not supported yet")?;
-            let word = before.rsplit(' ').next()?;
-            Some(word.trim_matches('\'').to_owned())
-        });
-        absent.collect()
     }
 
     fn differences(&self, row: &Row) -> Vec<String> {
