@@ -20,6 +20,7 @@ use crate::dns::Name;
 use crate::ops::ReadyWatches;
 use crate::plugin::forward::{Forward, Outbound};
 use crate::plugin::kubernetes::{self, Kubernetes};
+use crate::plugin::prometheus::Prometheus;
 use crate::plugin::{ORDER, Plugin};
 use crate::server::{self, router::Router};
 use crate::telemetry::lines::Lines;
@@ -133,6 +134,14 @@ impl Generation {
         process: &Process,
     ) -> Result<Option<Part>, BuildError> {
         let plugin = match setting {
+            Setting::Prometheus(_) => return Ok(Some(Part::Prometheus)),
+            Setting::Reload(_)
+            | Setting::Bind(_)
+            | Setting::Debug(_)
+            | Setting::Ready(_)
+            | Setting::Health(_) => {
+                return Ok(None);
+            }
             Setting::Kubernetes(config) => {
                 Plugin::Kubernetes(self.kubernetes(config, block, process)?)
             }
@@ -212,6 +221,8 @@ impl Generation {
 enum Part {
     /// The same plugin in every chain.
     Shared(Plugin),
+    /// Counters of its own in each chain.
+    Prometheus,
 }
 
 /// What is served on one address, while it is collected.
@@ -228,13 +239,17 @@ impl Listening {
 }
 
 /// The chain of one zone on one listener.
-fn chain(parts: &[Part], _address: ListenAddress, _zone: &Name, _process: &Process) -> Chain {
-    Chain::new(
-        parts
-            .iter()
-            .map(|Part::Shared(plugin)| plugin.clone())
-            .collect(),
-    )
+fn chain(parts: &[Part], address: ListenAddress, zone: &Name, process: &Process) -> Chain {
+    let plugins = parts.iter().map(|part| match part {
+        Part::Shared(plugin) => plugin.clone(),
+        Part::Prometheus => {
+            let metrics = process
+                .metrics
+                .block(&address.to_string(), &zone.to_string(), "");
+            Plugin::Prometheus(Arc::new(Prometheus::new(metrics)))
+        }
+    });
+    Chain::new(plugins.collect())
 }
 
 /// Whether a plugin answers other classes than IN; the others are then asked too.
