@@ -245,6 +245,7 @@ mod tests {
         for text in [
             "a..test",
             &"a".repeat(64),
+            &"a.".repeat(128),
             "",
             "0.0.0.0/0",
             "::/0",

@@ -16,21 +16,81 @@ const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
 /// Their names, their texts, and what they need that is not built.
 const DISTRIBUTIONS: &[(&str, &str, &[&str])] = &[
-    ("kubeadm", include_str!("../../data/corefiles/kubeadm.Corefile"), &[]),
-    ("EKS", include_str!("../../data/corefiles/eks.Corefile"), &[]),
-    ("kops", include_str!("../../data/corefiles/kops.Corefile"), &[]),
-    ("k0s", include_str!("../../data/corefiles/k0s.Corefile"), &[]),
-    ("the Helm chart", include_str!("../../data/corefiles/helm.Corefile"), &[]),
-    ("coredns/deployment", include_str!("../../data/corefiles/deployment.Corefile"), &[]),
-    ("microk8s", include_str!("../../data/corefiles/microk8s.Corefile"), &[]),
-    ("minikube", include_str!("../../data/corefiles/minikube.Corefile"), &["hosts"]),
-    ("k3s", include_str!("../../data/corefiles/k3s.Corefile"), &["hosts"]),
-    ("AKS", include_str!("../../data/corefiles/aks.Corefile"), &["template"]),
-    ("OpenShift", include_str!("../../data/corefiles/openshift.Corefile"), &["bufsize", "chaos"]),
-    ("NodeLocal DNSCache", include_str!("../../data/corefiles/nodelocal.Corefile"), &["bind"]),
-    ("Gardener", include_str!("../../data/corefiles/gardener.Corefile"), &["rewrite"]),
-    ("Huawei CCE", include_str!("../../data/corefiles/huawei-cce.Corefile"), &["bind"]),
-    ("Alibaba ACK", include_str!("../../data/corefiles/alibaba-ack.Corefile"), &["autopath"]),
+    (
+        "kubeadm",
+        include_str!("../../data/corefiles/kubeadm.Corefile"),
+        &[],
+    ),
+    (
+        "EKS",
+        include_str!("../../data/corefiles/eks.Corefile"),
+        &[],
+    ),
+    (
+        "kops",
+        include_str!("../../data/corefiles/kops.Corefile"),
+        &[],
+    ),
+    (
+        "k0s",
+        include_str!("../../data/corefiles/k0s.Corefile"),
+        &[],
+    ),
+    (
+        "the Helm chart",
+        include_str!("../../data/corefiles/helm.Corefile"),
+        &[],
+    ),
+    (
+        "coredns/deployment",
+        include_str!("../../data/corefiles/deployment.Corefile"),
+        &[],
+    ),
+    (
+        "microk8s",
+        include_str!("../../data/corefiles/microk8s.Corefile"),
+        &[],
+    ),
+    (
+        "minikube",
+        include_str!("../../data/corefiles/minikube.Corefile"),
+        &["hosts"],
+    ),
+    (
+        "k3s",
+        include_str!("../../data/corefiles/k3s.Corefile"),
+        &["hosts"],
+    ),
+    (
+        "AKS",
+        include_str!("../../data/corefiles/aks.Corefile"),
+        &["template"],
+    ),
+    (
+        "OpenShift",
+        include_str!("../../data/corefiles/openshift.Corefile"),
+        &["bufsize", "chaos"],
+    ),
+    (
+        "NodeLocal DNSCache",
+        include_str!("../../data/corefiles/nodelocal.Corefile"),
+        &["bind"],
+    ),
+    (
+        "Gardener",
+        include_str!("../../data/corefiles/gardener.Corefile"),
+        &["rewrite"],
+    ),
+    (
+        "Huawei CCE",
+        include_str!("../../data/corefiles/huawei-cce.Corefile"),
+        &["bind"],
+    ),
+    (
+        "Alibaba ACK",
+        include_str!("../../data/corefiles/alibaba-ack.Corefile"),
+        &["autopath"],
+    ),
 ];
 
 /// Loads a Corefile in a Pod that has what those of the distributions have.

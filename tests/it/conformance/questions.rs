@@ -101,7 +101,12 @@ impl Question {
         let head = &reply.metadata;
         assert_eq!(head.id, id, "{}: the id", self.name());
         assert_eq!(head.message_type, MessageType::Response, "{}", self.name());
-        assert_eq!(reply.queries, query.queries, "{}: the question", self.name());
+        assert_eq!(
+            reply.queries,
+            query.queries,
+            "{}: the question",
+            self.name()
+        );
         assert_eq!(
             reply.edns.is_some(),
             query.edns.is_some(),

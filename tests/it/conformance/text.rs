@@ -14,7 +14,11 @@ use hickory_proto::{
 /// `owner ttl type rdata`.
 pub(super) fn record(record: &Record) -> String {
     let (owner, ttl) = (name(&record.name), record.ttl);
-    format!("{owner} {ttl} {} {}", record.record_type(), rdata(&record.data))
+    format!(
+        "{owner} {ttl} {} {}",
+        record.record_type(),
+        rdata(&record.data)
+    )
 }
 
 /// An absolute name in the case that it had on the wire.

@@ -38,6 +38,8 @@ const REWORDED: &[(&str, &str)] = &[
         "Unexpected end of file after 'whoami', expecting '}'",
     ),
     ("unterminated quote", "expecting '}'"),
+    ("health unknown", "unknown property 'foo'"),
+    ("bind unknown", "unknown property 'foo'"),
     ("import self", "the file 'Corefile' imports itself"),
 ];
 
@@ -58,7 +60,9 @@ fn verdicts_are_those_of_coredns() {
         }
     }
     findings.judge(judged);
-    let expected = PENDING.iter().map(|(word, rows)| ((*word).to_owned(), *rows));
+    let expected = PENDING
+        .iter()
+        .map(|(word, rows)| ((*word).to_owned(), *rows));
     assert_eq!(pending, expected.collect(), "what is not built, by row");
 }
 
@@ -85,8 +89,10 @@ impl Verdict {
         let loaded = config::load(&outside, &Location::Default, DNS_PORT);
         let said = |diagnostic: &Diagnostic| diagnostic.one_line(&loaded.sources);
         let absent = loaded.diagnostics.iter().filter_map(absent);
-        let (errors, warnings): (Vec<_>, Vec<_>) =
-            loaded.diagnostics.iter().partition(|fault| fault.is_error());
+        let (errors, warnings): (Vec<_>, Vec<_>) = loaded
+            .diagnostics
+            .iter()
+            .partition(|fault| fault.is_error());
         Verdict {
             blocks: loaded.config.map(|config| config.blocks),
             absent: absent.map(str::to_owned).collect(),
@@ -107,29 +113,41 @@ impl Verdict {
     /// Lines of a start that we would not say: a zone that is served, or a warning of the Corefile.
     fn unsaid(&self, row: &Row, blocks: &[Block]) -> Vec<String> {
         let served: Vec<Served> = blocks.iter().flat_map(served).collect();
-        let unsaid = row.says.iter().filter(|line| match line.strip_prefix("[WARNING] ") {
-            Some(doubt) if !doubt.starts_with("plugin/") => {
-                self.warnings.iter().all(|warning| !warning.contains(doubt))
-            }
-            // How the work goes on after the start.
-            _ if line.starts_with('[') || line.starts_with("Warning: ") => false,
-            _ => !served.contains(&read_banner(line)),
-        });
+        let unsaid = row
+            .says
+            .iter()
+            .filter(|line| match line.strip_prefix("[WARNING] ") {
+                Some(doubt) if !doubt.starts_with("plugin/") => {
+                    self.warnings.iter().all(|warning| !warning.contains(doubt))
+                }
+                // How the work goes on after the start.
+                _ if line.starts_with('[') || line.starts_with("Warning: ") => false,
+                _ => !served.contains(&read_banner(line)),
+            });
         unsaid
-            .map(|line| format!("CoreDNS says {line:?}; we serve {served:?}, {:?}", self.warnings))
+            .map(|line| {
+                format!(
+                    "CoreDNS says {line:?}; we serve {served:?}, {:?}",
+                    self.warnings
+                )
+            })
             .collect()
     }
 
     fn other_fault(&self, row: &Row) -> Option<String> {
         let reworded = REWORDED.iter().find(|(name, _)| *name == row.name);
-        let fault = match reworded {
-            Some((_, words)) => (*words).to_owned(),
-            None => fault(row),
-        };
-        let same = |error: &String| error.to_lowercase().contains(&fault.to_lowercase());
-        let found = self.errors.iter().any(same);
+        let fault = reworded.map_or_else(|| fault(row), |(_, words)| (*words).to_owned());
+        let found = self
+            .errors
+            .iter()
+            .any(|error| plain(error).contains(&plain(&fault)));
         (!found).then(|| format!("fault: want {fault:?}\nfault: got  {:?}", self.errors))
     }
+}
+
+/// Words without what is free in them: letter case, and which quotes stand around them.
+fn plain(words: &str) -> String {
+    words.to_lowercase().replace('"', "'")
 }
 
 /// The fault that CoreDNS names, without the place and the plugin.

@@ -133,10 +133,16 @@ impl Reply {
         }
         let question = qd > 0 && query.get(HEADER_LENGTH..at) == Some(&reply[HEADER_LENGTH..at]);
         let counts = [word(6), word(8), word(10)];
-        let opts = opts(reply, at, counts.iter().map(|count| usize::from(*count)).sum());
+        let opts = opts(
+            reply,
+            at,
+            counts.iter().map(|count| usize::from(*count)).sum(),
+        );
         let truncated = flags & 0x200 != 0;
         let [an, ns, ar] = counts.map(|count| if truncated { -1 } else { i32::from(count) });
-        let extended = opts.last().map_or(0, |(extended, _)| u16::from(*extended) << 4);
+        let extended = opts
+            .last()
+            .map_or(0, |(extended, _)| u16::from(*extended) << 4);
         Reply {
             id: query.len() >= 2 && reply[..2] == query[..2],
             rcode: flags & 15 | extended,
@@ -145,7 +151,11 @@ impl Reply {
             qd,
             an,
             ns,
-            ar: if truncated { ar } else { ar - i32::from(!opts.is_empty()) },
+            ar: if truncated {
+                ar
+            } else {
+                ar - i32::from(!opts.is_empty())
+            },
             question,
             opt: opts.into_iter().next_back().map(|(_, opt)| opt),
             fits: reply.len() <= 65535,
