@@ -22,6 +22,8 @@ pub mod forward;
 pub mod health;
 pub mod kubernetes;
 pub mod loadbalance;
+pub mod log;
+pub mod loop_guard;
 pub mod prometheus;
 pub mod ready;
 pub mod reload;
@@ -172,12 +174,16 @@ pub enum Plugin {
     Prometheus(Arc<prometheus::Prometheus>),
     /// Tells the log why there is no better answer.
     Errors(Arc<errors::Errors>),
+    /// Writes the query log.
+    Log(Arc<log::Log>),
     /// Puts addresses into a random order.
     Loadbalance,
     /// Keeps answers.
     Cache(Arc<cache::Cache>),
     /// Answers for a cluster.
     Kubernetes(Arc<kubernetes::Kubernetes>),
+    /// Finds out whether queries come back.
+    Loop(Arc<loop_guard::LoopGuard>),
     /// Asks upstream servers.
     Forward(Arc<forward::Forward>),
     /// Tells the client who it is.
@@ -200,9 +206,11 @@ impl Plugin {
             Plugin::Bufsize(_) => named!("bufsize"),
             Plugin::Prometheus(_) => named!("prometheus"),
             Plugin::Errors(_) => named!("errors"),
+            Plugin::Log(_) => named!("log"),
             Plugin::Loadbalance => named!("loadbalance"),
             Plugin::Cache(_) => named!("cache"),
             Plugin::Kubernetes(_) => named!("kubernetes"),
+            Plugin::Loop(_) => named!("loop"),
             Plugin::Forward(_) => named!("forward"),
             Plugin::Whoami => named!("whoami"),
             #[cfg(test)]
@@ -218,9 +226,15 @@ impl Plugin {
                 bufsize::down(*config, query);
                 Step::Next
             }
-            Plugin::Prometheus(_) | Plugin::Errors(_) | Plugin::Loadbalance => Step::Next,
+            Plugin::Prometheus(_) | Plugin::Errors(_) | Plugin::Log(_) | Plugin::Loadbalance => {
+                Step::Next
+            }
             Plugin::Cache(cache) => cache.down(query),
             Plugin::Kubernetes(kubernetes) => kubernetes.down(query),
+            Plugin::Loop(guard) => {
+                guard.down(query);
+                Step::Next
+            }
             Plugin::Forward(forward) => forward.down(query),
             Plugin::Whoami => whoami::down(query),
             #[cfg(test)]
@@ -234,9 +248,14 @@ impl Plugin {
         match self {
             Plugin::Prometheus(prometheus) => prometheus.up(query, answer),
             Plugin::Errors(errors) => errors.up(query, answer),
+            Plugin::Log(log) => log.up(query, answer),
             Plugin::Loadbalance => loadbalance::up(query, answer),
             Plugin::Cache(cache) => cache.up(query, answer),
-            Plugin::Bufsize(_) | Plugin::Kubernetes(_) | Plugin::Forward(_) | Plugin::Whoami => {}
+            Plugin::Bufsize(_)
+            | Plugin::Kubernetes(_)
+            | Plugin::Loop(_)
+            | Plugin::Forward(_)
+            | Plugin::Whoami => {}
             #[cfg(test)]
             Plugin::Scripted(_) => {}
         }
@@ -251,9 +270,11 @@ impl Plugin {
             Plugin::Bufsize(_)
             | Plugin::Prometheus(_)
             | Plugin::Errors(_)
+            | Plugin::Log(_)
             | Plugin::Loadbalance
             | Plugin::Cache(_)
             | Plugin::Kubernetes(_)
+            | Plugin::Loop(_)
             | Plugin::Whoami => unreachable!("only plugins that say Ask are asked"),
         }
     }
