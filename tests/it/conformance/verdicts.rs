@@ -38,7 +38,12 @@ const REWORDED: &[(&str, &str)] = &[
         "Unexpected end of file after 'whoami', expecting '}'",
     ),
     ("unterminated quote", "expecting '}'"),
+    ("errors consolidate bad level", "unknown option in consolidate: loud"),
+    ("errors consolidate bad regex", "error parsing regexp: unclosed group"),
+    ("errors unknown", "unknown property 'foo'"),
     ("health unknown", "unknown property 'foo'"),
+    ("bufsize low", "size must be a number from 512 to 4096"),
+    ("cache unknown", "unknown property 'foo'"),
     ("bind unknown", "unknown property 'foo'"),
     ("import self", "the file 'Corefile' imports itself"),
 ];
