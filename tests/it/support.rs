@@ -3,5 +3,6 @@
 //! A peer knows nothing of Cairn; it is driven through its handle and answers as the real one does.
 
 pub(crate) mod apiserver;
+pub(crate) mod dns;
 pub(crate) mod server;
 pub(crate) mod upstream;

@@ -156,9 +156,24 @@ fn in_cluster_is_checked_with_the_files_that_the_configuration_sees() {
     for (name, host, files, fault) in [
         ("a Pod", "10.0.0.1", both.as_slice(), None),
         ("a Pod of IPv6", "fd00::1", &both, None),
-        ("no token", "10.0.0.1", &both[1..], Some("serviceaccount/token: ")),
-        ("no authorities", "10.0.0.1", &both[..1], Some("serviceaccount/ca.crt: ")),
-        ("no cluster", "", &both, Some("unable to load in-cluster configuration")),
+        (
+            "no token",
+            "10.0.0.1",
+            &both[1..],
+            Some("serviceaccount/token: "),
+        ),
+        (
+            "no authorities",
+            "10.0.0.1",
+            &both[..1],
+            Some("serviceaccount/ca.crt: "),
+        ),
+        (
+            "no cluster",
+            "",
+            &both,
+            Some("unable to load in-cluster configuration"),
+        ),
         ("no host", "a b", &both, Some("cluster url")),
     ] {
         match (check(host, files), fault) {
