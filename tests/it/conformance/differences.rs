@@ -13,8 +13,7 @@ pub(super) struct Difference {
 }
 
 /// Whom an answer in the case of the question helps.
-const OWN_CASE: &str =
-    "a client that mixes the case of its questions gets its own case back, and not that of whoever asked before it";
+const OWN_CASE: &str = "a client that mixes the case of its questions gets its own case back, and not that of whoever asked before it";
 
 pub(super) const DIFFERENCES: &[Difference] = &[
     Difference {
