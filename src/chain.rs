@@ -183,7 +183,7 @@ impl Walk<'_> {
         }
     }
 
-    fn up(&self, query: &mut Query, at: usize, mut answer: Answer) -> Progress {
+    fn up(&self, query: &Query, at: usize, mut answer: Answer) -> Progress {
         for plugin in self.chain.plugins[..at].iter().rev() {
             plugin.up(query, &mut answer);
         }
