@@ -3,6 +3,8 @@
 //! What a change needs is made first, and nothing is taken away before all of it is there: a configuration that
 //! cannot be served, because an address is taken or a client cannot be built, changes nothing.
 
+pub(crate) mod counting;
+
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,7 +14,8 @@ use crate::config::listen::ListenAddress;
 use crate::config::{Config, Setting};
 use crate::generation::{BuildError, Generation, Process};
 use crate::ops::{BoundEndpoint, Endpoint, EndpointKind, Ops, OpsError, Readiness};
-use crate::server::listener::{self, Listener};
+use crate::server::{Listener, Serving};
+use counting::Listening;
 
 /// How long queries that are being answered may take when the server stops, as in CoreDNS.
 const DRAIN_TIME: Duration = Duration::from_secs(5);
@@ -21,7 +24,7 @@ const DRAIN_TIME: Duration = Duration::from_secs(5);
 pub struct App {
     process: Process,
     generation: Generation,
-    listeners: HashMap<ListenAddress, Listener>,
+    listeners: HashMap<ListenAddress, Serving>,
     ops: Ops,
     endpoints: Vec<BoundEndpoint>,
     readiness: Readiness,
@@ -53,12 +56,13 @@ impl App {
     /// The configuration cannot be served.
     pub async fn start(config: Config, process: Process) -> Result<App, AppError> {
         let generation = Generation::build(config, &process, None)?;
+        let bound = bind(&generation, &process, |_| true)?;
         let readiness = Readiness::default();
-        let mut listeners = HashMap::new();
-        open(&generation, &mut listeners, &process)?;
         let mut ops = Ops::new(process.metrics.clone(), readiness.clone());
         let endpoints = ops.apply(&wanted(&generation.config)).await?;
+        let listeners = HashMap::new();
         let mut app = App { process, generation, listeners, ops, endpoints, readiness };
+        app.serve(bound)?;
         app.tell();
         Ok(app)
     }
@@ -70,22 +74,33 @@ impl App {
     /// The new configuration cannot be served; the old one goes on as if nothing had been.
     pub async fn reload(&mut self, config: Config) -> Result<(), AppError> {
         let generation = Generation::build(config, &self.process, Some(&self.generation))?;
-        let mut opened = HashMap::new();
-        let kept = |address: &ListenAddress| self.listeners.contains_key(address);
-        open_where(&generation, &mut opened, &self.process, |address| !kept(address))?;
+        let bound = bind(&generation, &self.process, |address| !self.listeners.contains_key(address))?;
         self.endpoints = self.ops.apply(&wanted(&generation.config)).await?;
-        for (address, router) in &generation.routers {
-            if let Some(listener) = self.listeners.get(address) {
-                listener.serve(router.clone());
+        for (address, listener) in &self.listeners {
+            if let Some(router) = generation.routers.get(address) {
+                listener.set_router(router.clone());
             }
         }
-        let gone = self.listeners.extract_if(|address, _| !generation.routers.contains_key(address));
+        self.generation = generation;
+        self.serve(bound)?;
+        let served = &self.generation.routers;
+        let gone = self.listeners.extract_if(|address, _| !served.contains_key(address));
         for (_, listener) in gone {
             self.process.runtime.spawn(listener.drain(DRAIN_TIME));
         }
-        self.listeners.extend(opened);
-        self.generation = generation;
         self.tell();
+        Ok(())
+    }
+
+    /// Starts listeners that are bound.
+    fn serve(&mut self, bound: Vec<(ListenAddress, Listener)>) -> Result<(), AppError> {
+        for (address, listener) in bound {
+            let router = self.generation.routers[&address].clone();
+            let hooks = Arc::new(Listening::new(self.process.metrics.clone(), address));
+            let serving = listener.serve(router, hooks, &self.process.runtime);
+            let serving = serving.map_err(|source| AppError::Listen { address, source })?;
+            self.listeners.insert(address, serving);
+        }
         Ok(())
     }
 
@@ -139,28 +154,18 @@ impl App {
     }
 }
 
-fn open(
+/// Binds the listeners of a generation that are wanted, all or none.
+fn bind(
     generation: &Generation,
-    listeners: &mut HashMap<ListenAddress, Listener>,
-    process: &Process,
-) -> Result<(), AppError> {
-    open_where(generation, listeners, process, |_| true)
-}
-
-/// Opens the listeners of a generation that are wanted, all or none.
-fn open_where(
-    generation: &Generation,
-    listeners: &mut HashMap<ListenAddress, Listener>,
     process: &Process,
     wanted: impl Fn(&ListenAddress) -> bool,
-) -> Result<(), AppError> {
-    for (address, router) in generation.routers.iter().filter(|(address, _)| wanted(address)) {
-        let bound = Listener::bind(address.socket(), &process.listener, process.runtime.clone());
-        let listener = bound.map_err(|source| AppError::Listen { address: *address, source })?;
-        listener.serve(router.clone());
-        listeners.insert(*address, listener);
-    }
-    Ok(())
+) -> Result<Vec<(ListenAddress, Listener)>, AppError> {
+    let addresses = generation.routers.keys().filter(|address| wanted(address));
+    let bound = addresses.map(|address| {
+        let bound = Listener::bind(address.socket(), process.listener);
+        bound.map(|listener| (*address, listener)).map_err(|source| AppError::Listen { address: *address, source })
+    });
+    bound.collect()
 }
 
 /// The operator's endpoints that a configuration asks for.

@@ -23,7 +23,7 @@ use crate::server::router::Router;
 
 mod failure;
 
-pub use failure::{Failure, Reason};
+pub use failure::{Cause, Failure, Operation, Reason, Unanswered};
 
 /// How many names may be followed out of one question, each through a chain of its own. CoreDNS has no such
 /// bound; ten is what it allows inside a zone.

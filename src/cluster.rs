@@ -41,6 +41,19 @@ pub struct Cluster {
 }
 
 impl Cluster {
+    /// A cluster that knows what these events told, and hears no more.
+    #[cfg(test)]
+    pub(crate) fn told(events: impl IntoIterator<Item = Event>) -> Cluster {
+        let mut index = Index::default();
+        for event in events {
+            index.apply(event, 1_800_000_000);
+        }
+        Cluster {
+            view: ArcSwap::from_pointee(index.view()),
+            ..Cluster::default()
+        }
+    }
+
     /// The latest view. It writes nothing that another thread reads.
     #[inline]
     pub(crate) fn view(&self) -> Guard<Arc<View>> {

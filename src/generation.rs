@@ -7,19 +7,23 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use tokio::runtime::Handle;
 
+use crate::app::counting::{ApiRequests, Forwarding};
 use crate::chain::Chain;
 use crate::cluster::registry::{Clusters, Followed};
 use crate::config::listen::ListenAddress;
 use crate::config::{Block, Config, Setting};
 use crate::dns::Name;
 use crate::ops::ReadyWatches;
-use crate::plugin::Plugin;
+use crate::plugin::forward::{Forward, Outbound};
 use crate::plugin::kubernetes::{self, Kubernetes};
-use crate::server::router::Router;
-use crate::telemetry::{EnabledPlugin, Metrics};
+use crate::plugin::{ORDER, Plugin};
+use crate::server::{self, router::Router};
+use crate::telemetry::lines::Lines;
+use crate::telemetry::{BuildInfo, EnabledPlugin, Metrics};
 
 /// What generations share, and what outlives them.
 pub struct Process {
@@ -27,8 +31,25 @@ pub struct Process {
     pub runtime: Handle,
     /// All counters.
     pub metrics: Arc<Metrics>,
+    /// Where log lines go, those of queries among them.
+    pub lines: Lines,
     /// The clusters that are followed.
     pub clusters: Clusters,
+    /// What all queries share on their way to upstreams.
+    pub outbound: Arc<Outbound>,
+    /// What a listener may use.
+    pub listener: server::Config,
+}
+
+impl Process {
+    /// A process that has just started. Its work runs on `runtime`, its log goes to `lines`.
+    pub fn new(runtime: Handle, lines: Lines) -> Process {
+        let metrics = Arc::new(Metrics::new(BuildInfo::current(), SystemTime::now(), &ORDER, lines.clone()));
+        let requests = Arc::new(ApiRequests(metrics.kubernetes().clone()));
+        let clusters = Clusters::new(runtime.clone(), requests);
+        let outbound = Arc::new(Outbound::new(Arc::new(Forwarding(metrics.clone()))));
+        Process { runtime, metrics, lines, clusters, outbound, listener: server::Config::default() }
+    }
 }
 
 /// A configuration that is served, or can be.
@@ -55,7 +76,11 @@ impl Generation {
     ///
     /// # Errors
     /// What a plugin needs from the system cannot be had.
-    pub fn build(config: Config, process: &Process) -> Result<Generation, BuildError> {
+    pub fn build(
+        config: Config,
+        process: &Process,
+        _previous: Option<&Generation>,
+    ) -> Result<Generation, BuildError> {
         let mut building = Generation { config, routers: BTreeMap::new(), followed: vec![], kubernetes: vec![] };
         let config = building.config.clone();
         let mut zones: BTreeMap<ListenAddress, Listening> = BTreeMap::new();
@@ -84,6 +109,9 @@ impl Generation {
     fn part(&mut self, setting: &Setting, block: &Block, process: &Process) -> Result<Option<Part>, BuildError> {
         let plugin = match setting {
             Setting::Kubernetes(config) => Plugin::Kubernetes(self.kubernetes(config, block, process)?),
+            Setting::Forward(config) => {
+                Plugin::Forward(Arc::new(Forward::new(config.clone(), process.outbound.clone())))
+            }
             Setting::Whoami(_) => Plugin::Whoami,
         };
         Ok(Some(Part::Shared(plugin)))

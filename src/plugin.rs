@@ -11,7 +11,10 @@ use std::sync::Arc;
 use crate::chain::{Answer, Step};
 use crate::dns::Query;
 
+pub mod forward;
 pub mod kubernetes;
+#[cfg(test)]
+pub mod scripted;
 pub mod whoami;
 
 /// Every directive of CoreDNS, in the order in which chains are compiled (its `plugin.cfg`).
@@ -144,20 +147,29 @@ impl fmt::Debug for PluginId {
 /// A plugin in a chain.
 #[derive(Debug, Clone)]
 pub enum Plugin {
+    /// Asks upstream servers.
+    Forward(Arc<forward::Forward>),
     /// Answers for a cluster.
     Kubernetes(Arc<kubernetes::Kubernetes>),
     /// Tells the client who it is.
     Whoami,
+    /// Does what a test wants.
+    #[cfg(test)]
+    Scripted(Arc<scripted::Scripted>),
 }
 
 impl Plugin {
     /// Which plugin it is.
     pub fn id(&self) -> PluginId {
+        const FORWARD: PluginId = PluginId::of("forward");
         const KUBERNETES: PluginId = PluginId::of("kubernetes");
         const WHOAMI: PluginId = PluginId::of("whoami");
         match self {
+            Plugin::Forward(_) => FORWARD,
             Plugin::Kubernetes(_) => KUBERNETES,
             Plugin::Whoami => WHOAMI,
+            #[cfg(test)]
+            Plugin::Scripted(_) => PluginId::of("erratic"),
         }
     }
 
@@ -165,8 +177,11 @@ impl Plugin {
     #[inline]
     pub(crate) fn down(&self, query: &mut Query) -> Step {
         match self {
+            Plugin::Forward(forward) => forward.down(query),
             Plugin::Kubernetes(kubernetes) => kubernetes.down(query),
             Plugin::Whoami => whoami::down(query),
+            #[cfg(test)]
+            Plugin::Scripted(scripted) => scripted.down(query),
         }
     }
 
@@ -174,13 +189,18 @@ impl Plugin {
     #[inline]
     pub(crate) fn up(&self, _query: &mut Query, _answer: &mut Answer) {
         match self {
-            Plugin::Kubernetes(_) | Plugin::Whoami => {}
+            Plugin::Forward(_) | Plugin::Kubernetes(_) | Plugin::Whoami => {}
+            #[cfg(test)]
+            Plugin::Scripted(_) => {}
         }
     }
 
     /// What it says after it has said [`Step::Ask`], when it has asked.
-    pub(crate) async fn ask(&self, _query: &mut Query) -> Step {
+    pub(crate) async fn ask(&self, query: &mut Query) -> Step {
         match self {
+            Plugin::Forward(forward) => forward.ask(query).await,
+            #[cfg(test)]
+            Plugin::Scripted(scripted) => scripted.ask(query).await,
             Plugin::Kubernetes(_) | Plugin::Whoami => unreachable!("does not ask"),
         }
     }

@@ -1,3 +1,51 @@
 //! The sockets of the server, and what happens between them and the chains.
+//!
+//! ```text
+//! datagram ─▶ udp ──┐                             ┌─▶ reply, sent with those of its batch
+//!                   ├─▶ handle ─▶ router ─▶ chain ┤
+//! stream   ─▶ tcp ──┘                             └─▶ must wait: a task, and a reply when it ends
+//! ```
+//!
+//! A [`Listener`] is one address, UDP and TCP; serving, it outlives generations, which are swapped in as a whole
+//! [`router::Router`]. UDP has threads of its own, as many as cores may be busy with it, and answers in place; TCP
+//! and what waits run on the tokio runtime. This room knows chains but no plugin, and no Corefile; what is worth
+//! counting about queries that no chain saw is told to [`Hooks`].
 
+mod handle;
+mod listener;
 pub mod router;
+mod tcp;
+mod udp;
+
+use crate::dns::{Query, Rcode};
+
+pub use listener::{Config, Listener, Serving};
+pub use tcp::Timeouts;
+
+/// What the server tells about itself while it serves; every method is called on the path of a query and must
+/// not wait.
+pub trait Hooks: Send + Sync {
+    /// A query's handling panicked; its client is told SERVFAIL. It is called on the thread that panicked: where
+    /// a panic shall end the process (`debug`), it does not return.
+    fn panicked(&self) {}
+
+    /// A well-formed query was answered without a chain: of a class that is not served, in no zone, or after a
+    /// panic. `size` is the reply's, in octets.
+    fn answered_outside(&self, query: &Query, rcode: Rcode, size: usize) {
+        let _ = (query, rcode, size);
+    }
+
+    /// A query that had to wait was told SERVFAIL, because as many as may are waiting.
+    fn overloaded(&self) {}
+
+    /// This many replies were not taken by the kernel and are lost to their clients.
+    fn unsent(&self, count: usize) {
+        let _ = count;
+    }
+}
+
+/// Nobody listens.
+impl Hooks for () {}
+
+#[cfg(test)]
+mod tests;

@@ -1,10 +1,13 @@
 //! Why a query has no better answer, and what the client is told then.
 
 use std::fmt;
-use std::net::SocketAddr;
 
 use crate::dns::Rcode;
 use crate::plugin::PluginId;
+
+mod unanswered;
+
+pub use unanswered::{Cause, Operation, Unanswered};
 
 /// A query that could not be answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,12 +24,7 @@ pub enum Reason {
     /// The chain ended before anybody answered.
     NoNextPlugin,
     /// Every try to ask an upstream failed; this is the last.
-    Upstream {
-        /// Whom we asked.
-        to: SocketAddr,
-        /// What went wrong, in a few words.
-        error: String,
-    },
+    Upstream(Box<Unanswered>),
     /// No upstream is believed to be up.
     NoHealthyUpstream,
     /// More queries wait for upstreams than `max_concurrent` allows.
@@ -39,7 +37,7 @@ impl Failure {
         match self.reason {
             // CoreDNS's choice: stub resolvers take REFUSED for "ask the next server".
             Reason::TooManyConcurrent(_) => Rcode::REFUSED,
-            Reason::NoNextPlugin | Reason::Upstream { .. } | Reason::NoHealthyUpstream => {
+            Reason::NoNextPlugin | Reason::Upstream(_) | Reason::NoHealthyUpstream => {
                 Rcode::SERVFAIL
             }
         }
@@ -47,13 +45,16 @@ impl Failure {
 }
 
 impl fmt::Display for Failure {
+    /// CoreDNS's words: `errors { consolidate }` and the alerts of its users match them.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(by) = self.by {
-            write!(f, "plugin/{by}: ")?;
-        }
         match &self.reason {
-            Reason::NoNextPlugin => f.write_str("no next plugin found"),
-            Reason::Upstream { to, error } => write!(f, "{to}: {error}"),
+            Reason::NoNextPlugin => {
+                if let Some(by) = self.by {
+                    write!(f, "plugin/{by}: ")?;
+                }
+                f.write_str("no next plugin found")
+            }
+            Reason::Upstream(unanswered) => unanswered.fmt(f),
             Reason::NoHealthyUpstream => f.write_str("no healthy proxies"),
             Reason::TooManyConcurrent(max) => {
                 write!(f, "concurrent queries exceeded maximum {max}")

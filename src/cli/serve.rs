@@ -1,24 +1,19 @@
 //! `cairn`: serves until a signal ends it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{Serve, print, version};
 use crate::app::App;
-use crate::cluster::registry::Clusters;
 use crate::config::{self, Config};
 use crate::corefile::{Filesystem, Location};
 use crate::generation::Process;
-use crate::plugin::ORDER;
 use crate::reload::{self, Outcome, Reload};
-use crate::server::listener;
 use crate::telemetry::lines::Lines;
 use crate::telemetry::log::LogControl;
-use crate::telemetry::{BuildInfo, Metrics};
 
 /// Exit code after a second SIGINT, as in CoreDNS.
 const IMPATIENT: u8 = 2;
@@ -61,15 +56,7 @@ fn start(flags: &Serve, lines: Lines, log: &LogControl) -> ExitCode {
         Ok(runtime) => runtime,
         Err(fault) => return failed(&format!("the runtime could not be started: {fault}")),
     };
-    let metrics = Arc::new(Metrics::new(BuildInfo::current(), SystemTime::now(), &ORDER, lines.clone()));
-    let observer = Arc::new(crate::generation::ApiRequests(metrics.kubernetes().clone()));
-    let process = Process {
-        runtime: runtime.handle().clone(),
-        clusters: Clusters::new(runtime.handle().clone(), observer),
-        metrics,
-        lines,
-        listener: listener::Config::default(),
-    };
+    let process = Process::new(runtime.handle().clone(), lines);
     let code = runtime.block_on(serve(flags, &location, config, process, log));
     // What still waits for the network has lost its client.
     runtime.shutdown_background();

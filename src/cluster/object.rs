@@ -11,16 +11,15 @@ use std::time::SystemTime;
 
 use serde::Deserializer;
 
+mod event;
 #[cfg(test)]
 mod tests;
 mod wire;
 
+pub use event::{EVENTS_QUEUED_MAX, Event, Trouble};
+
 /// Label of an EndpointSlice that names its Service (Kubernetes API, discovery/v1).
 pub const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
-
-/// How many events a source may be ahead of the index. A page of a list (500) fits, so that the next page is fetched while this one is
-/// applied; at some 500 bytes an event this bounds the queue to half a megabyte.
-pub const EVENTS_QUEUED_MAX: usize = 1024;
 
 /// A collection of the API that a source lists and follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -33,50 +32,6 @@ pub enum Resource {
     Pods,
     /// `v1` namespaces.
     Namespaces,
-}
-
-/// What a source says to the index, in order, for each resource on its own.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
-    /// A full list begins: objects of this resource that are not applied before the matching [`Event::Listed`] no longer exist.
-    /// A list that breaks off begins again with another `ListStarted`; until `Listed` nothing is gone.
-    ListStarted(Resource),
-    /// The object exists and has this content.
-    Applied(Object),
-    /// The object no longer exists. Only its metadata (name, namespace, labels) is meaningful.
-    Deleted(Object),
-    /// The list is complete: the resource is synced.
-    Listed(Resource),
-    /// The source has just heard from the server and missed nothing until now: a watch was accepted, or a bookmark came.
-    /// Ends what the last [`Event::Trouble`] said; renews the age of the resource.
-    Current(Resource),
-    /// The source cannot follow the resource for now. What was applied before stays as it is.
-    Trouble(Resource, Trouble),
-}
-
-/// Why a resource cannot be followed: what a human must know, for `/ready` and the log.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Trouble {
-    /// The server does not let us list or watch; the text is the server's own.
-    #[error("403 Forbidden: {0}")]
-    Forbidden(Box<str>),
-    /// The server does not accept our credentials; the text is the server's own.
-    #[error("401 Unauthorized: {0}")]
-    Unauthorized(Box<str>),
-    /// The server answered with an error.
-    #[error("{status}: {message}")]
-    Refused {
-        /// HTTP status code.
-        status: u16,
-        /// The server's own text.
-        message: Box<str>,
-    },
-    /// No answer: connection refused, timed out, cut, or TLS failed.
-    #[error("{0}")]
-    Unreachable(Box<str>),
-    /// The answer is not what the Kubernetes API promises.
-    #[error("unreadable answer: {0}")]
-    Unreadable(Box<str>),
 }
 
 /// One object of any resource.

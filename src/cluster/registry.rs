@@ -58,15 +58,26 @@ pub struct Followed {
 impl Clusters {
     /// No cluster yet. Sources run on `runtime`; requests to API servers are told to `observer`.
     pub fn new(runtime: Handle, observer: Arc<dyn RequestObserver>) -> Clusters {
-        Clusters { runtime, observer, known: Mutex::default() }
+        Clusters {
+            runtime,
+            observer,
+            known: Mutex::default(),
+        }
     }
 
     /// The cluster of this key, followed in at least these resources.
     ///
     /// # Errors
     /// No client can be built for the API server.
-    pub fn obtain(&self, key: &ClusterKey, resources: &[Resource]) -> Result<Arc<Followed>, ConnectionError> {
-        let mut known = self.known.lock().expect("held for look-ups and spawning, which do not panic");
+    pub fn obtain(
+        &self,
+        key: &ClusterKey,
+        resources: &[Resource],
+    ) -> Result<Arc<Followed>, ConnectionError> {
+        let mut known = self
+            .known
+            .lock()
+            .expect("held for look-ups and spawning, which do not panic");
         known.retain(|_, followed| followed.strong_count() > 0);
         let followed = match known.get(key).and_then(Weak::upgrade) {
             Some(followed) => followed,
@@ -90,8 +101,18 @@ impl Clusters {
         };
         let cluster = Arc::new(Cluster::default());
         let (events, received) = mpsc::channel(EVENTS_QUEUED_MAX);
-        let index = self.runtime.spawn(cluster.clone().follow(received)).abort_handle();
-        Ok(Followed { cluster, events, key: key.clone(), client, sources: Mutex::default(), index })
+        let index = self
+            .runtime
+            .spawn(cluster.clone().follow(received))
+            .abort_handle();
+        Ok(Followed {
+            cluster,
+            events,
+            key: key.clone(),
+            client,
+            sources: Mutex::default(),
+            index,
+        })
     }
 }
 
@@ -102,12 +123,19 @@ impl Followed {
     }
 
     fn follow(&self, runtime: &Handle, resources: &[Resource]) {
-        let mut sources = self.sources.lock().expect("held for spawning, which does not panic");
+        let mut sources = self
+            .sources
+            .lock()
+            .expect("held for spawning, which does not panic");
         match (&self.key.source, &self.client) {
             (Source::Api(_), Some(client)) => {
                 for resource in resources {
                     if sources.iter().all(|(known, _)| known != resource) {
-                        let watch = watch::follow(client.clone(), self.target(*resource), self.events.clone());
+                        let watch = watch::follow(
+                            client.clone(),
+                            self.target(*resource),
+                            self.events.clone(),
+                        );
                         sources.push((*resource, runtime.spawn(watch).abort_handle()));
                     }
                 }
@@ -127,14 +155,21 @@ impl Followed {
             Resource::Namespaces => &self.key.namespace_labels,
             Resource::Services | Resource::EndpointSlices | Resource::Pods => &self.key.labels,
         };
-        Target { resource, labels: labels.clone().unwrap_or_default() }
+        Target {
+            resource,
+            labels: labels.clone().unwrap_or_default(),
+        }
     }
 }
 
 impl Drop for Followed {
     fn drop(&mut self) {
         self.index.abort();
-        for (_, source) in self.sources.get_mut().expect("held for spawning, which does not panic") {
+        for (_, source) in self
+            .sources
+            .get_mut()
+            .expect("held for spawning, which does not panic")
+        {
             source.abort();
         }
     }

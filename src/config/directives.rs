@@ -36,6 +36,7 @@ macro_rules! directives {
 
 directives! {
     "kubernetes" => Kubernetes(plugin::kubernetes::Config), plugin::kubernetes::parse;
+    "forward" => Forward(plugin::forward::Config), plugin::forward::parse;
     "whoami" => Whoami(plugin::whoami::Config), plugin::whoami::parse;
 }
 

@@ -1,4 +1,4 @@
-//! Replies to octets: the only encoder.
+//! Messages to octets, replies above all: the only encoder.
 //!
 //! Most replies take the short way: one pass, in which owners that are (a suffix of) the name asked become a
 //! pointer to the question and nothing else is compressed. A reply that is then larger than the client takes,
@@ -11,6 +11,10 @@ use super::query::{HEADER_LEN, Query, Reject, Transport, flag};
 use super::rdata::{self, Part};
 use super::reply::{Entry, Owner, Records, Reply, Section};
 use super::rr::{Rcode, Type};
+
+mod outgoing;
+
+pub use outgoing::query;
 
 /// Larger UDP replies are compressed in full, in the hope that they need no fragments (IPv4: an Ethernet frame
 /// less headers and some tunnel; IPv6: the minimum MTU less headers).

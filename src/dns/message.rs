@@ -83,6 +83,21 @@ impl Received {
         Rcode(self.flags & 0xf)
     }
 
+    /// The opcode.
+    pub fn opcode(&self) -> u8 {
+        (self.flags >> 11 & 0xf) as u8
+    }
+
+    /// The reply that the header alone makes, with these buffers.
+    pub fn empty_reply(&self, records: Records) -> Reply {
+        Reply {
+            rcode: self.rcode(),
+            flags: self.flags & (flag::AA | flag::TC | flag::RD | flag::RA | flag::AD | flag::CD),
+            records,
+            options: None,
+        }
+    }
+
     /// Whether the response was cut to fit a datagram.
     pub fn is_truncated(&self) -> bool {
         self.flags & flag::TC != 0
@@ -91,19 +106,25 @@ impl Received {
 
 /// Reads the whole of a response, of which [`Received::parse`] gave the head, into a reply to `query`.
 pub fn decode(message: &[u8], head: &Received, query: &mut Query) -> Result<Reply, MessageError> {
-    let mut reply = Reply {
-        rcode: head.rcode(),
-        flags: head.flags & (flag::AA | flag::TC | flag::RD | flag::RA | flag::AD | flag::CD),
-        records: query.take_records(),
-        options: None,
-    };
+    let records = query.take_records();
+    decode_into(message, head, &query.question.asked, records)
+}
+
+/// Likewise, as a reply to a question for `asked`, with these buffers, which are empty.
+pub fn decode_into(
+    message: &[u8],
+    head: &Received,
+    asked: &Name,
+    records: Records,
+) -> Result<Reply, MessageError> {
+    let mut reply = head.empty_reply(records);
     let mut at = head.records_at;
     for (section, count) in [Section::Answer, Section::Authority, Section::Additional]
         .into_iter()
         .zip(head.counts)
     {
         for _ in 0..count {
-            at = record(message, at, section, &query.question.asked, &mut reply)?;
+            at = record(message, at, section, asked, &mut reply)?;
         }
     }
     Ok(reply)

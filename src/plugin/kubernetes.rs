@@ -21,6 +21,7 @@ mod srv;
 mod zone_data;
 
 pub use config::{Config, parse};
+pub(crate) use name::read_any as read_any_name;
 
 /// What the Corefile says about a cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]

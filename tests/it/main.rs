@@ -6,6 +6,7 @@
 )]
 
 mod apiserver;
+mod fuzz_corpus;
 mod metrics;
 mod ops;
 mod support;

@@ -261,7 +261,7 @@ async fn no_more_requests_are_under_way_than_max_inflight() {
         let mut gate = gate.clone();
         async move {
             gate.wait_for(|open| *open).await.unwrap();
-            Ok::<_, BoxError>(Response::new(()))
+            Ok::<_, std::convert::Infallible>(Response::new(()))
         }
     });
     let mut transport = transport::Transport::new(slow, Limits::new(0.0, 0, 2), None, Arc::new(()));
@@ -277,4 +277,101 @@ async fn no_more_requests_are_under_way_than_max_inflight() {
         call.await.unwrap().unwrap();
     }
     assert_eq!(seen.lock().unwrap().len(), 5);
+}
+
+/// A TLS server on a free port that answers each request with its HTTP version and user agent.
+async fn tls_server(folder: &Path) -> u16 {
+    use hyper_util::rt::TokioIo;
+    use hyper_util::server::conn::auto;
+    use tokio_rustls::rustls::ServerConfig;
+    use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+
+    let authority = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    fs::write(folder.join("ca.crt"), authority.cert.pem()).unwrap();
+    let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(
+        authority.signing_key.serialize_der(),
+    ));
+    let mut config = ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(vec![authority.cert.der().clone()], key)
+        .unwrap();
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((socket, _)) = listener.accept().await {
+            let Ok(tls) = acceptor.accept(socket).await else {
+                continue;
+            };
+            let answer =
+                hyper::service::service_fn(|request: HttpRequest<hyper::body::Incoming>| {
+                    let agent = request.headers()[USER_AGENT].to_str().unwrap().to_owned();
+                    let body = format!("{:?} {agent}", request.version());
+                    async {
+                        Ok::<_, std::convert::Infallible>(Response::new(http_body_util::Full::<
+                            bytes::Bytes,
+                        >::from(
+                            body
+                        )))
+                    }
+                });
+            tokio::spawn(async move {
+                auto::Builder::new(TokioExecutor::new())
+                    .serve_connection(TokioIo::new(tls), answer)
+                    .await
+            });
+        }
+    });
+    port
+}
+
+#[tokio::test]
+async fn watches_share_http2_and_say_who_we_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let port = tls_server(folder.path()).await;
+    let connection = |ca: PathBuf| Connection {
+        server: Server::Endpoint {
+            url: format!("https://localhost:{port}").into(),
+            tls: Some(TlsFiles {
+                cert: PathBuf::new(),
+                key: PathBuf::new(),
+                ca,
+            }),
+        },
+        limits: Limits::default(),
+    };
+    let client = connection(folder.path().join("ca.crt"))
+        .client(Arc::new(()))
+        .unwrap();
+    let answer = client
+        .send(
+            HttpRequest::get("/api/v1/pods")
+                .body(Body::empty())
+                .unwrap(),
+        )
+        .await
+        .unwrap();
+    let body = answer.into_body().collect_bytes().await.unwrap();
+    assert_eq!(
+        body,
+        format!("HTTP/2.0 cairn/{}", env!("CARGO_PKG_VERSION"))
+    );
+
+    let stranger = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    fs::write(folder.path().join("other.crt"), stranger.cert.pem()).unwrap();
+    let client = connection(folder.path().join("other.crt"))
+        .client(Arc::new(()))
+        .unwrap();
+    let refused = client
+        .send(
+            HttpRequest::get("/api/v1/pods")
+                .body(Body::empty())
+                .unwrap(),
+        )
+        .await;
+    assert!(
+        refused.is_err(),
+        "a certificate of somebody else's authority is accepted"
+    );
 }

@@ -1,1 +1,332 @@
-//! Tests of the index.
+//! Histories of events, told to an index and to a plain list of objects; both must come to the same view.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::*;
+
+const NOW: u32 = 1_800_000_000;
+
+fn object(resource: Resource, value: &Value) -> Object {
+    Object::read(resource, value).unwrap_or_else(|fault| panic!("{fault}"))
+}
+
+fn service(namespace: &str, name: &str, ip: &str) -> Object {
+    let value = json!({
+        "metadata": {"namespace": namespace, "name": name},
+        "spec": {"clusterIP": ip, "clusterIPs": [ip], "ports": [{"port": 80, "protocol": "TCP"}]},
+    });
+    object(Resource::Services, &value)
+}
+
+fn slice(namespace: &str, name: &str, service: &str, ips: &[&str]) -> Object {
+    let endpoints: Vec<Value> = ips.iter().map(|ip| json!({"addresses": [ip]})).collect();
+    let value = json!({
+        "metadata": {
+            "namespace": namespace,
+            "name": name,
+            "labels": {"kubernetes.io/service-name": service},
+        },
+        "addressType": "IPv4",
+        "endpoints": endpoints,
+        "ports": [{"name": "", "port": 80, "protocol": "TCP"}],
+    });
+    object(Resource::EndpointSlices, &value)
+}
+
+fn pod(namespace: &str, name: &str, ip: &str) -> Object {
+    let value = json!({
+        "metadata": {"namespace": namespace, "name": name},
+        "status": {"podIP": ip, "podIPs": [{"ip": ip}], "phase": "Running"},
+    });
+    object(Resource::Pods, &value)
+}
+
+fn namespace(name: &str) -> Object {
+    object(Resource::Namespaces, &json!({"metadata": {"name": name}}))
+}
+
+fn key(namespace: &str, service: &str) -> ServiceKey {
+    service_key(namespace, service).unwrap()
+}
+
+/// Everything that a query could learn from a view, in one comparable value.
+fn told(view: &View) -> BTreeMap<String, Vec<String>> {
+    let mut told = BTreeMap::new();
+    for service in view.services.iter() {
+        told.insert(
+            format!("service {:?}", service.key),
+            vec![format!("{service:?}")],
+        );
+    }
+    for set in view.endpoints.iter() {
+        let mut slices: Vec<String> = set
+            .slices
+            .iter()
+            .map(|slice| format!("{slice:?}"))
+            .collect();
+        slices.sort();
+        let mut ips: Vec<String> = set.ips().map(|ip| ip.to_string()).collect();
+        ips.sort();
+        told.insert(
+            format!("endpoints {:?}", set.service),
+            [slices, ips].concat(),
+        );
+    }
+    for owner in view.addresses.iter() {
+        let owners: &mut Vec<String> = told.entry(format!("address {}", owner.ip)).or_default();
+        owners.push(format!("{:?} {}", owner.service, owner.is_cluster_ip));
+        owners.sort();
+    }
+    for pod in view.pods.iter() {
+        told.insert(
+            format!("pod {} {:?}", pod.ip, pod.namespace),
+            vec![pod.pods.to_string()],
+        );
+    }
+    for label in view.namespaces.iter() {
+        told.insert(format!("namespace {label:?}"), vec![]);
+    }
+    told
+}
+
+#[test]
+fn an_object_that_did_not_change_does_not_change_the_view() {
+    let mut index = Index::default();
+    let objects = [
+        service("demo", "web", "10.96.0.1"),
+        slice("demo", "web-1", "web", &["10.0.0.1"]),
+        pod("demo", "a", "10.0.0.1"),
+        namespace("demo"),
+    ];
+    for object in objects {
+        assert!(
+            index.apply(Event::Applied(object.clone()), NOW),
+            "{object:?}"
+        );
+        assert!(
+            !index.apply(Event::Applied(object.clone()), NOW + 1),
+            "{object:?}"
+        );
+    }
+    assert_eq!(index.view().serial(), NOW);
+}
+
+#[test]
+fn a_relist_takes_out_what_it_did_not_name_and_nothing_before_its_end() {
+    let mut index = Index::default();
+    for name in ["web", "db"] {
+        index.apply(Event::Applied(service("demo", name, "10.96.0.1")), NOW);
+    }
+    index.apply(Event::ListStarted(Resource::Services), NOW);
+    index.apply(Event::Applied(service("demo", "db", "10.96.0.2")), NOW);
+    assert!(index.view().service(&key("demo", "web")).is_some());
+    index.apply(Event::Listed(Resource::Services), NOW);
+    let view = index.view();
+    assert!(view.service(&key("demo", "web")).is_none());
+    assert_eq!(
+        view.cluster_ip_owner("10.96.0.2".parse().unwrap()),
+        Some(&key("demo", "db"))
+    );
+    assert_eq!(view.cluster_ip_owner("10.96.0.1".parse().unwrap()), None);
+}
+
+#[test]
+fn a_list_that_breaks_off_and_begins_again_takes_nothing_out() {
+    let mut index = Index::default();
+    index.apply(Event::Applied(namespace("demo")), NOW);
+    index.apply(Event::ListStarted(Resource::Namespaces), NOW);
+    index.apply(Event::Applied(namespace("shop")), NOW);
+    index.apply(Event::ListStarted(Resource::Namespaces), NOW);
+    assert!(index.view().has_namespace(b"\x04demo"));
+    assert!(!index.view().is_synced(Resource::Namespaces));
+    index.apply(Event::Applied(namespace("demo")), NOW);
+    index.apply(Event::Listed(Resource::Namespaces), NOW);
+    assert!(index.view().has_namespace(b"\x04demo"));
+    assert!(!index.view().has_namespace(b"\x04shop"));
+    assert!(index.view().is_synced(Resource::Namespaces));
+}
+
+#[test]
+fn an_address_that_moves_to_another_slice_is_never_missing() {
+    let mut index = Index::default();
+    let ip = "10.0.0.1".parse().unwrap();
+    index.apply(
+        Event::Applied(slice("demo", "web-1", "web", &["10.0.0.1", "10.0.0.2"])),
+        NOW,
+    );
+    index.apply(
+        Event::Applied(slice("demo", "web-2", "web", &["10.0.0.1"])),
+        NOW,
+    );
+    index.apply(
+        Event::Applied(slice("demo", "web-1", "web", &["10.0.0.2"])),
+        NOW,
+    );
+    let view = index.view();
+    assert_eq!(view.endpoint_owners(ip).count(), 1);
+    let set = view.endpoints(&key("demo", "web")).unwrap();
+    assert!(set.ips().any(|known| known == ip));
+}
+
+#[test]
+fn a_slice_that_changes_its_service_leaves_the_old_one() {
+    let mut index = Index::default();
+    index.apply(
+        Event::Applied(slice("demo", "s", "web", &["10.0.0.1"])),
+        NOW,
+    );
+    index.apply(Event::Applied(slice("demo", "s", "db", &["10.0.0.1"])), NOW);
+    let view = index.view();
+    assert!(view.endpoints(&key("demo", "web")).is_none());
+    let owners: Vec<_> = view
+        .endpoint_owners("10.0.0.1".parse().unwrap())
+        .cloned()
+        .collect();
+    assert_eq!(owners, [key("demo", "db")]);
+}
+
+#[test]
+fn an_address_that_two_pods_share_is_known_until_both_are_gone() {
+    let mut index = Index::default();
+    let ip = "192.0.2.1".parse().unwrap();
+    for name in ["a", "b"] {
+        index.apply(Event::Applied(pod("demo", name, "192.0.2.1")), NOW);
+    }
+    index.apply(Event::Deleted(pod("demo", "a", "192.0.2.1")), NOW);
+    assert!(index.view().has_pod(ip, b"\x04demo"));
+    index.apply(Event::Deleted(pod("demo", "b", "192.0.2.1")), NOW);
+    assert!(!index.view().has_pod(ip, b"\x04demo"));
+}
+
+#[test]
+fn a_pod_that_is_going_keeps_its_address_and_one_that_ended_does_not() {
+    let status =
+        |phase: &str| json!({"podIP": "10.0.0.1", "podIPs": [{"ip": "10.0.0.1"}], "phase": phase});
+    for (what, change, known) in [
+        (
+            "going",
+            json!({"metadata": {"namespace": "demo", "name": "a", "deletionTimestamp": "2026-01-01T00:00:00Z"}, "status": {}}),
+            true,
+        ),
+        (
+            "ended",
+            json!({"metadata": {"namespace": "demo", "name": "a"}, "status": status("Succeeded")}),
+            false,
+        ),
+        (
+            "without an address",
+            json!({"metadata": {"namespace": "demo", "name": "a"}, "status": {}}),
+            false,
+        ),
+    ] {
+        let mut index = Index::default();
+        index.apply(Event::Applied(pod("demo", "a", "10.0.0.1")), NOW);
+        index.apply(Event::Applied(object(Resource::Pods, &change)), NOW);
+        assert_eq!(
+            index
+                .view()
+                .has_pod("10.0.0.1".parse().unwrap(), b"\x04demo"),
+            known,
+            "{what}"
+        );
+    }
+}
+
+/// A small generator of numbers, so that a failing history can be replayed from its seed.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % bound
+    }
+}
+
+fn random_object(random: &mut Random) -> Object {
+    let namespace_name = ["demo", "shop"][random.below(2) as usize];
+    let name = ["web", "db", "api"][random.below(3) as usize];
+    match random.below(4) {
+        0 => service(
+            namespace_name,
+            name,
+            ["10.96.0.1", "10.96.0.2", "None"][random.below(3) as usize],
+        ),
+        1 => {
+            let ips = ["10.0.0.1", "10.0.0.2", "10.0.0.3", "10.96.0.1"];
+            let some: Vec<&str> = ips.into_iter().filter(|_| random.below(2) == 0).collect();
+            let slice_name = ["s1", "s2", "s3"][random.below(3) as usize];
+            slice(namespace_name, slice_name, name, &some)
+        }
+        2 => pod(
+            namespace_name,
+            name,
+            ["10.0.0.1", "10.0.0.2"][random.below(2) as usize],
+        ),
+        _ => namespace(namespace_name),
+    }
+}
+
+fn name_of(object: &Object) -> (Resource, String) {
+    let metadata = object.metadata();
+    (
+        object.resource(),
+        format!("{}/{}", metadata.namespace, metadata.name),
+    )
+}
+
+/// Tells `index` a random history and keeps the objects that exist at its end.
+fn history(index: &mut Index, random: &mut Random) -> BTreeMap<(Resource, String), Object> {
+    let mut exist = BTreeMap::new();
+    for _ in 0..random.below(60) {
+        match random.below(10) {
+            0 => relist(index, &mut exist, random),
+            1..=3 => {
+                let object = random_object(random);
+                exist.remove(&name_of(&object));
+                index.apply(Event::Deleted(object), NOW);
+            }
+            _ => {
+                let object = random_object(random);
+                exist.insert(name_of(&object), object.clone());
+                index.apply(Event::Applied(object), NOW);
+            }
+        }
+    }
+    exist
+}
+
+/// Lists one resource anew, without some of what existed.
+fn relist(
+    index: &mut Index,
+    exist: &mut BTreeMap<(Resource, String), Object>,
+    random: &mut Random,
+) {
+    let resource = Resource::ALL[random.below(4) as usize];
+    exist.retain(|(of, _), _| *of != resource || random.below(3) > 0);
+    index.apply(Event::ListStarted(resource), NOW);
+    for object in exist
+        .values()
+        .filter(|object| object.resource() == resource)
+    {
+        index.apply(Event::Applied(object.clone()), NOW);
+    }
+    index.apply(Event::Listed(resource), NOW);
+}
+
+#[test]
+fn every_history_ends_in_the_view_of_the_objects_that_exist() {
+    for seed in 1..=2_000 {
+        let mut random = Random(seed * 0x9e37_79b9);
+        let mut index = Index::default();
+        let exist = history(&mut index, &mut random);
+        let mut fresh = Index::default();
+        for object in exist.into_values() {
+            fresh.apply(Event::Applied(object), NOW);
+        }
+        assert_eq!(told(&index.view()), told(&fresh.view()), "seed {seed}");
+    }
+}

@@ -125,10 +125,15 @@ impl Ledger {
         look: &mut Look,
     ) {
         let settled = stamp.settled(now.clock, SETTLED_AFTER);
+        let wanted = |resource| {
+            self.targets
+                .iter()
+                .any(|target| target.resource == resource)
+        };
         let mut names = BTreeSet::new();
         let contents = match File::open(path) {
             Err(error) => read::Contents::unreadable(error),
-            Ok(file) => read::read(file, settled, &mut |object| {
+            Ok(file) => read::read(file, settled, &wanted, &mut |object| {
                 if !self.targets.iter().any(|target| target.wants(&object)) {
                     return;
                 }

@@ -74,10 +74,17 @@ impl Contents {
     }
 }
 
-/// Reads a file. If it is not `settled`, an object at its very end that nothing shows to be whole is held back.
-pub(super) fn read(file: impl Read, settled: bool, each: &mut dyn FnMut(Object)) -> Contents {
+/// Reads a file: objects of the `wanted` resources. If it is not `settled`, an object at its very end that nothing shows to be whole is
+/// held back.
+pub(super) fn read(
+    file: impl Read,
+    settled: bool,
+    wanted: &dyn Fn(Resource) -> bool,
+    each: &mut dyn FnMut(Object),
+) -> Contents {
     let mut reading = Reading {
         contents: Contents::default(),
+        wanted,
         each,
     };
     let mut file = BufReader::with_capacity(BLOCK_BYTES, file);
@@ -98,6 +105,7 @@ pub(super) fn read(file: impl Read, settled: bool, each: &mut dyn FnMut(Object))
 
 struct Reading<'a> {
     contents: Contents,
+    wanted: &'a dyn Fn(Resource) -> bool,
     each: &'a mut dyn FnMut(Object),
 }
 
@@ -181,7 +189,9 @@ impl Reading<'_> {
                 Resource::of_kind(head.api_version.as_deref().unwrap_or_default(), kind)
             }
         };
-        let Some(resource) = resource else { return };
+        let Some(resource) = resource.filter(|resource| (self.wanted)(*resource)) else {
+            return;
+        };
         match Object::read_text(resource, &mut serde_json::Deserializer::from_slice(text)) {
             Ok(object) => self.object(object, line),
             Err(error) => self.fault_at(broken(error)),
@@ -232,17 +242,22 @@ impl Reading<'_> {
         let plain = |name| yaml::outermost(&piece.text, name);
         match (plain("apiVersion"), plain("kind")) {
             (Some(version), Some(kind)) if piece.item || !kind.ends_with("List") => {
-                let Some(resource) = Resource::of_kind(version, kind) else {
+                let resource = Resource::of_kind(version, kind);
+                let Some(resource) = resource.filter(|resource| (self.wanted)(*resource)) else {
                     return;
+                };
+                // Most of a Pod is its spec, of which nothing is served.
+                let text = match resource {
+                    Resource::Pods => Cow::Owned(yaml::without(&piece.text, "spec")),
+                    Resource::Services | Resource::EndpointSlices | Resource::Namespaces => {
+                        Cow::Borrowed(&*piece.text)
+                    }
                 };
                 let read = |deserializer: serde_saphyr::Deserializer<'_, '_>| {
                     Object::read_text(resource, deserializer)
                 };
-                match serde_saphyr::with_deserializer_from_str_with_options(
-                    &piece.text,
-                    options(),
-                    read,
-                ) {
+                match serde_saphyr::with_deserializer_from_str_with_options(&text, options(), read)
+                {
                     Ok(object) => self.object(object, piece.line),
                     Err(error) => self.yaml_fault(piece, &error),
                 }
@@ -273,7 +288,7 @@ impl Reading<'_> {
             ("", Some(resource)) => Some(resource),
             (kind, _) => Resource::of_kind(text(value, "apiVersion"), kind),
         };
-        if let Some(resource) = resource {
+        if let Some(resource) = resource.filter(|resource| (self.wanted)(*resource)) {
             self.object(Object::read(resource, value), line);
         }
     }

@@ -212,19 +212,46 @@ fn is_blank(line: &str) -> bool {
 
 /// Value of a key of the outermost mapping of a piece, read by its line alone; `None` if it is not written plainly.
 pub(super) fn outermost<'a>(text: &'a str, wanted: &str) -> Option<&'a str> {
-    let first = text.lines().find(|line| !is_blank(line))?;
-    let indent = first.len() - first.trim_start_matches(' ').len();
+    let indent = indent(text);
+    let (_, value) = text
+        .lines()
+        .filter_map(|line| entry(line, indent))
+        .find(|(key, _)| *key == wanted)?;
+    let value = value.split(" #").next().unwrap_or_default().trim();
+    let value = value.trim_matches(|quote| matches!(quote, '"' | '\''));
+    (!value.is_empty()).then_some(value)
+}
+
+/// The piece with what is under a key of its outermost mapping made blank, so that lines keep their numbers.
+pub(super) fn without(text: &str, unwanted: &str) -> String {
+    let indent = indent(text);
+    let mut under = false;
+    let mut kept = String::new();
     for line in text.lines() {
-        let Some((name, value)) = line.get(indent..).and_then(key) else {
-            continue;
-        };
-        if name == wanted && line[..indent].trim().is_empty() {
-            let value = value.split(" #").next().unwrap_or_default().trim();
-            let value = value.trim_matches(|quote| matches!(quote, '"' | '\''));
-            return (!value.is_empty()).then_some(value);
+        if let Some((key, _)) = entry(line, indent) {
+            under = key == unwanted;
         }
+        if !under {
+            kept.push_str(line);
+        }
+        kept.push('\n');
     }
-    None
+    kept
+}
+
+/// Column of the outermost mapping of a piece.
+fn indent(text: &str) -> usize {
+    let first = text
+        .lines()
+        .find(|line| !is_blank(line))
+        .unwrap_or_default();
+    first.len() - first.trim_start_matches(' ').len()
+}
+
+/// Key and plain value of a line that begins an entry in this column.
+fn entry(line: &str, indent: usize) -> Option<(&str, &str)> {
+    let (before, rest) = line.split_at_checked(indent)?;
+    key(rest).filter(|_| before.trim().is_empty())
 }
 
 #[cfg(test)]

@@ -63,7 +63,7 @@ impl Asking<'_> {
         };
         match found {
             Found::Nothing | Found::Node | Found::Alias(_) => {}
-            Found::Pod(ip) => push(ip),
+            Found::Pod(ip, _) => push(ip),
             Found::ClusterIps(_, ips, _) => ips.iter().copied().for_each(push),
             Found::Endpoints(set, selection) if selection.is_all() => {
                 match rtype {
@@ -138,7 +138,7 @@ impl Asking<'_> {
             Found::Nothing => return Truth::NxDomain,
             Found::Alias(target) => Some(target),
             Found::Endpoints(set, selection) => name_in_place_of_address(set, selection),
-            Found::Node | Found::ClusterIps(..) | Found::Pod(_) => None,
+            Found::Node | Found::ClusterIps(..) | Found::Pod(..) => None,
         };
         let Some(target) = target else {
             return Truth::NoData;

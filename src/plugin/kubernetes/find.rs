@@ -24,8 +24,8 @@ pub(super) enum Found<'a> {
     Endpoints(&'a EndpointSet, Selection<'a>),
     /// A Service that is an alias.
     Alias(&'a [u8]),
-    /// A Pod.
-    Pod(IpAddr),
+    /// A Pod, and its labels to the left of the zone in wire form.
+    Pod(IpAddr, &'a [u8]),
 }
 
 /// The ports that a name selects.
@@ -66,9 +66,11 @@ impl<'a> Asking<'a> {
                 Found::Nothing
             }
             KubeName::Namespace { namespace, .. } if self.is_exposed(namespace) => Found::Node,
-            KubeName::Pod { namespace, address } if self.is_exposed(namespace) => {
-                self.find_pod(namespace, address)
-            }
+            KubeName::Pod {
+                labels,
+                namespace,
+                address,
+            } if self.is_exposed(namespace) => self.find_pod(labels, namespace, address),
             KubeName::Service {
                 key,
                 namespace,
@@ -87,15 +89,15 @@ impl<'a> Asking<'a> {
             && self.view.has_namespace(namespace)
     }
 
-    fn find_pod(&self, namespace: &[u8], address: &[u8]) -> Found<'a> {
+    fn find_pod(&self, labels: &'a [u8], namespace: &[u8], address: &[u8]) -> Found<'a> {
         let Some(ip) = pod_address(address) else {
             return Found::Nothing;
         };
         match self.options.pods {
-            Pods::Insecure => Found::Pod(ip),
+            Pods::Insecure => Found::Pod(ip, labels),
             // The name must spell the address as Kubernetes writes it, not in another way.
             Pods::Verified if self.view.has_pod(ip, namespace) && is_canonical(ip, address) => {
-                Found::Pod(ip)
+                Found::Pod(ip, labels)
             }
             Pods::Verified | Pods::Disabled => Found::Nothing,
         }
@@ -172,7 +174,7 @@ impl Found<'_> {
         match self {
             Found::Nothing | Found::Node => false,
             Found::ClusterIps(_, ips, _) => !ips.is_empty(),
-            Found::Endpoints(..) | Found::Alias(_) | Found::Pod(_) => true,
+            Found::Endpoints(..) | Found::Alias(_) | Found::Pod(..) => true,
         }
     }
 }

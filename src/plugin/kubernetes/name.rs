@@ -37,6 +37,8 @@ pub(super) enum KubeName<'a> {
     },
     /// A Pod by its address.
     Pod {
+        /// Labels of address, Namespace and `pod` in wire form.
+        labels: &'a [u8],
         /// Label in wire form.
         namespace: &'a [u8],
         /// The label that holds the address, without its length octet.
@@ -99,6 +101,7 @@ impl<'a> KubeName<'a> {
                 of_pods,
             },
             (_, true) => KubeName::Pod {
+                labels: &left[starts[count - 3]..],
                 namespace: label(count - 2),
                 address: &label(count - 3)[1..],
             },
@@ -115,6 +118,23 @@ impl<'a> KubeName<'a> {
                 },
             },
         }
+    }
+}
+
+/// Reads any name as one of every zone that it could be in, for the fuzzer.
+pub(crate) fn read_any(name: &Name) {
+    let name = name.lower();
+    let mut zone_at = 0;
+    for label in name.labels() {
+        match KubeName::parse(&name, zone_at) {
+            KubeName::Service { key, namespace, .. } => assert!(key.ends_with(namespace)),
+            KubeName::Pod { labels, address, .. } => {
+                assert_eq!(&labels[1..=address.len()], address);
+                pod_address(address);
+            }
+            KubeName::Node | KubeName::Namespace { .. } | KubeName::Invalid => {}
+        }
+        zone_at += 1 + label.len();
     }
 }
 
@@ -200,6 +220,7 @@ mod tests {
             (
                 "1-2-3-4.demo.pod.",
                 KubeName::Pod {
+                    labels: b"\x071-2-3-4\x04demo\x03pod",
                     namespace,
                     address: b"1-2-3-4",
                 },
@@ -207,6 +228,7 @@ mod tests {
             (
                 "x.y.1-2-3-4.demo.pod.",
                 KubeName::Pod {
+                    labels: b"\x071-2-3-4\x04demo\x03pod",
                     namespace,
                     address: b"1-2-3-4",
                 },

@@ -14,7 +14,7 @@ use crate::dns::{Query, Rcode, Records, Reply, Section, Type};
 /// An SRV record to be: its port, and the target with its address.
 struct Target {
     port: u16,
-    /// Labels to the left of `svc` and the zone.
+    /// Labels to the left of the zone.
     labels: Vec<u8>,
     ip: IpAddr,
 }
@@ -29,7 +29,7 @@ impl Asking<'_> {
         let (targets, entries) = match self.find(&question.name, self.zone_at) {
             Found::Nothing => return Truth::NxDomain,
             Found::Node | Found::Alias(_) => return Truth::NoData,
-            Found::Pod(_) => return Truth::NoData,
+            Found::Pod(ip, labels) => pod_target(ip, labels),
             Found::ClusterIps(service, ips, ports) => service_targets(service, ips, ports),
             Found::Endpoints(set, selection) => endpoint_targets(set, selection),
         };
@@ -47,7 +47,7 @@ impl Asking<'_> {
 
     fn push_targets(&self, records: &mut Records, targets: &[Target], weight: u16, zone: &[u8]) {
         let ttl = self.options.ttl;
-        let fits = |target: &&Target| target.labels.len() + SVC.len() + zone.len() <= NAME_MAX;
+        let fits = |target: &&Target| target.labels.len() + zone.len() <= NAME_MAX;
         let mut seen = HashSet::new();
         for target in targets
             .iter()
@@ -55,7 +55,7 @@ impl Asking<'_> {
             .filter(|target| seen.insert((&target.labels, target.port)))
         {
             let (weight, port) = (weight.to_be_bytes(), target.port.to_be_bytes());
-            let data: [&[u8]; 6] = [&[0, 0], &weight, &port, &target.labels, SVC, zone];
+            let data: [&[u8]; 5] = [&[0, 0], &weight, &port, &target.labels, zone];
             records.push(Section::Answer, Owner::Asked(0), Type::SRV, ttl, &data);
         }
         let mut seen = HashSet::new();
@@ -64,7 +64,7 @@ impl Asking<'_> {
             .filter(fits)
             .filter(|target| seen.insert((&target.labels, target.ip)))
         {
-            let owner = records.owner(&[&target.labels, SVC, zone]);
+            let owner = records.owner(&[&target.labels, zone]);
             match target.ip {
                 IpAddr::V4(ip) => {
                     records.push(Section::Additional, owner, Type::A, ttl, &[&ip.octets()])
@@ -91,11 +91,23 @@ fn service_targets(
         let Some(port) = number else { continue };
         targets.extend(ips.iter().map(|ip| Target {
             port,
-            labels: service.key.to_vec(),
+            labels: [&service.key, SVC].concat(),
             ip: *ip,
         }));
     }
     (targets, entries)
+}
+
+/// A Pod has no ports, which makes one record for port 0.
+fn pod_target(ip: IpAddr, labels: &[u8]) -> (Vec<Target>, usize) {
+    (
+        vec![Target {
+            port: 0,
+            labels: labels.to_vec(),
+            ip,
+        }],
+        1,
+    )
 }
 
 /// Each endpoint is a target of its own.
@@ -113,7 +125,7 @@ fn endpoint_targets(set: &EndpointSet, selection: Selection<'_>) -> (Vec<Target>
             let host = slice.host_labels(endpoint, selection.pod_names, &mut dashed);
             targets.push(Target {
                 port,
-                labels: [host, &set.service].concat(),
+                labels: [host, &set.service, SVC].concat(),
                 ip,
             });
         }

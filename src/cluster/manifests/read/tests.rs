@@ -20,7 +20,7 @@ spec:
 
 fn read_text(text: &str, settled: bool) -> (Vec<String>, Vec<String>, bool) {
     let mut objects = Vec::new();
-    let contents = read(text.as_bytes(), settled, &mut |object| {
+    let contents = read(text.as_bytes(), settled, &|_| true, &mut |object| {
         let metadata = object.metadata();
         objects.push(format!(
             "{} {}/{}",
@@ -138,6 +138,42 @@ fn kinds_that_are_not_served_are_skipped_whatever_they_hold() {
         &[],
         &[],
     );
+}
+
+#[test]
+fn resources_that_are_not_wanted_are_not_parsed() {
+    let json = r#"{"kind":"Pod","apiVersion":"v1","metadata":{"name":7}}"#;
+    for text in [
+        "apiVersion: v1\nkind: Pod\nmetadata: [\n",
+        "kind: PodList\napiVersion: v1\nitems: [{metadata: 7}]\n",
+        json,
+    ] {
+        let contents = read(
+            text.as_bytes(),
+            true,
+            &|resource| resource != Resource::Pods,
+            &mut |_| {},
+        );
+        assert!(contents.faults.is_empty(), "{text}: {:?}", contents.faults);
+    }
+}
+
+#[test]
+fn of_a_pod_only_what_is_served_is_parsed() {
+    let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec:\n  containers:\n  - [\nstatus:\n  podIP: nowhere\n";
+    check(
+        "fault after the spec",
+        pod,
+        &[],
+        &["1: pods default/p: status.podIP"],
+    );
+    let item = format!(
+        "items:\n- {}kind: List\n",
+        pod.replace('\n', "\n  ")
+            .replace("nowhere", "[")
+            .trim_end_matches(' ')
+    );
+    check("line after the spec", &item, &[], &["9: "]);
 }
 
 #[test]

@@ -157,3 +157,19 @@ fn outermost_keys_are_read_by_their_lines() {
         assert_eq!(outermost(text, "kind"), kind, "{text:?}");
     }
 }
+
+#[test]
+fn what_is_under_a_key_is_blanked_and_lines_keep_their_numbers() {
+    let cases = [
+        ("a: 1\nspec:\n  b:\n  - c\nd: 2\n", "a: 1\n\n\n\nd: 2\n"),
+        (
+            "  a: 1\n  spec:\n    b: 1\n\n  # c\n  d: 2\n",
+            "  a: 1\n\n\n\n\n  d: 2\n",
+        ),
+        ("spec: {a: 1}\nb: 2\n", "\nb: 2\n"),
+        ("status:\n  spec: 1\n", "status:\n  spec: 1\n"),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(without(text, "spec"), expected, "{text:?}");
+    }
+}

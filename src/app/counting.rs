@@ -1,0 +1,114 @@
+//! Who counts what: each room tells what happens in words of its own, and here the words become metrics.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::cluster::connection::{Request, RequestObserver};
+use crate::config::listen::ListenAddress;
+use crate::dns::{Query, Rcode, Transport};
+use crate::plugin::forward::{Observer, UpstreamObserver};
+use crate::server::Hooks;
+use crate::telemetry::{
+    Answered, BlockMetrics, Family, KubernetesMetrics, Metrics, PluginId, Proto, UpstreamMetrics, UpstreamProto,
+};
+
+/// The zone label of queries that no server block is for.
+const DROPPED: &str = "dropped";
+
+/// Counts what a listener answers by itself.
+pub(super) struct Listening {
+    metrics: Arc<Metrics>,
+    dropped: Arc<BlockMetrics>,
+}
+
+impl Listening {
+    pub(super) fn new(metrics: Arc<Metrics>, address: ListenAddress) -> Listening {
+        let dropped = metrics.block(&address.to_string(), DROPPED, "");
+        Listening { metrics, dropped }
+    }
+}
+
+impl Hooks for Listening {
+    fn panicked(&self) {
+        self.metrics.server().panicked();
+    }
+
+    fn answered_outside(&self, query: &Query, rcode: Rcode, size: usize) {
+        self.dropped.replied(&answered(query, rcode, size, PluginId::SERVER, Duration::ZERO));
+    }
+}
+
+/// A reply, as the counters of its zone take it.
+pub(crate) fn answered(query: &Query, rcode: Rcode, size: usize, plugin: PluginId, elapsed: Duration) -> Answered {
+    Answered {
+        proto: match query.transport {
+            Transport::Udp => Proto::Udp,
+            Transport::Tcp => Proto::Tcp,
+        },
+        family: if query.client.is_ipv4() { Family::V4 } else { Family::V6 },
+        qtype: query.question.rtype.0,
+        do_bit: query.dnssec_ok(),
+        request_len: query.size,
+        reply_len: size,
+        rcode: rcode.0,
+        plugin,
+        elapsed,
+    }
+}
+
+/// Counts what is asked of upstreams.
+pub(crate) struct Forwarding(pub(crate) Arc<Metrics>);
+
+impl Observer for Forwarding {
+    fn upstream(&self, to: SocketAddr) -> Arc<dyn UpstreamObserver> {
+        Arc::new(ToUpstream(self.0.upstream("forward", &to.to_string())))
+    }
+
+    fn healthcheck_broken(&self) {
+        self.0.forward().healthcheck_broken();
+    }
+
+    fn rejected(&self) {
+        self.0.forward().rejected();
+    }
+}
+
+struct ToUpstream(Arc<UpstreamMetrics>);
+
+impl UpstreamObserver for ToUpstream {
+    fn answered(&self, rcode: Rcode, elapsed: Duration) {
+        self.0.answered(rcode.0, elapsed);
+    }
+
+    fn connection_reused(&self, transport: Transport) {
+        self.0.connection_reused(proto(transport));
+    }
+
+    fn connection_made(&self, transport: Transport) {
+        self.0.connection_made(proto(transport));
+    }
+
+    fn healthcheck_failed(&self) {
+        self.0.healthcheck_failed();
+    }
+}
+
+fn proto(transport: Transport) -> UpstreamProto {
+    match transport {
+        Transport::Udp => UpstreamProto::Udp,
+        Transport::Tcp => UpstreamProto::Tcp,
+    }
+}
+
+/// Counts requests to API servers.
+pub(crate) struct ApiRequests(pub(crate) KubernetesMetrics);
+
+impl RequestObserver for ApiRequests {
+    fn answered(&self, request: &Request<'_>) {
+        let (host, method) = (request.host, request.method.as_str());
+        let code = request.code.map_or_else(|| "<error>".to_owned(), |code| code.to_string());
+        self.0.requested(host, method, &code, request.duration);
+        self.0.held_back(host, method, request.waited);
+    }
+}

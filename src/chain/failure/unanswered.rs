@@ -1,0 +1,185 @@
+//! A query to an upstream that got no answer: what was tried, with whom, and what came of it.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+
+use crate::dns::Transport;
+use crate::dns::message::MessageError;
+
+/// A query to an upstream that got no answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unanswered {
+    /// What was being done.
+    pub operation: Operation,
+    /// Over what.
+    pub transport: Transport,
+    /// Our end, where there was one.
+    pub from: Option<SocketAddr>,
+    /// The upstream.
+    pub to: SocketAddr,
+    /// What came of it.
+    pub cause: Cause,
+}
+
+/// The steps of asking an upstream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operation {
+    /// Making a connection, or a socket.
+    Dial,
+    /// Sending the query.
+    Write,
+    /// Waiting for the reply.
+    Read,
+}
+
+/// Why a step failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// It took too long.
+    Timeout,
+    /// The upstream closed the connection.
+    Closed,
+    /// The upstream answered with something that cannot be read.
+    Malformed(MessageError),
+    /// The system said no, with this error number; 0 if it gave none.
+    System(i32),
+}
+
+impl Unanswered {
+    /// Whether this says something of this machine and nothing of the upstream: no descriptor, port or memory is
+    /// left.
+    pub fn is_local(&self) -> bool {
+        use libc::{EADDRNOTAVAIL, EAGAIN, EMFILE, ENFILE, ENOBUFS, ENOMEM};
+        matches!(
+            self.cause,
+            Cause::System(EADDRNOTAVAIL | EAGAIN | EMFILE | ENFILE | ENOBUFS | ENOMEM)
+        )
+    }
+
+    /// Whether the connection turned out to be closed.
+    pub fn is_closed(&self) -> bool {
+        matches!(
+            self.cause,
+            Cause::Closed | Cause::System(libc::ECONNRESET | libc::EPIPE)
+        )
+    }
+}
+
+impl From<io::Error> for Cause {
+    fn from(error: io::Error) -> Cause {
+        match error.kind() {
+            io::ErrorKind::UnexpectedEof => Cause::Closed,
+            io::ErrorKind::TimedOut => Cause::Timeout,
+            _ => Cause::System(error.raw_os_error().unwrap_or(0)),
+        }
+    }
+}
+
+impl fmt::Display for Unanswered {
+    /// As Go prints a failed operation of its `net` package.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.cause == Cause::Closed {
+            return f.write_str("EOF");
+        }
+        let (operation, call) = match self.operation {
+            Operation::Dial => ("dial", "connect"),
+            Operation::Write => ("write", "write"),
+            Operation::Read => ("read", "read"),
+        };
+        write!(f, "{operation} {} ", self.transport.as_str())?;
+        if let Some(from) = self.from {
+            write!(f, "{from}->")?;
+        }
+        write!(f, "{}: ", self.to)?;
+        match self.cause {
+            Cause::Timeout => f.write_str("i/o timeout"),
+            Cause::Closed => unreachable!("said above"),
+            Cause::Malformed(why) => why.fmt(f),
+            Cause::System(0) => f.write_str(call),
+            Cause::System(number) => write!(f, "{call}: {}", system_text(number)),
+        }
+    }
+}
+
+/// The text of an error number in lower case and without the number.
+fn system_text(number: i32) -> String {
+    let mut text = io::Error::from_raw_os_error(number).to_string();
+    if let Some(at) = text.find(" (os error") {
+        text.truncate(at);
+    }
+    if let Some(first) = text.get_mut(..1) {
+        first.make_ascii_lowercase();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_failed_is_said_as_coredns_says_it() {
+        use Operation::*;
+        let local = Some("10.0.0.5:4321");
+        for (operation, transport, from, to, cause, expected) in [
+            (
+                Read,
+                Transport::Udp,
+                local,
+                "8.8.8.8:53",
+                Cause::Timeout,
+                "read udp 10.0.0.5:4321->8.8.8.8:53: i/o timeout",
+            ),
+            (
+                Read,
+                Transport::Udp,
+                local,
+                "8.8.8.8:53",
+                Cause::System(libc::ECONNREFUSED),
+                "read udp 10.0.0.5:4321->8.8.8.8:53: read: connection refused",
+            ),
+            (
+                Dial,
+                Transport::Tcp,
+                None,
+                "[2001:db8::1]:53",
+                Cause::System(libc::ECONNREFUSED),
+                "dial tcp [2001:db8::1]:53: connect: connection refused",
+            ),
+            (
+                Write,
+                Transport::Tcp,
+                local,
+                "8.8.8.8:53",
+                Cause::System(libc::EPIPE),
+                "write tcp 10.0.0.5:4321->8.8.8.8:53: write: broken pipe",
+            ),
+            (
+                Read,
+                Transport::Tcp,
+                local,
+                "8.8.8.8:53",
+                Cause::Closed,
+                "EOF",
+            ),
+            (
+                Read,
+                Transport::Tcp,
+                local,
+                "8.8.8.8:53",
+                Cause::Malformed(MessageError::Cut),
+                "read tcp 10.0.0.5:4321->8.8.8.8:53: message is cut off",
+            ),
+        ] {
+            let unanswered = Unanswered {
+                operation,
+                transport,
+                from: from.map(|from| from.parse().unwrap()),
+                to: to.parse().unwrap(),
+                cause,
+            };
+            assert_eq!(unanswered.to_string(), expected);
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! Queries to upstreams.
+
+use super::{Query, Type, question};
+
+/// Encodes a query of ours into `out`, which is cleared first: the client's header and question under this id, and
+/// its OPT record to the letter, because what a client says of itself (size, DO, cookie, subnet) is between it and
+/// the upstream. A query without OPT stays without.
+pub fn query(query: &Query, id: u16, out: &mut Vec<u8>) {
+    out.clear();
+    let additionals = u16::from(query.edns.is_some());
+    for part in [id, query.flags, 1, 0, 0, additionals] {
+        out.extend_from_slice(&part.to_be_bytes());
+    }
+    question(query, out);
+    let Some(edns) = &query.edns else { return };
+    out.push(0);
+    out.extend_from_slice(&Type::OPT.0.to_be_bytes());
+    out.extend_from_slice(&edns.payload.to_be_bytes());
+    out.extend_from_slice(&[0, edns.version, if edns.dnssec_ok { 0x80 } else { 0 }, 0]);
+    // The options came out of a record or fewer octets, so their length fits again.
+    out.extend_from_slice(&(edns.options.len() as u16).to_be_bytes());
+    out.extend_from_slice(&edns.options);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dns::Transport;
+
+    const WEB: &[u8] = b"\x03wEb\x07example\0\0\x1c\0\x01";
+
+    #[test]
+    fn a_query_goes_out_as_it_came_but_for_its_id() {
+        for (what, flags, opt) in [
+            ("no OPT", 0x0100u16, &b""[..]),
+            ("RD, AD and CD", 0x0130, b""),
+            (
+                "an OPT with a cookie and a subnet",
+                0x0100,
+                b"\0\0\x29\x04\xd0\0\0\x80\0\0\x17\0\x0a\0\x08cookie!!\0\x08\0\x07\0\x01\x18\0\xc0\0\x02",
+            ),
+            ("a size below the least", 0, b"\0\0\x29\0\x64\0\0\0\0\0\0"),
+        ] {
+            let mut packet = vec![0x12, 0x34];
+            for word in [flags, 1, 0, 0, u16::from(!opt.is_empty())] {
+                packet.extend(word.to_be_bytes());
+            }
+            packet.extend([WEB, opt].concat());
+            let mut asked = Query::empty();
+            asked.parse(&packet, Transport::Udp).unwrap();
+            let mut out = vec![1, 2, 3];
+            query(&asked, 0xbeef, &mut out);
+            assert_eq!(out[..2], [0xbe, 0xef], "{what}");
+            assert_eq!(out[2..], packet[2..], "{what}");
+        }
+    }
+}

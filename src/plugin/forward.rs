@@ -1,0 +1,282 @@
+//! `forward`: asks upstream servers for the names of a zone.
+//!
+//! ```text
+//! query ─▶ stanza (whose zone is it?) ─▶ attempts (which upstream next?) ─▶ upstream ─▶ exchange ─▶ wire
+//! reply ◀─ `next`: the stanzas below ◀─── `failover`: another upstream ◀────────────────────┘
+//! ```
+//!
+//! All stanzas of a server block are one plugin, tried in written order. Decisions ([`policy`], attempts, health,
+//! which connection may be used again) are plain functions of the time they are given; sockets are opened in
+//! `sockets` and `exchange` alone. What is under way, and with it sockets and memory, is bounded for the process
+//! by [`Outbound`] and for a stanza by `max_concurrent`.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::{Duration, Instant};
+
+use rand::RngExt;
+
+use crate::chain::{Failure, Reason, Step, Unanswered};
+use crate::dns::query::opcode;
+use crate::dns::{Query, Rcode, Reply, Section, Type};
+
+mod attempts;
+mod config;
+mod connections;
+mod exchange;
+mod health;
+mod limit;
+mod observer;
+mod policy;
+mod sockets;
+#[cfg(test)]
+mod tests;
+mod upstream;
+
+use super::PluginId;
+use attempts::{Attempt, Attempts};
+pub use config::{
+    AllDown, Carriage, Config, HealthCheck, Idle, Next, Stanza, UPSTREAMS_MAX, parse,
+};
+use limit::Limit;
+pub use observer::{Observer, Unobserved, UpstreamObserver};
+pub use policy::Policy;
+use sockets::Sockets;
+use upstream::Upstream;
+
+/// How long a query may take in all. The resolver of the C library waits for five seconds before it asks again:
+/// what comes later comes to nobody, and so the client hears of a failure while it listens. (CoreDNS takes the whole
+/// five.)
+const ANSWER_WITHIN: Duration = Duration::from_millis(4500);
+
+/// Queries of the whole process that may wait for upstreams. Each holds a socket, and so one of the 28,000 ports
+/// from which the kernel draws: with more of them taken the rest would be too easy to guess.
+const WAITING_MAX: usize = 12_000;
+
+const FORWARD: PluginId = PluginId::of("forward");
+
+/// What the queries of all generations share on their way out. It lives as long as the process.
+pub struct Outbound {
+    waiting: Limit,
+    sockets: Arc<Sockets>,
+    observer: Arc<dyn Observer>,
+}
+
+/// The plugin.
+#[derive(Debug)]
+pub struct Forward {
+    stanzas: Vec<Forwarding>,
+    outbound: Arc<Outbound>,
+}
+
+/// A stanza that runs.
+#[derive(Debug)]
+struct Forwarding {
+    config: Stanza,
+    upstreams: Vec<Arc<Upstream>>,
+    waiting: Limit,
+    /// The memory of `policy round_robin`.
+    turn: AtomicUsize,
+}
+
+impl Outbound {
+    /// Nothing under way yet; what happens is told to `observer`.
+    pub fn new(observer: Arc<dyn Observer>) -> Outbound {
+        Outbound {
+            waiting: Limit::new(WAITING_MAX),
+            sockets: Arc::default(),
+            observer,
+        }
+    }
+}
+
+impl std::fmt::Debug for Outbound {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Outbound")
+            .field("waiting", &self.waiting)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Forward {
+    /// A plugin that forwards as configured.
+    pub fn new(config: Config, outbound: Arc<Outbound>) -> Forward {
+        let stanzas = config.stanzas.into_iter();
+        Forward {
+            stanzas: stanzas
+                .map(|stanza| Forwarding::new(stanza, &outbound))
+                .collect(),
+            outbound,
+        }
+    }
+
+    /// Whether the name goes to an upstream at all. What can be refused without one is refused here, where it costs
+    /// no task.
+    pub(crate) fn down(&self, query: &mut Query) -> Step {
+        let Some(stanza) = self.stanza_for(query, 0).map(|at| &self.stanzas[at]) else {
+            return Step::Next;
+        };
+        // A notification is for this server and no other (RFC 1996 section 3).
+        if query.opcode() != opcode::QUERY {
+            return Step::Reply(Reply::new(query, Rcode::NOTIMP));
+        }
+        // Transfers are many messages, of which CoreDNS passes on one and leaves the others to the next query.
+        if matches!(query.question.rtype, Type::AXFR | Type::IXFR) {
+            return Step::Reply(Reply::new(query, Rcode::REFUSED));
+        }
+        match [&stanza.waiting, &self.outbound.waiting]
+            .into_iter()
+            .find(|limit| limit.is_full())
+        {
+            Some(limit) => self.too_many(limit),
+            None => Step::Ask,
+        }
+    }
+
+    /// Asks. The runtime must be tokio's.
+    pub(crate) async fn ask(&self, query: &mut Query) -> Step {
+        let Some(_permit) = self.outbound.waiting.enter() else {
+            return self.too_many(&self.outbound.waiting);
+        };
+        let deadline = Instant::now() + ANSWER_WITHIN;
+        let mut from = 0;
+        while let Some(at) = self.stanza_for(query, from) {
+            let stanza = &self.stanzas[at];
+            let Some(_permit) = stanza.waiting.enter() else {
+                return self.too_many(&stanza.waiting);
+            };
+            match stanza.ask(query, &*self.outbound.observer, deadline).await {
+                Ok(reply) => {
+                    let is_last = at + 1 == self.stanzas.len();
+                    if is_last || !stanza.config.next.wants(&reply) {
+                        return Step::Reply(reply);
+                    }
+                }
+                Err(reason) => return fail(reason),
+            }
+            from = at + 1;
+        }
+        Step::Next
+    }
+
+    /// The first stanza from this one on that the name goes to.
+    fn stanza_for(&self, query: &Query, from: usize) -> Option<usize> {
+        let stanzas = self.stanzas[from..].iter();
+        stanzas
+            .map(|stanza| &stanza.config)
+            .position(|config| config.takes(query))
+            .map(|at| from + at)
+    }
+
+    fn too_many(&self, limit: &Limit) -> Step {
+        self.outbound.observer.rejected();
+        fail(Reason::TooManyConcurrent(limit.max()))
+    }
+}
+
+impl Stanza {
+    /// Whether the name goes to these upstreams. Nothing is excepted of the zone's own name.
+    fn takes(&self, query: &Query) -> bool {
+        let name = &query.question.name;
+        name.is_within(&self.from) && (*name == self.from || !self.except.contains(name))
+    }
+}
+
+impl Next {
+    fn wants(&self, reply: &Reply) -> bool {
+        let is_nodata = || {
+            reply.rcode == Rcode::NOERROR
+                && reply.records.count(Section::Answer) == 0
+                && reply.flags & crate::dns::query::flag::TC == 0
+        };
+        self.rcodes.contains(&reply.rcode) || (self.on_nodata && is_nodata())
+    }
+}
+
+impl Forwarding {
+    fn new(config: Stanza, outbound: &Outbound) -> Forwarding {
+        let upstreams = config.upstreams.iter().map(|&address| {
+            let (sockets, observer) = (
+                outbound.sockets.clone(),
+                outbound.observer.upstream(address),
+            );
+            Arc::new(Upstream::new(address, &config, sockets, observer))
+        });
+        Forwarding {
+            upstreams: upstreams.collect(),
+            waiting: Limit::new(config.max_concurrent.map_or(usize::MAX, usize::from)),
+            turn: AtomicUsize::new(0),
+            config,
+        }
+    }
+
+    /// Asks one upstream after the other until one answers, or says why none did.
+    async fn ask(
+        &self,
+        query: &Query,
+        observer: &dyn Observer,
+        deadline: Instant,
+    ) -> Result<Reply, Reason> {
+        let mut attempts = self.attempts(deadline);
+        let is_down = |upstream: usize| self.upstreams[upstream].is_down();
+        let mut failed: Option<Unanswered> = None;
+        let mut passed_over = None;
+        loop {
+            let random = |count| rand::rng().random_range(0..count);
+            let upstream = match attempts.next(Instant::now(), is_down, random) {
+                Attempt::Ask(upstream) => upstream,
+                Attempt::AskDown(upstream) => {
+                    observer.healthcheck_broken();
+                    upstream
+                }
+                Attempt::Wait(until) => {
+                    tokio::time::sleep_until(until.into()).await;
+                    continue;
+                }
+                Attempt::AllDown => {
+                    observer.healthcheck_broken();
+                    break;
+                }
+                Attempt::Enough => break,
+            };
+            match self.upstreams[upstream].ask(query, deadline).await {
+                Ok(reply) if self.fails_over(&reply) && attempts.has_other(is_down) => {
+                    passed_over = Some(reply);
+                }
+                Ok(reply) => return Ok(reply),
+                Err(unanswered) => failed = Some(unanswered),
+            }
+        }
+        match (passed_over, failed) {
+            // Nobody had a better one.
+            (Some(reply), _) => Ok(reply),
+            (None, Some(last)) => Err(Reason::Upstream(Box::new(last))),
+            (None, None) => Err(Reason::NoHealthyUpstream),
+        }
+    }
+
+    fn attempts(&self, deadline: Instant) -> Attempts {
+        let config = &self.config;
+        let order = config
+            .policy
+            .order(self.upstreams.len(), &self.turn, &mut rand::rng());
+        Attempts::new(
+            order,
+            config.attempts_max,
+            config.all_down,
+            Instant::now(),
+            deadline,
+        )
+    }
+
+    fn fails_over(&self, reply: &Reply) -> bool {
+        self.config.failover.contains(&reply.rcode)
+    }
+}
+
+fn fail(reason: Reason) -> Step {
+    Step::Fail(Failure {
+        by: Some(FORWARD),
+        reason,
+    })
+}

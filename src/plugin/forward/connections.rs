@@ -1,0 +1,178 @@
+//! Connections of one upstream that lie unused.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use super::config::Idle;
+use super::exchange::Connection;
+
+/// Connections that lie unused for one upstream, if `max_idle_conns` does not say less. More only pay when more
+/// queries than that wait at one time, and each holds a place in the tables of two hosts.
+const IDLE_MAX: usize = 64;
+
+/// The unused connections, those used last at the end: they are used again first, so that the others expire.
+#[derive(Debug)]
+pub(super) struct Connections {
+    limits: Idle,
+    unused: Mutex<VecDeque<Unused>>,
+}
+
+#[derive(Debug)]
+struct Unused {
+    connection: Connection,
+    since: Instant,
+}
+
+/// Whether somebody has to come back and [`Connections::expire`] what was kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kept {
+    /// It is the first that lies here.
+    First,
+    /// It is not, or was not kept.
+    Another,
+}
+
+impl Connections {
+    /// None yet.
+    pub(super) fn new(limits: Idle) -> Connections {
+        Connections {
+            limits,
+            unused: Mutex::default(),
+        }
+    }
+
+    /// Takes the one used last, if it may still be used.
+    pub(super) fn take(&self, now: Instant) -> Option<Connection> {
+        let mut unused = self.lock();
+        let last = unused.pop_back()?;
+        self.is_good(&last, now).then_some(last.connection)
+    }
+
+    /// Keeps one whose query was answered.
+    pub(super) fn keep(&self, connection: Connection, now: Instant) -> Kept {
+        let mut unused = self.lock();
+        let max = self
+            .limits
+            .max
+            .map_or(IDLE_MAX, |max| max.get().min(IDLE_MAX));
+        let kept = Unused {
+            connection,
+            since: now,
+        };
+        if unused.len() >= max || !self.is_good(&kept, now) {
+            return Kept::Another;
+        }
+        unused.push_back(kept);
+        if unused.len() == 1 {
+            Kept::First
+        } else {
+            Kept::Another
+        }
+    }
+
+    /// Closes those that may no longer be used. Says whether others are left.
+    pub(super) fn expire(&self, now: Instant) -> bool {
+        let mut unused = self.lock();
+        unused.retain(|unused| self.is_good(unused, now));
+        !unused.is_empty()
+    }
+
+    /// Closes all: one of them was found closed by the upstream, and what closed it closed the others.
+    pub(super) fn clear(&self) {
+        self.lock().clear();
+    }
+
+    /// The pause after which [`Connections::expire`] has something to do.
+    pub(super) fn expire_after(&self) -> std::time::Duration {
+        self.limits.expire
+    }
+
+    fn is_good(&self, unused: &Unused, now: Instant) -> bool {
+        let lay = now.saturating_duration_since(unused.since);
+        let is_young = |max| unused.connection.age(now) < max;
+        lay < self.limits.expire && self.limits.max_age.is_none_or(is_young)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<Unused>> {
+        self.unused.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroUsize;
+    use std::time::Duration;
+
+    use super::*;
+
+    async fn connections(count: usize) -> (tokio::net::TcpListener, Vec<Connection>) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let to = listener.local_addr().unwrap();
+        let until = Instant::now() + Duration::from_secs(60);
+        let mut open = Vec::new();
+        for _ in 0..count {
+            open.push(Connection::open(to, until).await.unwrap());
+        }
+        (listener, open)
+    }
+
+    #[tokio::test]
+    async fn a_connection_is_used_again_while_it_is_young_and_lay_for_a_short_time() {
+        let second = Duration::from_secs(1);
+        for (what, max_age, lies, expected) in [
+            ("at once", None, Duration::ZERO, true),
+            (
+                "just in time",
+                None,
+                10 * second - Duration::from_millis(1),
+                true,
+            ),
+            ("too late", None, 10 * second, false),
+            ("too old", Some(10 * second), 11 * second, false),
+        ] {
+            let (_listener, mut open) = connections(1).await;
+            let idle = Connections::new(Idle {
+                max_age,
+                ..Idle::default()
+            });
+            let now = Instant::now();
+            assert_eq!(idle.keep(open.remove(0), now), Kept::First, "{what}");
+            let is_left = idle.expire(now + lies);
+            assert_eq!(is_left, expected, "{what}");
+            assert_eq!(idle.take(now + lies).is_some(), expected, "{what}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_old_connection_is_not_kept_at_all() {
+        let (_listener, mut open) = connections(1).await;
+        let idle = Connections::new(Idle {
+            max_age: Some(Duration::from_secs(20)),
+            ..Idle::default()
+        });
+        let later = Instant::now() + Duration::from_secs(20);
+        assert_eq!(idle.keep(open.remove(0), later), Kept::Another);
+        assert!(idle.take(later).is_none());
+    }
+
+    #[tokio::test]
+    async fn no_more_are_kept_than_allowed_and_the_last_is_taken_first() {
+        let (_listener, open) = connections(3).await;
+        let locals: Vec<_> = open.iter().map(Connection::local).collect();
+        let idle = Connections::new(Idle {
+            max: NonZeroUsize::new(2),
+            ..Idle::default()
+        });
+        let now = Instant::now();
+        let kept: Vec<Kept> = open
+            .into_iter()
+            .map(|connection| idle.keep(connection, now))
+            .collect();
+        assert_eq!(kept, [Kept::First, Kept::Another, Kept::Another]);
+        for expected in [locals[1], locals[0]] {
+            assert_eq!(idle.take(now).and_then(|taken| taken.local()), expected);
+        }
+        assert!(idle.take(now).is_none());
+    }
+}

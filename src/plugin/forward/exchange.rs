@@ -1,0 +1,123 @@
+//! One query to one upstream and its reply, over one transport.
+//!
+//! What comes back is believed only if it comes from the upstream's address and port and has our id, our question
+//! and our opcode (RFC 5452 section 9). Nothing else ends the wait over UDP, because anybody may have sent it: a
+//! forged packet must not be able to keep out the genuine one.
+
+use std::future::Future;
+use std::time::Instant;
+
+use crate::chain::{Cause, Operation};
+use crate::dns::message::{self, MessageError, Received};
+use crate::dns::reply::Records;
+use crate::dns::{Query, Reply, encode};
+
+mod tcp;
+mod udp;
+
+pub(super) use tcp::Connection;
+pub(super) use udp::exchange as udp;
+
+/// What is asked of an upstream, and what of that which comes back is the reply.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asked<'a> {
+    query: &'a Query,
+    id: u16,
+    take: Take,
+}
+
+/// What is taken for a reply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Take {
+    /// A well-formed answer to the question.
+    Answer,
+    /// Any response with our id: it shows that somebody is there.
+    AnyResponse,
+}
+
+/// What a message is to us.
+#[derive(Debug)]
+enum Heard {
+    /// The reply.
+    Reply(Reply),
+    /// It has our id and question, but cannot be read.
+    Malformed(MessageError),
+    /// Somebody else's.
+    Other,
+}
+
+/// A step that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Fault {
+    /// The step.
+    pub(super) operation: Operation,
+    /// Why.
+    pub(super) cause: Cause,
+}
+
+impl<'a> Asked<'a> {
+    /// A query, under an id of its own.
+    pub(super) fn query(query: &'a Query) -> Asked<'a> {
+        Asked {
+            query,
+            id: rand::random(),
+            take: Take::Answer,
+        }
+    }
+
+    /// A query of which only matters whether it is answered.
+    pub(super) fn probe(query: &'a Query) -> Asked<'a> {
+        Asked {
+            take: Take::AnyResponse,
+            ..Asked::query(query)
+        }
+    }
+
+    /// Appends the message behind what `out` holds.
+    fn encode(&self, out: &mut Vec<u8>) {
+        encode::query(self.query, self.id, out);
+    }
+
+    fn hear(&self, message: &[u8]) -> Heard {
+        let Ok(head) = Received::parse(message) else {
+            return Heard::Other;
+        };
+        if head.id != self.id || head.opcode() != self.query.opcode() {
+            return Heard::Other;
+        }
+        if self.take == Take::AnyResponse {
+            return Heard::Reply(head.empty_reply(Records::default()));
+        }
+        if !head.answers(&self.query.question) {
+            return Heard::Other;
+        }
+        let asked = &self.query.question.asked;
+        match message::decode_into(message, &head, asked, Records::default()) {
+            Ok(reply) => Heard::Reply(reply),
+            // Some servers cut inside a record. What they sent is not to be used anyway (RFC 2181 section 9).
+            Err(_) if head.is_truncated() => Heard::Reply(head.empty_reply(Records::default())),
+            Err(why) => Heard::Malformed(why),
+        }
+    }
+}
+
+impl Fault {
+    fn new(operation: Operation, cause: impl Into<Cause>) -> Fault {
+        Fault {
+            operation,
+            cause: cause.into(),
+        }
+    }
+}
+
+/// Does a step until then.
+async fn within<T>(
+    until: Instant,
+    operation: Operation,
+    step: impl Future<Output = std::io::Result<T>>,
+) -> Result<T, Fault> {
+    match tokio::time::timeout_at(until.into(), step).await {
+        Ok(done) => done.map_err(|error| Fault::new(operation, error)),
+        Err(_) => Err(Fault::new(operation, Cause::Timeout)),
+    }
+}

@@ -1,0 +1,78 @@
+//! A query and its reply as datagrams.
+
+use std::cell::RefCell;
+use std::io;
+use std::time::Instant;
+
+use rustix::net::{RecvFlags, SendFlags};
+use tokio::io::Interest;
+use tokio::net::UdpSocket;
+
+use crate::chain::{Cause, Operation};
+use crate::dns::Reply;
+use crate::dns::message::MessageError;
+
+use super::{Asked, Fault, Heard};
+
+/// The most octets of a datagram's payload: nothing is cut off here that came whole.
+const DATAGRAM_MAX: usize = 65_535;
+
+thread_local! {
+    /// Where messages are written and datagrams read. Nobody waits while using it, so that one for each thread does
+    /// and a query that waits holds none.
+    static MESSAGE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Sends over a connected socket and listens until the reply comes or the time is over.
+pub(in crate::plugin::forward) async fn exchange(
+    socket: &UdpSocket,
+    asked: Asked<'_>,
+    until: Instant,
+) -> Result<Reply, Fault> {
+    send(socket, asked).map_err(|error| Fault::new(Operation::Write, error))?;
+    let mut malformed = None;
+    let listening = listen(socket, asked, &mut malformed);
+    match tokio::time::timeout_at(until.into(), listening).await {
+        Ok(heard) => heard.map_err(|error| Fault::new(Operation::Read, error)),
+        Err(_) => {
+            let cause = malformed.map_or(Cause::Timeout, Cause::Malformed);
+            Err(Fault::new(Operation::Read, cause))
+        }
+    }
+}
+
+/// Sends at once. The runtime is not asked whether the socket can: it would have to wait for the poller to say so
+/// of a new socket, and a full send buffer is a local fault like others.
+fn send(socket: &UdpSocket, asked: Asked<'_>) -> io::Result<()> {
+    MESSAGE.with_borrow_mut(|message| {
+        asked.encode(message);
+        rustix::net::send(socket, message, SendFlags::empty())?;
+        Ok(())
+    })
+}
+
+async fn listen(
+    socket: &UdpSocket,
+    asked: Asked<'_>,
+    malformed: &mut Option<MessageError>,
+) -> io::Result<Reply> {
+    loop {
+        // This counts against the task's budget, so that a flood of datagrams cannot keep the timer from ending it.
+        let heard = socket
+            .async_io(Interest::READABLE, || receive(socket, asked))
+            .await?;
+        match heard {
+            Heard::Reply(reply) => return Ok(reply),
+            Heard::Malformed(why) => *malformed = Some(why),
+            Heard::Other => {}
+        }
+    }
+}
+
+fn receive(socket: &UdpSocket, asked: Asked<'_>) -> io::Result<Heard> {
+    MESSAGE.with_borrow_mut(|message| {
+        message.resize(DATAGRAM_MAX, 0);
+        let (length, _) = rustix::net::recv(socket, &mut message[..], RecvFlags::empty())?;
+        Ok(asked.hear(&message[..length]))
+    })
+}

@@ -1,0 +1,133 @@
+//! Whether an upstream is believed to be up.
+//!
+//! ```text
+//! up ── a query fails ─▶ checked ── more than max_fails checks fail ─▶ down, still checked ── it answers ─▶ up
+//! ```
+//!
+//! Nothing is checked while everything works. Pure counting: who sends the checks, and when, is the upstream's.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+/// The health of one upstream.
+#[derive(Debug)]
+pub(super) struct Health {
+    max_fails: u32,
+    fails: AtomicU32,
+    is_checked: AtomicBool,
+}
+
+/// What a check came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Check {
+    /// The upstream said something, whatever it was.
+    Answered,
+    /// It did not.
+    Failed,
+    /// It was never asked, because this machine could not.
+    NotMade,
+}
+
+/// What follows from a check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Checks {
+    /// The next one is due after the interval.
+    GoOn,
+    /// No more, until a query fails again.
+    End,
+}
+
+impl Health {
+    /// An upstream that is up, and down after more than so many failed checks; 0: never.
+    pub(super) fn new(max_fails: u32) -> Health {
+        Health {
+            max_fails,
+            fails: AtomicU32::new(0),
+            is_checked: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether it is to be passed over.
+    pub(super) fn is_down(&self) -> bool {
+        self.max_fails != 0 && self.fails.load(Ordering::Relaxed) > self.max_fails
+    }
+
+    /// A query failed. Says whether checks are to begin: not if they are under way or never made.
+    #[must_use]
+    pub(super) fn query_failed(&self) -> bool {
+        self.max_fails != 0 && !self.is_checked.swap(true, Ordering::Relaxed)
+    }
+
+    /// A query was answered: what only some checks would tell is known. (CoreDNS waits for the check, and keeps an
+    /// upstream down that answers everything but that.)
+    pub(super) fn query_answered(&self) {
+        // Not written without need: the line is shared by all threads.
+        if self.fails.load(Ordering::Relaxed) != 0 {
+            self.fails.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// A check was made.
+    pub(super) fn checked(&self, check: Check) -> Checks {
+        match check {
+            Check::Answered => {
+                self.fails.store(0, Ordering::Relaxed);
+                self.is_checked.store(false, Ordering::Relaxed);
+                Checks::End
+            }
+            Check::Failed => {
+                let fails = self.fails.load(Ordering::Relaxed).saturating_add(1);
+                self.fails.store(fails, Ordering::Relaxed);
+                Checks::GoOn
+            }
+            Check::NotMade => Checks::GoOn,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_upstream_is_down_when_more_checks_failed_than_allowed() {
+        for (max_fails, checks, expected) in [
+            (2, &[][..], false),
+            (2, &[Check::Failed; 2], false),
+            (2, &[Check::Failed; 3], true),
+            (1, &[Check::Failed; 2], true),
+            (2, &[Check::NotMade; 9], false),
+            (0, &[Check::Failed; 9], false),
+            (1, &[Check::Failed, Check::Failed, Check::Answered], false),
+        ] {
+            let health = Health::new(max_fails);
+            for check in checks {
+                health.checked(*check);
+            }
+            assert_eq!(health.is_down(), expected, "{max_fails} {checks:?}");
+        }
+    }
+
+    #[test]
+    fn checks_begin_once_and_end_with_an_answer() {
+        let health = Health::new(2);
+        assert!(health.query_failed(), "the first failure begins them");
+        assert!(!health.query_failed(), "they are under way");
+        assert_eq!(health.checked(Check::Failed), Checks::GoOn);
+        assert_eq!(health.checked(Check::NotMade), Checks::GoOn);
+        assert_eq!(health.checked(Check::Answered), Checks::End);
+        assert!(health.query_failed(), "a new failure begins them again");
+        assert!(!Health::new(0).query_failed(), "max_fails 0 means none");
+    }
+
+    #[test]
+    fn an_answered_query_ends_the_time_down_while_checks_go_on() {
+        let health = Health::new(1);
+        assert!(health.query_failed());
+        for _ in 0..5 {
+            health.checked(Check::Failed);
+        }
+        health.query_answered();
+        assert!(!health.is_down());
+        assert!(!health.query_failed());
+    }
+}

@@ -1,0 +1,48 @@
+//! What the plugin tells whoever counts. It knows no registry: the metrics of the process implement these.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::dns::{Rcode, Transport};
+
+/// Is told of all upstreams together.
+pub trait Observer: Send + Sync {
+    /// Who is told of one upstream; asked once for each when a configuration is built.
+    fn upstream(&self, to: SocketAddr) -> Arc<dyn UpstreamObserver>;
+    /// A query found all upstreams down.
+    fn healthcheck_broken(&self);
+    /// A query was refused because too many wait.
+    fn rejected(&self);
+}
+
+/// Is told of one upstream.
+pub trait UpstreamObserver: Send + Sync {
+    /// A reply came, so long after its query was sent.
+    fn answered(&self, rcode: Rcode, elapsed: Duration);
+    /// A query went over a connection that lay idle.
+    fn connection_reused(&self, transport: Transport);
+    /// A query needed a new connection; over UDP every query does.
+    fn connection_made(&self, transport: Transport);
+    /// A health check failed.
+    fn healthcheck_failed(&self);
+}
+
+/// Nobody counts.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Unobserved;
+
+impl Observer for Unobserved {
+    fn upstream(&self, _: SocketAddr) -> Arc<dyn UpstreamObserver> {
+        Arc::new(Unobserved)
+    }
+    fn healthcheck_broken(&self) {}
+    fn rejected(&self) {}
+}
+
+impl UpstreamObserver for Unobserved {
+    fn answered(&self, _: Rcode, _: Duration) {}
+    fn connection_reused(&self, _: Transport) {}
+    fn connection_made(&self, _: Transport) {}
+    fn healthcheck_failed(&self) {}
+}

@@ -1,0 +1,165 @@
+//! One query, from its octets to those of its reply.
+//!
+//! Everything that a packet can be is decided here, in the order of CoreDNS: no message, not a query that we know,
+//! another class, another version of EDNS, no zone of ours, a question for a chain. Sockets are not known here:
+//! the caller brings the octets and takes the reply away. A panic below costs one query its answer and nothing
+//! else.
+
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use futures_util::FutureExt;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::Hooks;
+use super::router::Router;
+use crate::chain::{Answer, Progress, Waiting};
+use crate::dns::{Query, Question, Rcode, Reply, Transport, encode};
+
+/// What the sockets of a listener share.
+pub(super) struct Service {
+    /// The generation's; loaded once for all queries that arrived together.
+    pub(super) router: ArcSwap<Router>,
+    pub(super) hooks: Arc<dyn Hooks>,
+    /// One permit for each query that may wait.
+    pub(super) waiting: Arc<Semaphore>,
+}
+
+/// A packet and where it came from.
+pub(super) struct Packet<'a> {
+    pub(super) octets: &'a [u8],
+    pub(super) transport: Transport,
+    pub(super) client: SocketAddr,
+    pub(super) server: SocketAddr,
+}
+
+/// What became of a packet.
+pub(super) enum Handled {
+    /// The reply is encoded.
+    Reply,
+    /// It gets no reply.
+    Silence,
+    /// It must wait; [`Service::finish`] goes on with it.
+    Waiting(Box<Pending>),
+}
+
+/// A query that waits, and what its reply will need.
+pub(super) struct Pending {
+    waiting: Waiting,
+    asked: Question,
+    permit: OwnedSemaphorePermit,
+}
+
+impl Service {
+    /// Takes a packet as far as it goes without waiting. `query` is parsed into; the reply, if there is one, is
+    /// in `out`, which is empty otherwise.
+    #[inline]
+    pub(super) fn handle(
+        &self,
+        router: &Arc<Router>,
+        packet: &Packet<'_>,
+        query: &mut Query,
+        out: &mut Vec<u8>,
+    ) -> Handled {
+        out.clear();
+        (query.client, query.server) = (packet.client, packet.server);
+        if let Err(reject) = query.parse(packet.octets, packet.transport) {
+            encode::reject(query, reject, out);
+            return if out.is_empty() {
+                Handled::Silence
+            } else {
+                Handled::Reply
+            };
+        }
+        if !router.serves_class(query.question.class) {
+            return self.answer_outside(query, Rcode::REFUSED, out);
+        }
+        if query.edns.as_ref().is_some_and(|edns| edns.version != 0) {
+            encode::bad_version(query, out);
+            return Handled::Reply;
+        }
+        let chain = router.route(&query.question);
+        let Some(chain) = chain.filter(|chain| !chain.plugins().is_empty()) else {
+            return self.answer_outside(query, Rcode::REFUSED, out);
+        };
+        // Plugins that rewrite change the question; the client is answered its own.
+        let asked = query.question;
+        let run = AssertUnwindSafe(|| match chain.run(router, query) {
+            Progress::Answered(answer) => reply(query, asked, answer, out),
+            Progress::Dropped => Handled::Silence,
+            Progress::Waiting(waiting) => self.wait(query, waiting, asked, out),
+        });
+        catch_unwind(run).unwrap_or_else(|_| self.fail(query, asked, out))
+    }
+
+    /// Takes a query that waits, which must be the one that was handled, to its end; the permit it waited by is
+    /// to be held until the reply is sent. This room keeps no time: the plugin that made it wait does.
+    pub(super) async fn finish(
+        &self,
+        pending: Pending,
+        query: &mut Query,
+        out: &mut Vec<u8>,
+    ) -> OwnedSemaphorePermit {
+        let Pending {
+            waiting,
+            asked,
+            permit,
+        } = pending;
+        out.clear();
+        let run = AssertUnwindSafe(async {
+            if let Some(answer) = waiting.finish(query).await {
+                reply(query, asked, answer, out);
+            }
+        });
+        if run.catch_unwind().await.is_err() {
+            self.fail(query, asked, out);
+        }
+        permit
+    }
+
+    fn wait(
+        &self,
+        query: &mut Query,
+        waiting: Waiting,
+        asked: Question,
+        out: &mut Vec<u8>,
+    ) -> Handled {
+        if let Ok(permit) = self.waiting.clone().try_acquire_owned() {
+            return Handled::Waiting(Box::new(Pending {
+                waiting,
+                asked,
+                permit,
+            }));
+        }
+        self.hooks.overloaded();
+        query.question = asked;
+        self.answer_outside(query, Rcode::SERVFAIL, out)
+    }
+
+    fn fail(&self, query: &mut Query, asked: Question, out: &mut Vec<u8>) -> Handled {
+        self.hooks.panicked();
+        query.question = asked;
+        self.answer_outside(query, Rcode::SERVFAIL, out)
+    }
+
+    /// The server's own answer: the question and a code.
+    fn answer_outside(&self, query: &mut Query, rcode: Rcode, out: &mut Vec<u8>) -> Handled {
+        let reply = Reply::new(query, rcode);
+        encode::reply(query, &reply, out);
+        query.recycle(reply.records);
+        self.hooks.answered_outside(query, rcode, out.len());
+        Handled::Reply
+    }
+}
+
+fn reply(query: &mut Query, asked: Question, answer: Answer, out: &mut Vec<u8>) -> Handled {
+    query.question = asked;
+    encode::reply(query, &answer.reply, out);
+    query.recycle(answer.reply.records);
+    Handled::Reply
+}
+
+#[cfg(test)]
+mod tests;

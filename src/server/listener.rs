@@ -1,0 +1,278 @@
+//! One address of the server: its sockets from `bind` to the last reply.
+//!
+//! A [`Listener`] is bound and silent: what arrives waits in the kernel, so that a generation is put together
+//! with all its ports, or not at all. [`Serving`] answers with whatever router was set last, and ends in two
+//! steps: it stops reading, then waits for the queries it has taken.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, watch};
+use tokio::time::{sleep, timeout};
+
+use super::handle::Service;
+use super::router::Router;
+use super::tcp::{self, Phase, Timeouts};
+use super::{Hooks, udp};
+
+/// Queries of a listener that may wait at once. Each takes some 3 KB, so that upstreams which do not answer cost
+/// 25 MB at most; 8,192 waiting for 50 ms each are 160,000 queries a second.
+const WAITING_MAX: usize = 8192;
+/// TCP connections that may be open at once; an idle one takes about 2 KB.
+const CONNECTIONS_MAX: usize = 20_000;
+/// Connections that the kernel completes before they are accepted. It takes no more than `net.core.somaxconn`.
+const BACKLOG: i32 = 4096;
+/// Octets of datagrams that the kernel keeps for a thread that is busy, its bookkeeping included: some 1,300
+/// queries, about 10 ms of work; what waits longer is not worth an answer. It grants `net.core.rmem_max` at most.
+const RECEIVE_BUFFER: usize = 1 << 20;
+/// Ports tried for one that is free for TCP as well as UDP, where the port is ours to choose.
+const PORTS_TRIED: usize = 16;
+/// How often a listener that ends looks whether its threads have.
+const THREADS_POLL: Duration = Duration::from_millis(2);
+
+/// What a listener may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Config {
+    /// Threads, and sockets, for UDP; at least 1 is used.
+    pub udp_threads: usize,
+    /// How long clients may take over TCP.
+    pub timeouts: Timeouts,
+    /// Queries that may wait at once; further ones are told SERVFAIL.
+    pub waiting_max: usize,
+    /// TCP connections that may be open at once; further ones wait to be accepted.
+    pub connections_max: usize,
+}
+
+impl Default for Config {
+    /// A thread for each core that the process may use.
+    fn default() -> Config {
+        Config {
+            udp_threads: std::thread::available_parallelism().map_or(1, usize::from),
+            timeouts: Timeouts::default(),
+            waiting_max: WAITING_MAX,
+            connections_max: CONNECTIONS_MAX,
+        }
+    }
+}
+
+/// An address that is bound and not read from yet.
+#[derive(Debug)]
+pub struct Listener {
+    config: Config,
+    local_address: SocketAddr,
+    udp: Vec<UdpSocket>,
+    tcp: TcpListener,
+}
+
+/// An address that is served. Dropped, it ends at once.
+pub struct Serving {
+    local_address: SocketAddr,
+    config: Config,
+    service: Arc<Service>,
+    readers: Vec<udp::Reader>,
+    slots: Arc<Semaphore>,
+    timeouts: watch::Sender<Timeouts>,
+    phase: watch::Sender<Phase>,
+}
+
+impl Listener {
+    /// Binds the address for UDP and TCP. Port 0 becomes one that is free for both. `[::]` takes IPv4 too, and is
+    /// `0.0.0.0` on a host without IPv6.
+    pub fn bind(address: SocketAddr, config: Config) -> io::Result<Listener> {
+        match Listener::bind_any_port(address, config) {
+            Err(error) if address.is_ipv6() && address.ip().is_unspecified() && no_ipv6(&error) => {
+                let address = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), address.port());
+                Listener::bind_any_port(address, config)
+            }
+            bound => bound,
+        }
+    }
+
+    fn bind_any_port(address: SocketAddr, config: Config) -> io::Result<Listener> {
+        let mut tries = if address.port() == 0 { PORTS_TRIED } else { 1 };
+        loop {
+            tries -= 1;
+            match Listener::bind_both(address, config) {
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse && tries > 0 => {}
+                bound => return bound,
+            }
+        }
+    }
+
+    fn bind_both(address: SocketAddr, config: Config) -> io::Result<Listener> {
+        let first = bind_udp(address)?;
+        let local_address = first.local_addr()?;
+        let mut udp = vec![first];
+        for _ in 1..config.udp_threads {
+            udp.push(bind_udp(local_address)?);
+        }
+        let tcp = bind_tcp(local_address)?;
+        Ok(Listener {
+            config,
+            local_address,
+            udp,
+            tcp,
+        })
+    }
+
+    /// The address with its port.
+    pub fn local_address(&self) -> SocketAddr {
+        self.local_address
+    }
+
+    /// Starts to answer by this router; TCP and what waits run on the runtime.
+    ///
+    /// # Errors
+    /// When a thread cannot be started or the runtime does not take the socket.
+    pub fn serve(
+        self,
+        router: Arc<Router>,
+        hooks: Arc<dyn Hooks>,
+        runtime: &Handle,
+    ) -> io::Result<Serving> {
+        let config = self.config;
+        let service = Arc::new(Service {
+            router: ArcSwap::new(router),
+            hooks,
+            waiting: Arc::new(Semaphore::new(config.waiting_max)),
+        });
+        let mut serving = Serving {
+            local_address: self.local_address,
+            config,
+            service: service.clone(),
+            readers: Vec::new(),
+            slots: Arc::new(Semaphore::new(config.connections_max)),
+            timeouts: watch::Sender::new(config.timeouts),
+            phase: watch::Sender::new(Phase::Open),
+        };
+        let tcp = {
+            let _context = runtime.enter();
+            tokio::net::TcpListener::from_std(self.tcp)?
+        };
+        for socket in self.udp {
+            let reader = udp::Reader::start(socket, service.clone(), runtime.clone())?;
+            serving.readers.push(reader);
+        }
+        runtime.spawn(tcp::accept(
+            tcp,
+            service,
+            serving.timeouts.subscribe(),
+            serving.phase.subscribe(),
+            serving.slots.clone(),
+        ));
+        Ok(serving)
+    }
+}
+
+impl Serving {
+    /// The address with its port.
+    pub fn local_address(&self) -> SocketAddr {
+        self.local_address
+    }
+
+    /// From now on queries are answered by this router; those being answered keep theirs.
+    pub fn set_router(&self, router: Arc<Router>) {
+        self.service.router.store(router);
+    }
+
+    /// From now on clients that connect have these times.
+    pub fn set_timeouts(&self, timeouts: Timeouts) {
+        self.timeouts.send_replace(timeouts);
+    }
+
+    /// Stops reading, answers what was read, and closes; what is not done after `grace` is given up. Returns how
+    /// many queries that is.
+    pub async fn drain(self, grace: Duration) -> usize {
+        self.stop(Phase::Draining);
+        let queries = permits(self.config.waiting_max);
+        let connections = permits(self.config.connections_max);
+        let done = async {
+            while !self.readers.iter().all(udp::Reader::is_finished) {
+                sleep(THREADS_POLL).await;
+            }
+            // All permits are back when nothing waits, and when no connection is open.
+            let _ = self.service.waiting.acquire_many(queries).await;
+            let _ = self.slots.acquire_many(connections).await;
+        };
+        match timeout(grace, done).await {
+            Ok(()) => 0,
+            Err(_) => self.config.waiting_max - self.service.waiting.available_permits(),
+        }
+    }
+
+    fn stop(&self, phase: Phase) {
+        self.phase.send_if_modified(|now| {
+            let is_later = *now < phase;
+            if is_later {
+                *now = phase;
+            }
+            is_later
+        });
+        self.readers.iter().for_each(udp::Reader::stop);
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.stop(Phase::Closed);
+    }
+}
+
+fn permits(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+/// The kernel knows no IPv6 at all, or has no address of it, not even the unspecified one.
+fn no_ipv6(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL)
+    )
+}
+
+fn bind_udp(address: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::DGRAM,
+        Some(Protocol::UDP),
+    )?;
+    // Best effort: a smaller buffer loses datagrams in a burst, no buffer at all is not on offer.
+    let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER);
+    if address.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
+    if address.port() != 0 {
+        socket.set_reuse_port(true)?;
+    }
+    socket.bind(&address.into())?;
+    // A socket that shares ports may be given one that another shares already; so the first that wants any port
+    // is ready to share it only when it has it.
+    socket.set_reuse_port(true)?;
+    Ok(socket.into())
+}
+
+fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    if address.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
+    // As CoreDNS does, so that a successor can take the port over before we leave it.
+    socket.set_reuse_port(true)?;
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+#[cfg(test)]
+mod tests;

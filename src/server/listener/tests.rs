@@ -1,0 +1,172 @@
+use std::net::Ipv6Addr;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use hickory_proto::op::ResponseCode;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::*;
+use crate::chain::Chain;
+use crate::plugin::Plugin;
+use crate::server::tests::{Fixture, PATIENCE, ask, query, read, two_threads};
+
+#[test]
+fn port_0_becomes_one_port_for_all_sockets_and_no_two_listeners_share_it() {
+    let listeners: Vec<Listener> = (0..20)
+        .map(|_| Listener::bind(localhost(), two_threads()).unwrap())
+        .collect();
+    let mut ports: Vec<u16> = listeners
+        .iter()
+        .map(|listener| listener.local_address().port())
+        .collect();
+    for (listener, port) in listeners.iter().zip(&ports) {
+        let tcp = listener.tcp.local_addr().unwrap().port();
+        let udp = listener
+            .udp
+            .iter()
+            .map(|socket| socket.local_addr().unwrap().port());
+        assert_eq!(udp.chain([tcp]).collect::<Vec<_>>(), [*port; 3]);
+    }
+    ports.sort_unstable();
+    ports.dedup();
+    assert_eq!(ports.len(), 20);
+}
+
+#[test]
+fn an_address_that_is_not_ours_or_taken_is_an_error() {
+    let taken = std::net::TcpListener::bind(localhost()).unwrap();
+    for (name, address, expected) in [
+        (
+            "not ours",
+            "192.0.2.1:0".parse().unwrap(),
+            io::ErrorKind::AddrNotAvailable,
+        ),
+        (
+            "taken for TCP",
+            taken.local_addr().unwrap(),
+            io::ErrorKind::AddrInUse,
+        ),
+    ] {
+        let error = Listener::bind(address, two_threads()).unwrap_err();
+        assert_eq!(error.kind(), expected, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn queries_before_serving_are_answered_when_it_begins() {
+    let listener = Listener::bind(localhost(), two_threads()).unwrap();
+    let client = UdpSocket::bind(localhost()).unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    client.connect(listener.local_address()).unwrap();
+    client.send(&query(1, "a.example.")).unwrap();
+    let empty = Arc::new(Router::default());
+    let _serving = listener
+        .serve(empty, Arc::new(()), &Handle::current())
+        .unwrap();
+    let mut reply = [0; 512];
+    let len = client.recv(&mut reply).unwrap();
+    assert_eq!(
+        read(&reply[..len]).metadata.response_code,
+        ResponseCode::Refused
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_router_swapped_under_load_loses_no_query() {
+    let server = Fixture::start(two_threads());
+    let (stop, rounds) = (
+        Arc::new(AtomicBool::new(false)),
+        Arc::new(AtomicUsize::new(0)),
+    );
+    let clients: Vec<_> = (0..4)
+        .map(|_| {
+            let (client, stop, rounds) = (server.client(), stop.clone(), rounds.clone());
+            std::thread::spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    let reply = read(&ask(&client, &query(1, "a.example.")));
+                    assert_eq!(reply.metadata.response_code, ResponseCode::NoError);
+                    rounds.fetch_add(1, Ordering::Relaxed);
+                }
+            })
+        })
+        .collect();
+    while rounds.load(Ordering::Relaxed) < 2000
+        && !clients.iter().any(|client| client.is_finished())
+    {
+        let chain = Arc::new(Chain::new(vec![Plugin::Whoami]));
+        let zones = [("example.".parse().unwrap(), chain)];
+        server
+            .serving
+            .set_router(Arc::new(Router::new(zones, false)));
+        tokio::task::yield_now().await;
+    }
+    stop.store(true, Ordering::Relaxed);
+    for client in clients {
+        client.join().unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn draining_answers_what_was_taken_and_then_nobody() {
+    let server = Fixture::start(two_threads());
+    let address = server.serving.local_address();
+    let client = server.client();
+    client.send(&query(1, "wait.example.")).unwrap();
+    assert_eq!(read(&ask(&client, &query(2, "a.example."))).metadata.id, 2);
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let framed = |id, name| {
+        let packet = query(id, name);
+        [&(packet.len() as u16).to_be_bytes(), &packet[..]].concat()
+    };
+    stream.write_all(&framed(3, "wait.example.")).await.unwrap();
+    stream.write_all(&framed(4, "none.example.")).await.unwrap();
+    let mut reply = [0; 512];
+    let len = usize::from(stream.read_u16().await.unwrap());
+    stream.read_exact(&mut reply[..len]).await.unwrap();
+    assert_eq!(read(&reply[..len]).metadata.id, 4);
+
+    let drained = tokio::spawn(server.serving.drain(PATIENCE));
+    server.script.gate.add_permits(2);
+    assert_eq!(drained.await.unwrap(), 0);
+    let len = client.recv(&mut reply).unwrap();
+    assert_eq!(read(&reply[..len]).metadata.id, 1, "over UDP");
+    let mut rest = Vec::new();
+    stream.read_to_end(&mut rest).await.unwrap();
+    assert_eq!(read(&rest[2..]).metadata.id, 3, "over TCP");
+    assert!(TcpStream::connect(address).await.is_err());
+    assert!(Listener::bind(address, two_threads()).is_ok());
+}
+
+#[tokio::test]
+async fn draining_gives_up_what_is_not_done_in_time_and_says_how_much() {
+    let server = Fixture::start(two_threads());
+    let client = server.client();
+    for id in 0..3 {
+        client.send(&query(id, "wait.example.")).unwrap();
+    }
+    assert_eq!(read(&ask(&client, &query(3, "a.example."))).metadata.id, 3);
+    assert_eq!(server.serving.drain(Duration::from_millis(20)).await, 3);
+}
+
+#[tokio::test]
+async fn every_wildcard_takes_its_family_over_tcp_and_the_ipv6_one_takes_both() {
+    for (name, bound, asked) in [
+        ("0.0.0.0", "0.0.0.0:0", IpAddr::V4(Ipv4Addr::LOCALHOST)),
+        ("[::] over IPv4", "[::]:0", IpAddr::V4(Ipv4Addr::LOCALHOST)),
+        ("[::] over IPv6", "[::]:0", IpAddr::V6(Ipv6Addr::LOCALHOST)),
+    ] {
+        let server = Fixture::start_at(bound.parse().unwrap(), two_threads());
+        let mut stream = TcpStream::connect((asked, server.port())).await.unwrap();
+        let packet = query(1, "a.example.");
+        stream.write_u16(packet.len() as u16).await.unwrap();
+        stream.write_all(&packet).await.unwrap();
+        let mut reply = vec![0; usize::from(stream.read_u16().await.unwrap())];
+        stream.read_exact(&mut reply).await.unwrap();
+        let seen = read(&reply).additionals[0].data.ip_addr();
+        assert_eq!(seen, Some(asked), "{name}: as whoami sees the client");
+    }
+}
+
+fn localhost() -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, 0).into()
+}
