@@ -13,7 +13,7 @@ use std::time::Duration;
 use crate::config::listen::ListenAddress;
 use crate::config::{Config, Setting};
 use crate::generation::{BuildError, Generation, Process};
-use crate::ops::{BoundEndpoint, Endpoint, EndpointKind, Ops, OpsError, Readiness};
+use crate::ops::{BoundEndpoint, Endpoint, Ops, OpsError, Readiness};
 use crate::server::{Listener, Serving};
 use counting::Listening;
 
@@ -61,7 +61,14 @@ impl App {
         let mut ops = Ops::new(process.metrics.clone(), readiness.clone());
         let endpoints = ops.apply(&wanted(&generation.config)).await?;
         let listeners = HashMap::new();
-        let mut app = App { process, generation, listeners, ops, endpoints, readiness };
+        let mut app = App {
+            process,
+            generation,
+            listeners,
+            ops,
+            endpoints,
+            readiness,
+        };
         app.serve(bound)?;
         app.tell();
         Ok(app)
@@ -74,7 +81,9 @@ impl App {
     /// The new configuration cannot be served; the old one goes on as if nothing had been.
     pub async fn reload(&mut self, config: Config) -> Result<(), AppError> {
         let generation = Generation::build(config, &self.process, Some(&self.generation))?;
-        let bound = bind(&generation, &self.process, |address| !self.listeners.contains_key(address))?;
+        let bound = bind(&generation, &self.process, |address| {
+            !self.listeners.contains_key(address)
+        })?;
         self.endpoints = self.ops.apply(&wanted(&generation.config)).await?;
         for (address, listener) in &self.listeners {
             if let Some(router) = generation.routers.get(address) {
@@ -84,7 +93,9 @@ impl App {
         self.generation = generation;
         self.serve(bound)?;
         let served = &self.generation.routers;
-        let gone = self.listeners.extract_if(|address, _| !served.contains_key(address));
+        let gone = self
+            .listeners
+            .extract_if(|address, _| !served.contains_key(address));
         for (_, listener) in gone {
             self.process.runtime.spawn(listener.drain(DRAIN_TIME));
         }
@@ -113,7 +124,11 @@ impl App {
             tracing::info!(target: "plugin/health", "Going into lameduck mode for {lameduck:?}");
             tokio::time::sleep(lameduck).await;
         }
-        let drains: Vec<_> = self.listeners.into_values().map(|listener| tokio::spawn(listener.drain(DRAIN_TIME))).collect();
+        let drains: Vec<_> = self
+            .listeners
+            .into_values()
+            .map(|listener| tokio::spawn(listener.drain(DRAIN_TIME)))
+            .collect();
         for drain in drains {
             // A drain that panicked has dropped its sockets, which is all that is left to do.
             let _ = drain.await;
@@ -127,7 +142,10 @@ impl App {
 
     /// The address of each listener's sockets, with the ports that the system chose for port 0.
     pub fn addresses(&self) -> Vec<(ListenAddress, SocketAddr)> {
-        self.listeners.iter().map(|(address, listener)| (*address, listener.local_address())).collect()
+        self.listeners
+            .iter()
+            .map(|(address, listener)| (*address, listener.local_address()))
+            .collect()
     }
 
     /// The operator's endpoints, likewise.
@@ -143,14 +161,27 @@ impl App {
     /// Tells the rooms that outlive a generation about the one that is served.
     fn tell(&mut self) {
         self.readiness.replace(self.generation.readiness());
-        self.process.metrics.enabled_plugins(self.generation.enabled_plugins());
-        self.process.metrics.reload().running(&self.generation.config.sha512);
+        self.process
+            .metrics
+            .enabled_plugins(self.generation.enabled_plugins());
+        self.process
+            .metrics
+            .reload()
+            .running(&self.generation.config.sha512);
     }
 
     /// The longest that any block asks for: they all wait at the same time.
     fn lameduck(&self) -> Duration {
-        let settings = self.generation.config.blocks.iter().flat_map(|block| &block.settings);
-        settings.filter_map(Setting::lameduck).max().unwrap_or_default()
+        let settings = self
+            .generation
+            .config
+            .blocks
+            .iter()
+            .flat_map(|block| &block.settings);
+        settings
+            .filter_map(Setting::lameduck)
+            .max()
+            .unwrap_or_default()
     }
 }
 
@@ -163,7 +194,12 @@ fn bind(
     let addresses = generation.routers.keys().filter(|address| wanted(address));
     let bound = addresses.map(|address| {
         let bound = Listener::bind(address.socket(), process.listener);
-        bound.map(|listener| (*address, listener)).map_err(|source| AppError::Listen { address: *address, source })
+        bound
+            .map(|listener| (*address, listener))
+            .map_err(|source| AppError::Listen {
+                address: *address,
+                source,
+            })
     });
     bound.collect()
 }

@@ -24,7 +24,11 @@ const USAGE: u8 = 2;
 
 /// A cluster DNS server for Kubernetes: a drop-in replacement for CoreDNS.
 #[derive(Debug, Parser)]
-#[command(name = "cairn", disable_version_flag = true, args_conflicts_with_subcommands = true)]
+#[command(
+    name = "cairn",
+    disable_version_flag = true,
+    args_conflicts_with_subcommands = true
+)]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
@@ -92,13 +96,20 @@ impl From<Format> for LogFormat {
 pub fn main(args: Vec<OsString>) -> ExitCode {
     let command = Cli::command();
     let args = normalized(args);
-    let cli = match command.try_get_matches_from(args).and_then(|matches| Cli::from_arg_matches(&matches)) {
+    let cli = match command
+        .try_get_matches_from(args)
+        .and_then(|matches| Cli::from_arg_matches(&matches))
+    {
         Ok(cli) => cli,
         Err(fault) => {
             let failed = fault.use_stderr();
             // Nobody is left to tell if this cannot be printed.
             let _ = fault.print();
-            return if failed { ExitCode::from(USAGE) } else { ExitCode::SUCCESS };
+            return if failed {
+                ExitCode::from(USAGE)
+            } else {
+                ExitCode::SUCCESS
+            };
         }
     };
     match cli.command {
@@ -112,7 +123,12 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
 /// Writes flags as clap takes them: a long name behind one dash gets its second.
 fn normalized(args: Vec<OsString>) -> Vec<OsString> {
     let long = |arg: OsString| match arg.to_str() {
-        Some(text) if text.starts_with('-') && !text.starts_with("--") && text.len() > 2 && !text.starts_with("-p=") => {
+        Some(text)
+            if text.starts_with('-')
+                && !text.starts_with("--")
+                && text.len() > 2
+                && !text.starts_with("-p=") =>
+        {
             OsString::from(format!("-{text}"))
         }
         _ => arg,
@@ -130,7 +146,11 @@ fn print(text: &str) -> ExitCode {
 
 /// What `-version` shows, and the start as its last lines.
 fn version() -> String {
-    let (name, os, arch) = (env!("CARGO_PKG_VERSION"), std::env::consts::OS, std::env::consts::ARCH);
+    let (name, os, arch) = (
+        env!("CARGO_PKG_VERSION"),
+        std::env::consts::OS,
+        std::env::consts::ARCH,
+    );
     format!("Cairn-{name}\n{os}/{arch}, answers as CoreDNS-{COREDNS_VERSION}")
 }
 
@@ -147,21 +167,39 @@ mod tests {
     #[test]
     fn flags_are_taken_as_go_takes_them() {
         for (line, conf, port) in [
-            ("cairn -conf Corefile -dns.port 1053", Some("Corefile"), 1053),
-            ("cairn --conf=Corefile --dns.port=1053", Some("Corefile"), 1053),
+            (
+                "cairn -conf Corefile -dns.port 1053",
+                Some("Corefile"),
+                1053,
+            ),
+            (
+                "cairn --conf=Corefile --dns.port=1053",
+                Some("Corefile"),
+                1053,
+            ),
             ("cairn -conf=stdin -p 1053", Some("stdin"), 1053),
             ("cairn -p=1053", None, 1053),
             ("cairn -quiet", None, 53),
         ] {
             let args = normalized(line.split(' ').map(OsString::from).collect());
             let cli = Cli::try_parse_from(args).unwrap_or_else(|fault| panic!("{line}: {fault}"));
-            assert_eq!((cli.serve.conf.as_deref(), cli.serve.dns_port), (conf, port), "{line}");
+            assert_eq!(
+                (cli.serve.conf.as_deref(), cli.serve.dns_port),
+                (conf, port),
+                "{line}"
+            );
         }
     }
 
     #[test]
     fn what_coredns_refuses_is_refused() {
-        for line in ["cairn -conf", "cairn extra", "cairn -validate", "cairn -dns.port x", "cairn -v=2"] {
+        for line in [
+            "cairn -conf",
+            "cairn extra",
+            "cairn -validate",
+            "cairn -dns.port x",
+            "cairn -v=2",
+        ] {
             let args = normalized(line.split(' ').map(OsString::from).collect());
             assert!(Cli::try_parse_from(args).is_err(), "{line}");
         }

@@ -18,7 +18,7 @@ use crate::corefile::{
 };
 use crate::dns::Name;
 
-pub use directives::Setting;
+pub use directives::{Setting, is_built};
 use listen::{Key, ListenAddress, Taken};
 
 /// A configuration that can run.

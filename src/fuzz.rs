@@ -21,33 +21,61 @@ fn as_query(octets: &[u8], transport: Transport) {
     let mut out = Vec::new();
     if let Err(reject) = query.parse(octets, transport) {
         encode::reject(&query, reject, &mut out);
-        assert!(out.is_empty() || out[..2] == octets[..2], "a rejection repeats the id");
+        assert!(
+            out.is_empty() || out[..2] == octets[..2],
+            "a rejection repeats the id"
+        );
         return;
     }
     let mut reply = Reply::authoritative(&mut query, Rcode::NOERROR);
     for last in 0..40 {
-        reply.records.push(Section::Answer, Owner::Asked(0), Type::A, 5, &[&[192, 0, 2, last]]);
+        reply.records.push(
+            Section::Answer,
+            Owner::Asked(0),
+            Type::A,
+            5,
+            &[&[192, 0, 2, last]],
+        );
     }
     encode::reply(&query, &reply, &mut out);
-    assert!(out.len() <= query.reply_max(), "{} octets for {}", out.len(), query.reply_max());
+    assert!(
+        out.len() <= query.reply_max(),
+        "{} octets for {}",
+        out.len(),
+        query.reply_max()
+    );
     let head = Received::parse(&out).expect("our own reply is a response");
-    assert!(head.answers(&query.question), "the reply repeats the question");
+    assert!(
+        head.answers(&query.question),
+        "the reply repeats the question"
+    );
     decode(&out, &head, &mut query).expect("our own reply is well-formed");
 }
 
 fn as_response(octets: &[u8]) {
-    let Ok(head) = Received::parse(octets) else { return };
-    let Some(question) = head.question else { return };
+    let Ok(head) = Received::parse(octets) else {
+        return;
+    };
+    let Some(question) = head.question else {
+        return;
+    };
     let mut query = Query::empty();
     query.question = question;
     query.transport = Transport::Tcp;
-    let Ok(reply) = decode(octets, &head, &mut query) else { return };
+    let Ok(reply) = decode(octets, &head, &mut query) else {
+        return;
+    };
     let mut out = Vec::new();
     encode::reply(&query, &reply, &mut out);
     let again = Received::parse(&out).expect("our own message is a response");
-    let records = decode(&out, &again, &mut query).expect("our own message is well-formed").records;
+    let records = decode(&out, &again, &mut query)
+        .expect("our own message is well-formed")
+        .records;
     let truncated = again.is_truncated();
-    assert!(truncated || records.entries().len() == reply.records.entries().len(), "no record is lost");
+    assert!(
+        truncated || records.entries().len() == reply.records.entries().len(),
+        "no record is lost"
+    );
 }
 
 /// A name below the cluster zone is read to parts that are parts of it.

@@ -20,6 +20,7 @@ use crate::dns::Name;
 use crate::ops::ReadyWatches;
 use crate::plugin::forward::{Forward, Outbound};
 use crate::plugin::kubernetes::{self, Kubernetes};
+use crate::plugin::prometheus::Prometheus;
 use crate::plugin::{ORDER, Plugin};
 use crate::server::{self, router::Router};
 use crate::telemetry::lines::Lines;
@@ -44,11 +45,23 @@ pub struct Process {
 impl Process {
     /// A process that has just started. Its work runs on `runtime`, its log goes to `lines`.
     pub fn new(runtime: Handle, lines: Lines) -> Process {
-        let metrics = Arc::new(Metrics::new(BuildInfo::current(), SystemTime::now(), &ORDER, lines.clone()));
+        let metrics = Arc::new(Metrics::new(
+            BuildInfo::current(),
+            SystemTime::now(),
+            &ORDER,
+            lines.clone(),
+        ));
         let requests = Arc::new(ApiRequests(metrics.kubernetes().clone()));
         let clusters = Clusters::new(runtime.clone(), requests);
         let outbound = Arc::new(Outbound::new(Arc::new(Forwarding(metrics.clone()))));
-        Process { runtime, metrics, lines, clusters, outbound, listener: server::Config::default() }
+        Process {
+            runtime,
+            metrics,
+            lines,
+            clusters,
+            outbound,
+            listener: server::Config::default(),
+        }
     }
 }
 
@@ -81,7 +94,12 @@ impl Generation {
         process: &Process,
         _previous: Option<&Generation>,
     ) -> Result<Generation, BuildError> {
-        let mut building = Generation { config, routers: BTreeMap::new(), followed: vec![], kubernetes: vec![] };
+        let mut building = Generation {
+            config,
+            routers: BTreeMap::new(),
+            followed: vec![],
+            kubernetes: vec![],
+        };
         let config = building.config.clone();
         let mut zones: BTreeMap<ListenAddress, Listening> = BTreeMap::new();
         for block in &config.blocks {
@@ -94,24 +112,43 @@ impl Generation {
             }
         }
         let routers = zones.into_iter();
-        building.routers = routers.map(|(address, listening)| (address, listening.router())).collect();
+        building.routers = routers
+            .map(|(address, listening)| (address, listening.router()))
+            .collect();
         Ok(building)
     }
 
     /// The plugins of a block that its chains share.
     fn parts(&mut self, block: &Block, process: &Process) -> Result<Vec<Part>, BuildError> {
         let settings = block.settings.iter();
-        let parts: Result<Vec<Option<Part>>, BuildError> =
-            settings.map(|setting| self.part(setting, block, process)).collect();
+        let parts: Result<Vec<Option<Part>>, BuildError> = settings
+            .map(|setting| self.part(setting, block, process))
+            .collect();
         Ok(parts?.into_iter().flatten().collect())
     }
 
-    fn part(&mut self, setting: &Setting, block: &Block, process: &Process) -> Result<Option<Part>, BuildError> {
+    fn part(
+        &mut self,
+        setting: &Setting,
+        block: &Block,
+        process: &Process,
+    ) -> Result<Option<Part>, BuildError> {
         let plugin = match setting {
-            Setting::Kubernetes(config) => Plugin::Kubernetes(self.kubernetes(config, block, process)?),
-            Setting::Forward(config) => {
-                Plugin::Forward(Arc::new(Forward::new(config.clone(), process.outbound.clone())))
+            Setting::Prometheus(_) => return Ok(Some(Part::Prometheus)),
+            Setting::Reload(_)
+            | Setting::Bind(_)
+            | Setting::Debug(_)
+            | Setting::Ready(_)
+            | Setting::Health(_) => {
+                return Ok(None);
             }
+            Setting::Kubernetes(config) => {
+                Plugin::Kubernetes(self.kubernetes(config, block, process)?)
+            }
+            Setting::Forward(config) => Plugin::Forward(Arc::new(Forward::new(
+                config.clone(),
+                process.outbound.clone(),
+            ))),
             Setting::Whoami(_) => Plugin::Whoami,
         };
         Ok(Some(Part::Shared(plugin)))
@@ -127,9 +164,16 @@ impl Generation {
             plugin: "kubernetes",
             reason: fault.to_string(),
         };
-        let followed = process.clusters.obtain(&config.cluster, &config.options.resources()).map_err(failed)?;
+        let followed = process
+            .clusters
+            .obtain(&config.cluster, &config.options.resources())
+            .map_err(failed)?;
         let mut options = config.options.clone();
-        options.local_addresses = if block.bind.is_empty() { interface_addresses() } else { block.bind.clone() };
+        options.local_addresses = if block.bind.is_empty() {
+            interface_addresses()
+        } else {
+            block.bind.clone()
+        };
         let kubernetes = Arc::new(Kubernetes::new(options, followed.cluster().clone()));
         self.followed.push(followed);
         self.kubernetes.push(kubernetes.clone());
@@ -141,10 +185,13 @@ impl Generation {
         let mut watches = ReadyWatches::default();
         for kubernetes in &self.kubernetes {
             let kubernetes = kubernetes.clone();
-            watches.watch("kubernetes", Arc::new(move || match kubernetes.not_ready() {
-                reasons if reasons.is_empty() => Ok(()),
-                reasons => Err(reasons),
-            }));
+            watches.watch(
+                "kubernetes",
+                Arc::new(move || match kubernetes.not_ready() {
+                    reasons if reasons.is_empty() => Ok(()),
+                    reasons => Err(reasons),
+                }),
+            );
         }
         watches
     }
@@ -152,7 +199,11 @@ impl Generation {
     /// The plugins of each zone, as metrics tell them.
     pub fn enabled_plugins(&self) -> Vec<EnabledPlugin> {
         let blocks = self.config.blocks.iter();
-        let zones = blocks.flat_map(|block| block.addresses().map(move |(key, address)| (block, key, address)));
+        let zones = blocks.flat_map(|block| {
+            block
+                .addresses()
+                .map(move |(key, address)| (block, key, address))
+        });
         zones
             .flat_map(|(block, key, address)| {
                 block.settings.iter().map(move |setting| EnabledPlugin {
@@ -170,6 +221,8 @@ impl Generation {
 enum Part {
     /// The same plugin in every chain.
     Shared(Plugin),
+    /// Counters of its own in each chain.
+    Prometheus,
 }
 
 /// What is served on one address, while it is collected.
@@ -186,8 +239,17 @@ impl Listening {
 }
 
 /// The chain of one zone on one listener.
-fn chain(parts: &[Part], _address: ListenAddress, _zone: &Name, _process: &Process) -> Chain {
-    Chain::new(parts.iter().map(|Part::Shared(plugin)| plugin.clone()).collect())
+fn chain(parts: &[Part], address: ListenAddress, zone: &Name, process: &Process) -> Chain {
+    let plugins = parts.iter().map(|part| match part {
+        Part::Shared(plugin) => plugin.clone(),
+        Part::Prometheus => {
+            let metrics = process
+                .metrics
+                .block(&address.to_string(), &zone.to_string(), "");
+            Plugin::Prometheus(Arc::new(Prometheus::new(metrics)))
+        }
+    });
+    Chain::new(plugins.collect())
 }
 
 /// Whether a plugin answers other classes than IN; the others are then asked too.
@@ -203,7 +265,9 @@ fn interface_addresses() -> Vec<IpAddr> {
         let v4 = address.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip()));
         v4.or_else(|| address.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip())))
     });
-    addresses.filter(|ip| !ip.is_loopback() && !is_link_local(*ip)).collect()
+    addresses
+        .filter(|ip| !ip.is_loopback() && !is_link_local(*ip))
+        .collect()
 }
 
 fn is_link_local(ip: IpAddr) -> bool {

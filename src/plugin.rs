@@ -11,8 +11,14 @@ use std::sync::Arc;
 use crate::chain::{Answer, Step};
 use crate::dns::Query;
 
+pub mod bind;
+pub mod debug;
 pub mod forward;
+pub mod health;
 pub mod kubernetes;
+pub mod prometheus;
+pub mod ready;
+pub mod reload;
 #[cfg(test)]
 pub mod scripted;
 pub mod whoami;
@@ -149,6 +155,8 @@ impl fmt::Debug for PluginId {
 pub enum Plugin {
     /// Asks upstream servers.
     Forward(Arc<forward::Forward>),
+    /// Counts.
+    Prometheus(Arc<prometheus::Prometheus>),
     /// Answers for a cluster.
     Kubernetes(Arc<kubernetes::Kubernetes>),
     /// Tells the client who it is.
@@ -163,10 +171,12 @@ impl Plugin {
     pub fn id(&self) -> PluginId {
         const FORWARD: PluginId = PluginId::of("forward");
         const KUBERNETES: PluginId = PluginId::of("kubernetes");
+        const PROMETHEUS: PluginId = PluginId::of("prometheus");
         const WHOAMI: PluginId = PluginId::of("whoami");
         match self {
             Plugin::Forward(_) => FORWARD,
             Plugin::Kubernetes(_) => KUBERNETES,
+            Plugin::Prometheus(_) => PROMETHEUS,
             Plugin::Whoami => WHOAMI,
             #[cfg(test)]
             Plugin::Scripted(_) => PluginId::of("erratic"),
@@ -179,6 +189,7 @@ impl Plugin {
         match self {
             Plugin::Forward(forward) => forward.down(query),
             Plugin::Kubernetes(kubernetes) => kubernetes.down(query),
+            Plugin::Prometheus(_) => Step::Next,
             Plugin::Whoami => whoami::down(query),
             #[cfg(test)]
             Plugin::Scripted(scripted) => scripted.down(query),
@@ -187,8 +198,9 @@ impl Plugin {
 
     /// What it does to a reply from below, on its way up.
     #[inline]
-    pub(crate) fn up(&self, _query: &mut Query, _answer: &mut Answer) {
+    pub(crate) fn up(&self, query: &mut Query, answer: &mut Answer) {
         match self {
+            Plugin::Prometheus(prometheus) => prometheus.up(query, answer),
             Plugin::Forward(_) | Plugin::Kubernetes(_) | Plugin::Whoami => {}
             #[cfg(test)]
             Plugin::Scripted(_) => {}
@@ -201,7 +213,9 @@ impl Plugin {
             Plugin::Forward(forward) => forward.ask(query).await,
             #[cfg(test)]
             Plugin::Scripted(scripted) => scripted.ask(query).await,
-            Plugin::Kubernetes(_) | Plugin::Whoami => unreachable!("does not ask"),
+            Plugin::Prometheus(_) | Plugin::Kubernetes(_) | Plugin::Whoami => {
+                unreachable!("does not ask")
+            }
         }
     }
 }

@@ -35,7 +35,9 @@ impl Reload {
     pub async fn look(&mut self, app: &mut App, location: &Location, dns_port: u16) -> Outcome {
         let location = location.clone();
         // Files may lie on a slow disk; the runtime's threads answer queries.
-        let read = tokio::task::spawn_blocking(move || config::load(&Filesystem, &location, dns_port)).await;
+        let read =
+            tokio::task::spawn_blocking(move || config::load(&Filesystem, &location, dns_port))
+                .await;
         match read {
             Ok(loaded) => self.serve(app, loaded).await,
             Err(fault) => self.failed(format!("the Corefile could not be read: {fault}")),

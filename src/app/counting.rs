@@ -10,7 +10,8 @@ use crate::dns::{Query, Rcode, Transport};
 use crate::plugin::forward::{Observer, UpstreamObserver};
 use crate::server::Hooks;
 use crate::telemetry::{
-    Answered, BlockMetrics, Family, KubernetesMetrics, Metrics, PluginId, Proto, UpstreamMetrics, UpstreamProto,
+    Answered, BlockMetrics, Family, KubernetesMetrics, Metrics, PluginId, Proto, UpstreamMetrics,
+    UpstreamProto,
 };
 
 /// The zone label of queries that no server block is for.
@@ -35,18 +36,34 @@ impl Hooks for Listening {
     }
 
     fn answered_outside(&self, query: &Query, rcode: Rcode, size: usize) {
-        self.dropped.replied(&answered(query, rcode, size, PluginId::SERVER, Duration::ZERO));
+        self.dropped.replied(&answered(
+            query,
+            rcode,
+            size,
+            PluginId::SERVER,
+            Duration::ZERO,
+        ));
     }
 }
 
 /// A reply, as the counters of its zone take it.
-pub(crate) fn answered(query: &Query, rcode: Rcode, size: usize, plugin: PluginId, elapsed: Duration) -> Answered {
+pub(crate) fn answered(
+    query: &Query,
+    rcode: Rcode,
+    size: usize,
+    plugin: PluginId,
+    elapsed: Duration,
+) -> Answered {
     Answered {
         proto: match query.transport {
             Transport::Udp => Proto::Udp,
             Transport::Tcp => Proto::Tcp,
         },
-        family: if query.client.is_ipv4() { Family::V4 } else { Family::V6 },
+        family: if query.client.is_ipv4() {
+            Family::V4
+        } else {
+            Family::V6
+        },
         qtype: query.question.rtype.0,
         do_bit: query.dnssec_ok(),
         request_len: query.size,
@@ -107,7 +124,9 @@ pub(crate) struct ApiRequests(pub(crate) KubernetesMetrics);
 impl RequestObserver for ApiRequests {
     fn answered(&self, request: &Request<'_>) {
         let (host, method) = (request.host, request.method.as_str());
-        let code = request.code.map_or_else(|| "<error>".to_owned(), |code| code.to_string());
+        let code = request
+            .code
+            .map_or_else(|| "<error>".to_owned(), |code| code.to_string());
         self.0.requested(host, method, &code, request.duration);
         self.0.held_back(host, method, request.waited);
     }

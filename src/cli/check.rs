@@ -12,7 +12,10 @@ pub(super) fn run(files: &[PathBuf], dns_port: u16) -> ExitCode {
     let mut out = String::new();
     let locations: Vec<Location> = match files {
         [] => vec![Location::Path(Location::DEFAULT.into())],
-        files => files.iter().map(|file| Location::Path(file.clone())).collect(),
+        files => files
+            .iter()
+            .map(|file| Location::Path(file.clone()))
+            .collect(),
     };
     let mut refused = false;
     for location in &locations {
@@ -28,12 +31,26 @@ pub(super) fn run(files: &[PathBuf], dns_port: u16) -> ExitCode {
 
 /// The faults of a file, then one line that sums up.
 fn report(location: &Location, loaded: &Loaded) -> String {
-    let mut text: String = loaded.diagnostics.iter().map(|fault| fault.render(&loaded.sources)).collect();
+    let mut text: String = loaded
+        .diagnostics
+        .iter()
+        .map(|fault| fault.render(&loaded.sources))
+        .collect();
     let path = location.path().display();
-    let count = |severity| loaded.diagnostics.iter().filter(|fault| fault.severity == severity).count();
+    let count = |severity| {
+        loaded
+            .diagnostics
+            .iter()
+            .filter(|fault| fault.severity == severity)
+            .count()
+    };
     let summary = match (&loaded.config, count(Severity::Warning)) {
         (Some(config), 0) => format!("{path}: ok, {}\n", served(config)),
-        (Some(config), warnings) => format!("{path}: ok, {}, {}\n", served(config), counted(warnings, "warning")),
+        (Some(config), warnings) => format!(
+            "{path}: ok, {}, {}\n",
+            served(config),
+            counted(warnings, "warning")
+        ),
         (None, _) => format!("{path}: {}\n", counted(count(Severity::Error), "error")),
     };
     text.push_str(&summary);
@@ -41,7 +58,11 @@ fn report(location: &Location, loaded: &Loaded) -> String {
 }
 
 fn served(config: &Config) -> String {
-    let zones = config.blocks.iter().map(|block| block.addresses().count()).sum();
+    let zones = config
+        .blocks
+        .iter()
+        .map(|block| block.addresses().count())
+        .sum();
     counted(zones, "zone")
 }
 

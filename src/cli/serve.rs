@@ -36,7 +36,12 @@ pub(super) fn run(flags: &Serve) -> ExitCode {
 /// Prints why there is no server; the log may not be there to tell.
 fn failed(reason: &str) -> ExitCode {
     use std::io::Write;
-    let _ = write!(std::io::stderr(), "{}{}", reason, if reason.ends_with('\n') { "" } else { "\n" });
+    let _ = write!(
+        std::io::stderr(),
+        "{}{}",
+        reason,
+        if reason.ends_with('\n') { "" } else { "\n" }
+    );
     ExitCode::FAILURE
 }
 
@@ -49,10 +54,17 @@ fn start(flags: &Serve, lines: Lines, log: &LogControl) -> ExitCode {
         }
     }
     let Some(config) = loaded.config else {
-        let faults: String = loaded.diagnostics.iter().map(|fault| fault.render(&loaded.sources)).collect();
+        let faults: String = loaded
+            .diagnostics
+            .iter()
+            .map(|fault| fault.render(&loaded.sources))
+            .collect();
         return failed(&faults);
     };
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(fault) => return failed(&format!("the runtime could not be started: {fault}")),
     };
@@ -63,7 +75,13 @@ fn start(flags: &Serve, lines: Lines, log: &LogControl) -> ExitCode {
     code
 }
 
-async fn serve(flags: &Serve, location: &Location, config: Config, process: Process, log: &LogControl) -> ExitCode {
+async fn serve(
+    flags: &Serve,
+    location: &Location,
+    config: Config,
+    process: Process,
+    log: &LogControl,
+) -> ExitCode {
     let mut signals = match Signals::install() {
         Ok(signals) => signals,
         Err(fault) => return failed(&format!("signals cannot be caught: {fault}")),
@@ -124,13 +142,21 @@ async fn until_stopped(
 
 async fn next_look(setting: Option<(Duration, Duration)>) {
     match setting {
-        Some((interval, jitter)) => tokio::time::sleep(reload::next_look(interval, jitter, rand::random())).await,
+        Some((interval, jitter)) => {
+            tokio::time::sleep(reload::next_look(interval, jitter, rand::random())).await
+        }
         None => std::future::pending().await,
     }
 }
 
 fn tell_running(config: &Config, log: &LogControl) {
-    log.set_debug(config.blocks.iter().flat_map(|block| &block.settings).any(|setting| setting.name() == "debug"));
+    log.set_debug(
+        config
+            .blocks
+            .iter()
+            .flat_map(|block| &block.settings)
+            .any(|setting| setting.name() == "debug"),
+    );
     if reload::setting(config).is_some() {
         tracing::info!(target: "plugin/reload", "Running configuration SHA512 = {}", config.sha512);
     }

@@ -1,9 +1,11 @@
 //! The table of directives: which are built, and who reads each.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use super::Scope;
 use crate::corefile::{Diagnostic, Directive, Faults, ServerBlock, nearest, quoted};
+use crate::ops::{Endpoint, EndpointKind};
 use crate::plugin::{self, ORDER};
 
 /// Declares [`Setting`] and the parser of each directive from one list.
@@ -24,6 +26,8 @@ macro_rules! directives {
             }
         }
 
+        const BUILT: &[&str] = &[$($name),*];
+
         /// Reads all occurrences of a directive; the outer `None` says that it is not built.
         fn read(name: &str, occurrences: &[&Directive], scope: &Scope<'_>, faults: &Faults) -> Option<Option<Setting>> {
             match name {
@@ -35,6 +39,12 @@ macro_rules! directives {
 }
 
 directives! {
+    "reload" => Reload(plugin::reload::Config), plugin::reload::parse;
+    "bind" => Bind(plugin::bind::Config), plugin::bind::parse;
+    "debug" => Debug(plugin::debug::Config), plugin::debug::parse;
+    "ready" => Ready(plugin::ready::Config), plugin::ready::parse;
+    "health" => Health(plugin::health::Config), plugin::health::parse;
+    "prometheus" => Prometheus(plugin::prometheus::Config), plugin::prometheus::parse;
     "kubernetes" => Kubernetes(plugin::kubernetes::Config), plugin::kubernetes::parse;
     "forward" => Forward(plugin::forward::Config), plugin::forward::parse;
     "whoami" => Whoami(plugin::whoami::Config), plugin::whoami::parse;
@@ -43,8 +53,46 @@ directives! {
 impl Setting {
     /// The addresses of `bind`.
     pub(super) fn bind(&self) -> Option<&[IpAddr]> {
-        None
+        match self {
+            Setting::Bind(config) => Some(&config.addresses),
+            _ => None,
+        }
     }
+
+    /// How long `health` wants to be lame.
+    pub fn lameduck(&self) -> Option<Duration> {
+        match self {
+            Setting::Health(config) => Some(config.lameduck),
+            _ => None,
+        }
+    }
+
+    /// The operator's endpoint that this asks for.
+    pub fn endpoint(&self) -> Option<Endpoint> {
+        let (kind, address) = match self {
+            Setting::Health(config) => (EndpointKind::Health, &config.address),
+            Setting::Ready(config) => (EndpointKind::Ready(config.monitor), &config.address),
+            Setting::Prometheus(config) => (EndpointKind::Metrics, &config.address),
+            _ => return None,
+        };
+        Some(Endpoint {
+            kind,
+            address: address.clone(),
+        })
+    }
+
+    /// Interval and jitter of `reload`.
+    pub fn reload(&self) -> Option<(Duration, Duration)> {
+        match self {
+            Setting::Reload(config) => Some((config.interval, config.jitter)),
+            _ => None,
+        }
+    }
+}
+
+/// Whether a directive of this name does something here.
+pub fn is_built(name: &str) -> bool {
+    BUILT.contains(&name)
 }
 
 /// Reads the directives of a server block in the order in which CoreDNS sets them up.

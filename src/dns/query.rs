@@ -5,6 +5,7 @@
 //! users' clients have met: which counts are believed, what is answered and what is met with silence.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Instant;
 
 use super::edns::{self, Edns};
 use super::name::{Name, NameError};
@@ -106,6 +107,8 @@ pub struct Query {
     pub transport: Transport,
     /// Octets of the packet.
     pub size: usize,
+    /// When it came. Packets read in one batch share it, so that a known answer costs no look at the clock.
+    pub received: Instant,
     /// Buffers for the reply, kept from the query before.
     spare: Records,
     /// A buffer for EDNS options, kept likewise.
@@ -143,12 +146,13 @@ impl Query {
             server: nowhere,
             transport: Transport::Udp,
             size: 0,
+            received: Instant::now(),
             spare: Records::default(),
             spare_options: Vec::new(),
         }
     }
 
-    /// Reads a packet into this struct. The addresses are the caller's to set.
+    /// Reads a packet into this struct. The addresses and the time are the caller's to set.
     pub fn parse(&mut self, packet: &[u8], transport: Transport) -> Result<(), Reject> {
         let Some(header) = packet.first_chunk::<HEADER_LEN>() else {
             return Err(Reject::Silence);

@@ -8,6 +8,7 @@
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use futures_util::FutureExt;
@@ -33,6 +34,7 @@ pub(super) struct Packet<'a> {
     pub(super) transport: Transport,
     pub(super) client: SocketAddr,
     pub(super) server: SocketAddr,
+    pub(super) received: Instant,
 }
 
 /// What became of a packet.
@@ -64,7 +66,8 @@ impl Service {
         out: &mut Vec<u8>,
     ) -> Handled {
         out.clear();
-        (query.client, query.server) = (packet.client, packet.server);
+        (query.client, query.server, query.received) =
+            (packet.client, packet.server, packet.received);
         if let Err(reject) = query.parse(packet.octets, packet.transport) {
             encode::reject(query, reject, out);
             return if out.is_empty() {

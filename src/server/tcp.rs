@@ -252,6 +252,7 @@ impl Connection {
     fn handle(&mut self) -> bool {
         let router = self.service.router.load();
         let (mut query, mut reply) = (Query::empty(), Vec::new());
+        let now = Instant::now().into_std();
         let mut at = 0;
         let mut more = false;
         while let Some(message) = framed(&self.input[at..]) {
@@ -265,6 +266,7 @@ impl Connection {
                 transport: Transport::Tcp,
                 client: self.client,
                 server: self.server,
+                received: now,
             };
             match (self.service).handle(&router, &packet, &mut query, &mut reply) {
                 Handled::Reply => frame(&reply, &mut self.output),

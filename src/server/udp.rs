@@ -13,7 +13,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 
@@ -136,6 +136,7 @@ impl Worker {
             replies,
         } = buffers;
         let router = self.service.router.load();
+        let now = Instant::now();
         for (at, reply) in replies[..received].iter_mut().enumerate() {
             let peer = batch.peer(at);
             let Some(client) = peer.client() else {
@@ -147,6 +148,7 @@ impl Worker {
                 transport: Transport::Udp,
                 client,
                 server: self.asked(peer),
+                received: now,
             };
             match self.service.handle(&router, &packet, query, reply) {
                 Handled::Reply | Handled::Silence => {}

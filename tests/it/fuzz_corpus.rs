@@ -16,10 +16,15 @@ const TARGETS: &[(&str, Target)] = &[
 const MUTATIONS: u64 = 50;
 
 fn corpus(target: &str) -> Vec<(String, Vec<u8>)> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
-    let entries = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
-    let mut entries: Vec<_> =
-        entries.map(|path| (path.display().to_string(), std::fs::read(&path).unwrap())).collect();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("fuzz/corpus")
+        .join(target);
+    let entries = std::fs::read_dir(&folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let mut entries: Vec<_> = entries
+        .map(|path| (path.display().to_string(), std::fs::read(&path).unwrap()))
+        .collect();
     entries.sort();
     entries
 }
@@ -42,7 +47,11 @@ fn so_do_mutations_of_every_entry() {
         for (index, (path, octets)) in entries.iter().enumerate() {
             for round in 0..MUTATIONS {
                 let seed = (index as u64 + 1) << 16 | (round + 1);
-                check(*target, &format!("{path} mutated by {seed}"), &mutated(octets, seed));
+                check(
+                    *target,
+                    &format!("{path} mutated by {seed}"),
+                    &mutated(octets, seed),
+                );
             }
         }
     }
@@ -71,7 +80,9 @@ fn mutated(octets: &[u8], seed: u64) -> Vec<u8> {
             1 if !out.is_empty() => out[at] ^= 1 << below(8),
             2 => out.truncate(at),
             3 => out.extend((0..below(40)).map(|_| 0xc0).collect::<Vec<u8>>()),
-            _ => out.splice(at..at, octets[..below(octets.len())].to_vec()).for_each(drop),
+            _ => out
+                .splice(at..at, octets[..below(octets.len())].to_vec())
+                .for_each(drop),
         }
     }
     out

@@ -128,7 +128,9 @@ pub(crate) fn read_any(name: &Name) {
     for label in name.labels() {
         match KubeName::parse(&name, zone_at) {
             KubeName::Service { key, namespace, .. } => assert!(key.ends_with(namespace)),
-            KubeName::Pod { labels, address, .. } => {
+            KubeName::Pod {
+                labels, address, ..
+            } => {
                 assert_eq!(&labels[1..=address.len()], address);
                 pod_address(address);
             }
