@@ -2,20 +2,34 @@
 //! of the program is what the program does.
 
 use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
+use cairn_dns::app::App;
 use cairn_dns::cluster::manifests;
 use cairn_dns::cluster::object::Resource;
 use cairn_dns::cluster::selector::{Selector, Target};
 use cairn_dns::config;
-use cairn_dns::corefile::{Diagnostic, Filesystem, Location, Memory, Outside, Unreadable};
+use cairn_dns::corefile::{Diagnostic, Location, Memory, Outside, Unreadable};
+use cairn_dns::generation::Process;
 use cairn_dns::plugin::ORDER;
+use cairn_dns::telemetry::lines::Lines;
+use cairn_dns::telemetry::log::LogFormat;
+use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
+use hickory_proto::rr::{Name, RecordType};
+use tokio::net::UdpSocket;
+use tokio::runtime::Handle;
+use tokio::time::timeout;
 
 const README: &str = include_str!("../../README.md");
 
 /// The port of server blocks that name none.
 const DNS_PORT: u16 = 53;
+
+/// How long an answer may take; a server that needs it all has stopped.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What `kubernetes` says outside of a Pod, where these tests run; all else that it says counts.
 const NOT_IN_CLUSTER: &str = "unable to load in-cluster configuration";
@@ -50,7 +64,9 @@ impl Outside for Page {
 fn fenced<'a>(document: &'a str, kind: &str) -> Vec<&'a str> {
     let opening = format!("\n```{kind}\n");
     let after_opening = document.split(&*opening).skip(1);
-    after_opening.map(|rest| &rest[..=rest.find("\n```").unwrap()]).collect()
+    after_opening
+        .map(|rest| &rest[..=rest.find("\n```").unwrap()])
+        .collect()
 }
 
 /// The part of the README under a heading, up to the next.
@@ -61,8 +77,14 @@ fn section(heading: &str) -> &'static str {
 
 /// The cells of the rows of the first table in a text, without its head.
 fn rows(text: &str) -> Vec<Vec<&str>> {
-    let lines = text.lines().skip_while(|line| !line.starts_with('|')).take_while(|line| line.starts_with('|'));
-    lines.skip(2).map(|line| line.trim_matches('|').split(" | ").map(str::trim).collect()).collect()
+    let lines = text
+        .lines()
+        .skip_while(|line| !line.starts_with('|'))
+        .take_while(|line| line.starts_with('|'));
+    lines
+        .skip(2)
+        .map(|line| line.trim_matches('|').split(" | ").map(str::trim).collect())
+        .collect()
 }
 
 /// The words of a cell that are set as code.
@@ -82,9 +104,17 @@ fn corefiles() -> Vec<(String, String)> {
     let manifest = file("deploy/kubernetes/configmap.yaml");
     let manifest: serde_json::Value = serde_saphyr::from_str(&manifest).unwrap();
     let corefile = manifest["data"]["Corefile"].as_str().unwrap();
-    corefiles.push(("deploy/kubernetes/configmap.yaml".to_owned(), corefile.to_owned()));
+    corefiles.push((
+        "deploy/kubernetes/configmap.yaml".to_owned(),
+        corefile.to_owned(),
+    ));
     let shown = fenced(README, "corefile").into_iter().enumerate();
-    corefiles.extend(shown.map(|(index, text)| (format!("README.md, Corefile {}", index + 1), text.to_owned())));
+    corefiles.extend(shown.map(|(index, text)| {
+        (
+            format!("README.md, Corefile {}", index + 1),
+            text.to_owned(),
+        )
+    }));
     corefiles
 }
 
@@ -93,7 +123,9 @@ fn every_corefile_loads() {
     let corefiles = corefiles();
     assert!(corefiles.len() > 3, "the README shows none");
     for (name, text) in corefiles {
-        let page = Page { corefile: Memory::new().file("Corefile", text) };
+        let page = Page {
+            corefile: Memory::new().file("Corefile", text),
+        };
         let loaded = config::load(&page, &Location::Path("Corefile".into()), DNS_PORT);
         let expected = |fault: &Diagnostic| fault.message.starts_with(NOT_IN_CLUSTER);
         let faults = loaded.diagnostics.iter().filter(|fault| !expected(fault));
@@ -105,11 +137,16 @@ fn every_corefile_loads() {
 #[test]
 fn the_corefile_of_kubeadm_is_the_same_wherever_we_show_it() {
     let words = |text: &str| -> Vec<String> {
-        let code = text.lines().filter(|line| !line.trim_start().starts_with('#'));
-        code.flat_map(str::split_whitespace).map(str::to_owned).collect()
+        let code = text
+            .lines()
+            .filter(|line| !line.trim_start().starts_with('#'));
+        code.flat_map(str::split_whitespace)
+            .map(str::to_owned)
+            .collect()
     };
     let corefiles = corefiles();
-    let words_of = |name: &str| words(&corefiles.iter().find(|(known, _)| known == name).unwrap().1);
+    let words_of =
+        |name: &str| words(&corefiles.iter().find(|(known, _)| known == name).unwrap().1);
     let shipped = words_of("deploy/kubernetes/configmap.yaml");
     assert_eq!(words_of("Corefile.example"), shipped);
     assert_eq!(words_of("README.md, Corefile 1"), shipped);
@@ -118,14 +155,18 @@ fn the_corefile_of_kubeadm_is_the_same_wherever_we_show_it() {
 #[test]
 fn the_cluster_of_the_demo_is_whole() {
     let folder = PathBuf::from("deploy/demo/cluster");
-    let target = |resource| Target { resource, labels: Selector::default() };
-    let loaded = manifests::check(&[folder.clone()], &Resource::ALL.map(target));
+    let target = |resource| Target {
+        resource,
+        labels: Selector::default(),
+    };
+    let loaded = manifests::check(std::slice::from_ref(&folder), &Resource::ALL.map(target));
     let faults: Vec<String> = loaded.faults.iter().map(ToString::to_string).collect();
     assert_eq!(faults, Vec::<String>::new());
 
     let (mut files, mut objects) = (0, 0);
     for entry in std::fs::read_dir(folder).unwrap() {
-        let list: serde_json::Value = serde_saphyr::from_str(&file(entry.unwrap().path().to_str().unwrap())).unwrap();
+        let list: serde_json::Value =
+            serde_saphyr::from_str(&file(entry.unwrap().path().to_str().unwrap())).unwrap();
         let ended = |object: &&serde_json::Value| object["status"]["phase"] == "Succeeded";
         let items = list["items"].as_array().unwrap();
         objects += items.len() - items.iter().filter(ended).count();
@@ -139,7 +180,9 @@ fn the_readme_lists_the_directives_that_are_built() {
     let rows = rows(section("### Directives"));
     let listed: BTreeSet<&str> = rows.iter().flat_map(|row| code(row[0])).collect();
     // `import` belongs to the syntax: it is no plugin that could be absent.
-    let built = ORDER.into_iter().filter(|name| config::is_built(name) && *name != "import");
+    let built = ORDER
+        .into_iter()
+        .filter(|name| config::is_built(name) && *name != "import");
     assert_eq!(listed, built.collect());
 }
 
@@ -147,10 +190,101 @@ fn the_readme_lists_the_directives_that_are_built() {
 fn the_readme_shows_what_check_prints() {
     let check = section("### Check a Corefile");
     let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("Corefile"), fenced(check, "corefile faulty")[0]).unwrap();
+    std::fs::write(
+        folder.path().join("Corefile"),
+        fenced(check, "corefile faulty")[0],
+    )
+    .unwrap();
     let mut program = Command::new(env!("CARGO_BIN_EXE_cairn"));
-    let output = program.args(["check", "Corefile"]).current_dir(&folder).output().unwrap();
+    let output = program
+        .args(["check", "Corefile"])
+        .current_dir(&folder)
+        .output()
+        .unwrap();
     let (_, shown) = fenced(check, "console")[0].split_once('\n').unwrap();
     assert_eq!(String::from_utf8(output.stdout).unwrap(), shown);
     assert_eq!(output.status.code(), Some(1));
+}
+
+/// The demo, on ports that the system chooses, with an upstream that refuses everything.
+async fn demo() -> App {
+    let mut text = file("deploy/demo/Corefile").replace("/etc/resolv.conf", "127.0.0.1:1");
+    for port in [":1053", ":18080", ":18181", ":19153"] {
+        assert!(text.contains(port), "the demo has no port {port}");
+        text = text.replace(port, ":0");
+    }
+    let page = Page {
+        corefile: Memory::new().file("Corefile", text),
+    };
+    let loaded = config::load(&page, &Location::Path("Corefile".into()), DNS_PORT);
+    let (lines, written) = Lines::start(LogFormat::Text, std::io::sink()).unwrap();
+    let app = App::start(
+        loaded.config.unwrap(),
+        Process::new(Handle::current(), lines),
+    )
+    .await
+    .unwrap();
+    // Nobody reads the log of this server.
+    drop(written);
+    app
+}
+
+/// A question as `dig` takes it: `[TYPE] NAME` or `-x ADDRESS`.
+fn question(asked: &str) -> (Name, RecordType) {
+    let (name, rtype) = match asked.split_once(' ') {
+        None => (asked.to_owned(), RecordType::A),
+        Some(("-x", ip)) => {
+            let name = Name::from(ip.parse::<IpAddr>().unwrap());
+            return (name, RecordType::PTR);
+        }
+        Some((rtype, name)) => (name.to_owned(), rtype.parse().unwrap()),
+    };
+    (Name::from_ascii(name + ".").unwrap(), rtype)
+}
+
+/// The data of the answer, or the code where there is none.
+async fn ask(server: SocketAddr, asked: &str) -> BTreeSet<String> {
+    let (name, rtype) = question(asked);
+    let mut message = Message::new(4711, MessageType::Query, OpCode::Query);
+    message.add_query(Query::query(name, rtype));
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    socket
+        .send_to(&message.to_vec().unwrap(), server)
+        .await
+        .unwrap();
+    let mut reply = vec![0; 4096];
+    let length = timeout(PATIENCE, socket.recv(&mut reply))
+        .await
+        .unwrap()
+        .unwrap();
+    let reply = Message::from_vec(&reply[..length]).unwrap();
+    match reply.response_code {
+        ResponseCode::NoError => reply
+            .answers
+            .iter()
+            .map(|record| record.data.to_string())
+            .collect(),
+        ResponseCode::NXDomain => BTreeSet::from(["NXDOMAIN".to_owned()]),
+        ResponseCode::ServFail => BTreeSet::from(["SERVFAIL".to_owned()]),
+        other => panic!("{asked}: {other}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_of_the_demo_are_answered_as_the_readme_says() {
+    let app = demo().await;
+    let (_, server) = app.addresses()[0];
+    let started = Instant::now();
+    // A name that is missing until the files have been read is SERVFAIL so long.
+    while ask(server, "missing.cluster.local")
+        .await
+        .contains("SERVFAIL")
+    {
+        assert!(started.elapsed() < PATIENCE, "the files have not been read");
+    }
+    for row in rows(section("## Try it")) {
+        let asked = code(row[0])[0];
+        let told: BTreeSet<String> = code(row[1]).into_iter().map(str::to_owned).collect();
+        assert_eq!(ask(server, asked).await, told, "{asked}");
+    }
 }

@@ -6,6 +6,7 @@
 )]
 
 mod apiserver;
+mod docs;
 mod fuzz_corpus;
 mod metrics;
 mod ops;
