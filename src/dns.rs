@@ -1,7 +1,7 @@
 //! The nouns of the DNS: names, types, queries, replies, and their wire form (RFC 1035 section 4).
 //!
-//! Everything here is plain data and pure functions. This room knows no socket, no clock, no Corefile and no
-//! Kubernetes, and imports no other room. Packets come in through [`query::Query::parse`] and
+//! Everything here is plain data and pure functions. This room knows no socket, no Corefile and no
+//! Kubernetes, decides nothing by the time, and imports no other room. Packets come in through [`query::Query::parse`] and
 //! [`message::decode`]; they leave through [`encode`] alone.
 //!
 //! The wire format is our own because it is the data path: a query is parsed once into a reused struct, a
@@ -12,6 +12,7 @@ pub mod edns;
 pub mod encode;
 pub mod message;
 pub mod name;
+pub mod outcome;
 pub mod query;
 pub mod rdata;
 pub mod reply;
@@ -21,6 +22,7 @@ pub mod zone;
 
 pub use edns::Edns;
 pub use name::Name;
+pub use outcome::Outcome;
 pub use query::{Query, Question, Reject, Transport};
 pub use reply::{Records, Reply, Section};
 pub use rr::{Class, Rcode, Type};

@@ -11,20 +11,21 @@ use std::time::SystemTime;
 
 use tokio::runtime::Handle;
 
-use crate::app::counting::{ApiRequests, Forwarding};
+use crate::app::counting::{ApiRequests, Caching, Forwarding};
 use crate::chain::Chain;
 use crate::cluster::registry::{Clusters, Followed};
-use crate::config::listen::ListenAddress;
+use crate::config::listen::{Key, ListenAddress};
 use crate::config::{Block, Config, Setting};
-use crate::dns::Name;
+use crate::dns::{Name, Zones};
 use crate::ops::ReadyWatches;
+use crate::plugin::cache::{self, Cache, Counters, Entries, Store, Uncounted};
 use crate::plugin::forward::{Forward, Outbound};
 use crate::plugin::kubernetes::{self, Kubernetes};
 use crate::plugin::prometheus::Prometheus;
 use crate::plugin::{ORDER, Plugin};
 use crate::server::{self, router::Router};
 use crate::telemetry::lines::Lines;
-use crate::telemetry::{BuildInfo, EnabledPlugin, Metrics};
+use crate::telemetry::{BuildInfo, CacheEntries, CacheMetrics, EnabledPlugin, Metrics};
 
 /// What generations share, and what outlives them.
 pub struct Process {
@@ -74,6 +75,8 @@ pub struct Generation {
     /// Keeps the clusters followed that the chains read.
     followed: Vec<Arc<Followed>>,
     kubernetes: Vec<Arc<Kubernetes>>,
+    /// The answers kept by each block, for the generation after.
+    stores: Vec<(Vec<Key>, Arc<Store>)>,
 }
 
 /// Why a configuration that is sound cannot be served.
@@ -92,18 +95,19 @@ impl Generation {
     pub fn build(
         config: Config,
         process: &Process,
-        _previous: Option<&Generation>,
+        previous: Option<&Generation>,
     ) -> Result<Generation, BuildError> {
         let mut building = Generation {
             config,
             routers: BTreeMap::new(),
             followed: vec![],
             kubernetes: vec![],
+            stores: vec![],
         };
         let config = building.config.clone();
         let mut zones: BTreeMap<ListenAddress, Listening> = BTreeMap::new();
         for block in &config.blocks {
-            let parts = building.parts(block, process)?;
+            let parts = building.parts(block, process, previous)?;
             for (key, address) in block.addresses() {
                 let listening = zones.entry(address).or_default();
                 listening.any_class |= block.settings.iter().any(answers_any_class);
@@ -119,10 +123,15 @@ impl Generation {
     }
 
     /// The plugins of a block that its chains share.
-    fn parts(&mut self, block: &Block, process: &Process) -> Result<Vec<Part>, BuildError> {
+    fn parts(
+        &mut self,
+        block: &Block,
+        process: &Process,
+        previous: Option<&Generation>,
+    ) -> Result<Vec<Part>, BuildError> {
         let settings = block.settings.iter();
         let parts: Result<Vec<Option<Part>>, BuildError> = settings
-            .map(|setting| self.part(setting, block, process))
+            .map(|setting| self.part(setting, block, process, previous))
             .collect();
         Ok(parts?.into_iter().flatten().collect())
     }
@@ -132,9 +141,13 @@ impl Generation {
         setting: &Setting,
         block: &Block,
         process: &Process,
+        previous: Option<&Generation>,
     ) -> Result<Option<Part>, BuildError> {
         let plugin = match setting {
             Setting::Prometheus(_) => return Ok(Some(Part::Prometheus)),
+            Setting::Cache(config) => {
+                return Ok(Some(self.cache(config, block, process, previous)));
+            }
             Setting::Reload(_)
             | Setting::Bind(_)
             | Setting::Debug(_)
@@ -180,6 +193,35 @@ impl Generation {
         Ok(kubernetes)
     }
 
+    /// The cache of a block. Answers that the block before kept are as good as ever, if it kept them by the same
+    /// rules for the same zones.
+    fn cache(
+        &mut self,
+        config: &cache::Config,
+        block: &Block,
+        process: &Process,
+        previous: Option<&Generation>,
+    ) -> Part {
+        let stores = previous.into_iter().flat_map(|previous| &previous.stores);
+        let mut same =
+            stores.filter(|(keys, store)| *keys == block.keys && store.config() == config);
+        let store = same.next().map_or_else(
+            || {
+                // What makes room does not know for which listener: it is counted on the first.
+                let evictions: Arc<dyn Counters> = match block.addresses().next() {
+                    Some((_, address)) => {
+                        Arc::new(Caching(cache_metrics(config, address, process)))
+                    }
+                    None => Arc::new(Uncounted),
+                };
+                Arc::new(Store::new(config.clone(), &evictions))
+            },
+            |(_, store)| store.clone(),
+        );
+        self.stores.push((block.keys.clone(), store.clone()));
+        Part::Cache(store, answered_alone(block))
+    }
+
     /// What must be true before queries may be sent here.
     pub fn readiness(&self) -> ReadyWatches {
         let mut watches = ReadyWatches::default();
@@ -223,6 +265,8 @@ enum Part {
     Shared(Plugin),
     /// Counters of its own in each chain.
     Prometheus,
+    /// Counters of its own on each listener, and answers that all share. The zones are not looked up.
+    Cache(Arc<Store>, Zones),
 }
 
 /// What is served on one address, while it is collected.
@@ -248,8 +292,64 @@ fn chain(parts: &[Part], address: ListenAddress, zone: &Name, process: &Process)
                 .block(&address.to_string(), &zone.to_string(), "");
             Plugin::Prometheus(Arc::new(Prometheus::new(metrics)))
         }
+        Part::Cache(store, uncached) => {
+            let counters = cache_counters(store, address, process);
+            Plugin::Cache(Arc::new(Cache::new(
+                store.clone(),
+                counters,
+                uncached.clone(),
+            )))
+        }
     });
     Chain::new(plugins.collect())
+}
+
+/// The counters of a cache on one listener.
+fn cache_counters(
+    store: &Arc<Store>,
+    address: ListenAddress,
+    process: &Process,
+) -> Arc<dyn Counters> {
+    let metrics = cache_metrics(store.config(), address, process);
+    let weak = Arc::downgrade(store);
+    metrics.count_entries_with(Box::new(move || {
+        let Entries { success, denial } = weak.upgrade()?.entries();
+        Some(CacheEntries { success, denial })
+    }));
+    Arc::new(Caching(metrics))
+}
+
+fn cache_metrics(
+    config: &cache::Config,
+    address: ListenAddress,
+    process: &Process,
+) -> Arc<CacheMetrics> {
+    let zones: Vec<String> = config.zones.iter().map(Name::to_string).collect();
+    process
+        .metrics
+        .cache(&address.to_string(), &zones.join(","), "")
+}
+
+/// The zones of a cluster that the block answers for without asking anybody: their view is the cache.
+fn answered_alone(block: &Block) -> Zones {
+    let clusters = block.settings.iter().filter_map(|setting| match setting {
+        Setting::Kubernetes(config) => Some(&config.options),
+        _ => None,
+    });
+    let zones = clusters.flat_map(|options| {
+        let passes = |zone: &Name| {
+            options
+                .fallthrough
+                .iter()
+                .any(|through| zone.is_within(through) || through.is_within(zone))
+        };
+        options
+            .zones
+            .iter()
+            .copied()
+            .filter(move |zone| !passes(zone))
+    });
+    Zones::new(zones)
 }
 
 /// Whether a plugin answers other classes than IN; the others are then asked too.

@@ -12,6 +12,9 @@ use crate::chain::{Answer, Step};
 use crate::dns::Query;
 
 pub mod bind;
+pub mod cache;
+#[cfg(test)]
+mod case;
 pub mod debug;
 pub mod forward;
 pub mod health;
@@ -115,6 +118,13 @@ impl PluginId {
         self.0 as usize
     }
 
+    /// Whether its answers come from a picture in memory that follows its source: a copy of them could only be
+    /// older, and costs no less to look up.
+    pub fn is_always_fresh(self) -> bool {
+        const KUBERNETES: PluginId = PluginId::of("kubernetes");
+        self == KUBERNETES
+    }
+
     /// For the table of plugins that are built: a misspelled name does not compile.
     const fn of(name: &str) -> PluginId {
         match PluginId::named(name) {
@@ -157,6 +167,8 @@ pub enum Plugin {
     Forward(Arc<forward::Forward>),
     /// Counts.
     Prometheus(Arc<prometheus::Prometheus>),
+    /// Keeps answers.
+    Cache(Arc<cache::Cache>),
     /// Answers for a cluster.
     Kubernetes(Arc<kubernetes::Kubernetes>),
     /// Tells the client who it is.
@@ -170,11 +182,13 @@ impl Plugin {
     /// Which plugin it is.
     pub fn id(&self) -> PluginId {
         const FORWARD: PluginId = PluginId::of("forward");
+        const CACHE: PluginId = PluginId::of("cache");
         const KUBERNETES: PluginId = PluginId::of("kubernetes");
         const PROMETHEUS: PluginId = PluginId::of("prometheus");
         const WHOAMI: PluginId = PluginId::of("whoami");
         match self {
             Plugin::Forward(_) => FORWARD,
+            Plugin::Cache(_) => CACHE,
             Plugin::Kubernetes(_) => KUBERNETES,
             Plugin::Prometheus(_) => PROMETHEUS,
             Plugin::Whoami => WHOAMI,
@@ -188,6 +202,7 @@ impl Plugin {
     pub(crate) fn down(&self, query: &mut Query) -> Step {
         match self {
             Plugin::Forward(forward) => forward.down(query),
+            Plugin::Cache(cache) => cache.down(query),
             Plugin::Kubernetes(kubernetes) => kubernetes.down(query),
             Plugin::Prometheus(_) => Step::Next,
             Plugin::Whoami => whoami::down(query),
@@ -201,6 +216,7 @@ impl Plugin {
     pub(crate) fn up(&self, query: &mut Query, answer: &mut Answer) {
         match self {
             Plugin::Prometheus(prometheus) => prometheus.up(query, answer),
+            Plugin::Cache(cache) => cache.up(query, answer),
             Plugin::Forward(_) | Plugin::Kubernetes(_) | Plugin::Whoami => {}
             #[cfg(test)]
             Plugin::Scripted(_) => {}
@@ -213,7 +229,7 @@ impl Plugin {
             Plugin::Forward(forward) => forward.ask(query).await,
             #[cfg(test)]
             Plugin::Scripted(scripted) => scripted.ask(query).await,
-            Plugin::Prometheus(_) | Plugin::Kubernetes(_) | Plugin::Whoami => {
+            Plugin::Prometheus(_) | Plugin::Cache(_) | Plugin::Kubernetes(_) | Plugin::Whoami => {
                 unreachable!("does not ask")
             }
         }

@@ -7,11 +7,12 @@ use std::time::Duration;
 use crate::cluster::connection::{Request, RequestObserver};
 use crate::config::listen::ListenAddress;
 use crate::dns::{Query, Rcode, Transport};
+use crate::plugin::cache::{Counters, Kind};
 use crate::plugin::forward::{Observer, UpstreamObserver};
 use crate::server::Hooks;
 use crate::telemetry::{
-    Answered, BlockMetrics, Family, KubernetesMetrics, Metrics, PluginId, Proto, UpstreamMetrics,
-    UpstreamProto,
+    Answered, BlockMetrics, CacheMetrics, CacheType, Family, KubernetesMetrics, Metrics, PluginId,
+    Proto, UpstreamMetrics, UpstreamProto,
 };
 
 /// The zone label of queries that no server block is for.
@@ -115,6 +116,44 @@ fn proto(transport: Transport) -> UpstreamProto {
     match transport {
         Transport::Udp => UpstreamProto::Udp,
         Transport::Tcp => UpstreamProto::Tcp,
+    }
+}
+
+/// Counts what a cache does.
+pub(crate) struct Caching(pub(crate) Arc<CacheMetrics>);
+
+impl Counters for Caching {
+    fn requested(&self) {
+        self.0.requests.increment();
+    }
+
+    fn hit(&self, kind: Kind) {
+        self.0.hit(cache_type(kind));
+    }
+
+    fn missed(&self) {
+        self.0.misses.increment();
+    }
+
+    fn evicted(&self, kind: Kind) {
+        self.0.evicted(cache_type(kind));
+    }
+
+    fn dropped(&self) {
+        self.0.drops.increment();
+    }
+}
+
+impl std::fmt::Debug for Caching {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Caching")
+    }
+}
+
+fn cache_type(kind: Kind) -> CacheType {
+    match kind {
+        Kind::Success => CacheType::Success,
+        Kind::Denial => CacheType::Denial,
     }
 }
 

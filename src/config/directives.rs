@@ -45,6 +45,7 @@ directives! {
     "ready" => Ready(plugin::ready::Config), plugin::ready::parse;
     "health" => Health(plugin::health::Config), plugin::health::parse;
     "prometheus" => Prometheus(plugin::prometheus::Config), plugin::prometheus::parse;
+    "cache" => Cache(plugin::cache::Config), plugin::cache::parse;
     "kubernetes" => Kubernetes(plugin::kubernetes::Config), plugin::kubernetes::parse;
     "forward" => Forward(plugin::forward::Config), plugin::forward::parse;
     "whoami" => Whoami(plugin::whoami::Config), plugin::whoami::parse;

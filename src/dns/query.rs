@@ -109,6 +109,9 @@ pub struct Query {
     pub size: usize,
     /// When it came. Packets read in one batch share it, so that a known answer costs no look at the clock.
     pub received: Instant,
+    /// Whether an upstream is to be asked whether its data is authentic (AD, RFC 6840 section 5.7) though the
+    /// client did not: an answer that is kept must also serve those who do.
+    pub asks_authentic: bool,
     /// Buffers for the reply, kept from the query before.
     spare: Records,
     /// A buffer for EDNS options, kept likewise.
@@ -147,6 +150,7 @@ impl Query {
             transport: Transport::Udp,
             size: 0,
             received: Instant::now(),
+            asks_authentic: false,
             spare: Records::default(),
             spare_options: Vec::new(),
         }
@@ -162,6 +166,7 @@ impl Query {
         self.flags = word(2);
         self.transport = transport;
         self.size = packet.len();
+        self.asks_authentic = false;
         if let Some(edns) = self.edns.take() {
             self.spare_options = edns.options;
         }

@@ -206,6 +206,27 @@ impl Records {
         }
     }
 
+    /// Becomes a copy of `other`, in the memory that is there.
+    #[inline]
+    pub fn copy_from(&mut self, other: &Records) {
+        self.clear();
+        self.entries.extend_from_slice(&other.entries);
+        self.buffer.extend_from_slice(&other.buffer);
+    }
+
+    /// Gives all records the same TTL.
+    #[inline]
+    pub fn set_ttl(&mut self, ttl: u32) {
+        for entry in &mut self.entries {
+            entry.ttl = ttl;
+        }
+    }
+
+    /// Octets of the data and of the names that are not the one asked: about what keeping these records costs.
+    pub fn octets(&self) -> usize {
+        self.buffer.len() + size_of_val(&*self.entries)
+    }
+
     /// Whether there is no record.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
@@ -301,5 +322,43 @@ mod tests {
             .collect();
         assert_eq!(owners, [asked.wire(), query.question.asked.wire()]);
         assert_eq!(joined.count(Section::Authority), 0);
+    }
+
+    #[test]
+    fn a_copy_has_the_records_of_the_original_and_nothing_of_what_was_there() {
+        let asked: Name = "www.example.".parse().unwrap();
+        let mut original = Records::default();
+        let owner = original.owner(&[b"\x02ns\0"]);
+        original.push(
+            Section::Answer,
+            Owner::Asked(4),
+            Type::NS,
+            60,
+            &[b"\x02ns\0"],
+        );
+        original.push(Section::Additional, owner, Type::A, 60, &[&[192, 0, 2, 53]]);
+        let mut copy = Records::default();
+        copy.push(
+            Section::Answer,
+            Owner::Asked(0),
+            Type::TXT,
+            5,
+            &[b"\x04gone"],
+        );
+
+        copy.copy_from(&original);
+        copy.set_ttl(7);
+
+        let shown = |records: &Records| -> Vec<(Vec<u8>, Type, Vec<u8>)> {
+            let entries = records.entries().iter();
+            entries
+                .map(|entry| {
+                    let owner = records.owner_wire(entry, &asked).to_vec();
+                    (owner, entry.rtype, records.rdata(entry).to_vec())
+                })
+                .collect()
+        };
+        assert_eq!(shown(&copy), shown(&original));
+        assert!(copy.entries().iter().all(|entry| entry.ttl == 7));
     }
 }

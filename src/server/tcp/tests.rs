@@ -208,6 +208,13 @@ async fn a_client_that_says_nothing_more_is_closed() {
 }
 
 #[tokio::test]
+async fn times_that_are_set_hold_for_clients_that_connect_then() {
+    let server = Fixture::start(two_threads());
+    server.serving.set_timeouts(impatient().timeouts);
+    assert_eq!(next(&mut connect(&server).await).await, None);
+}
+
+#[tokio::test]
 async fn a_message_in_drips_has_its_time_from_its_first_octet() {
     let server = Fixture::start(impatient());
     let mut stream = connect(&server).await;

@@ -100,8 +100,9 @@ impl Batch {
             packets: vec![[0; PACKET_MAX]; size].into(),
             lengths: vec![0; size].into(),
             peers: vec![Peer::nobody(); size].into(),
-            // SAFETY: all-zero is a value of both types: null pointers and lengths of 0.
+            // SAFETY: all-zero is a value of the type: a null pointer and a length of 0.
             vectors: vec![unsafe { mem::zeroed() }; size].into(),
+            // SAFETY: likewise.
             headers: vec![unsafe { mem::zeroed() }; size].into(),
             with_control,
             received: 0,
@@ -170,11 +171,10 @@ impl Batch {
     /// take is given up, as the network might lose it. Returns how many were.
     pub(super) fn send(&mut self, socket: &UdpSocket, replies: &[Vec<u8>]) -> usize {
         let mut count = 0;
-        for (peer, reply) in self.peers[..self.received].iter_mut().zip(replies) {
-            if reply.is_empty() {
-                continue;
-            }
-            let (header, vector) = (&mut self.headers[count], &mut self.vectors[count]);
+        let peers = self.peers[..self.received].iter_mut();
+        let sent = peers.zip(replies).filter(|(_, reply)| !reply.is_empty());
+        let kernel = self.headers.iter_mut().zip(self.vectors.iter_mut());
+        for ((peer, reply), (header, vector)) in sent.zip(kernel) {
             *vector = iovec {
                 // The kernel only reads what is sent.
                 iov_base: reply.as_ptr().cast_mut().cast(),

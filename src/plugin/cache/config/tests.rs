@@ -1,0 +1,205 @@
+use super::*;
+use crate::plugin::case;
+
+fn read(text: &str) -> Result<Config, String> {
+    case::read("cache", text, parse)
+}
+
+fn zones(names: &[&str]) -> Zones {
+    Zones::new(names.iter().map(|name| name.parse().unwrap()))
+}
+
+#[test]
+fn what_is_not_said_is_as_coredns_has_it() {
+    let config = read("cache").unwrap();
+    assert_eq!(config.zones, zones(&["example.org"]));
+    assert_eq!(
+        config.success,
+        Limits {
+            capacity: 9984,
+            ttl_min: 5,
+            ttl_max: 3600,
+            except: Zones::default()
+        }
+    );
+    assert_eq!(
+        (config.denial.capacity, config.denial.ttl_max),
+        (9984, 1800)
+    );
+    assert_eq!((config.failure_ttl, config.keep_ttl), (5, false));
+}
+
+#[test]
+fn each_property_sets_what_it_is_for() {
+    type Change = fn(&mut Config);
+    let rows: [(&str, Change); 13] = [
+        ("cache 30", |c| {
+            (c.success.ttl_max, c.denial.ttl_max) = (30, 30)
+        }),
+        ("cache a.test 10.0.0.0/8", |c| {
+            c.zones = zones(&["a.test", "10.in-addr.arpa"])
+        }),
+        ("cache 30 a.test", |c| {
+            (c.success.ttl_max, c.denial.ttl_max) = (30, 30);
+            c.zones = zones(&["a.test"]);
+        }),
+        ("cache 30 {\n success 5000 40\n }", |c| {
+            (c.success.ttl_max, c.denial.ttl_max) = (40, 30);
+            c.success.capacity = 5000;
+        }),
+        ("cache {\n success 5000 3600 0\n }", |c| {
+            (c.success.capacity, c.success.ttl_min) = (5000, 0)
+        }),
+        ("cache {\n denial 2000\n }", |c| c.denial.capacity = 2000),
+        ("cache {\n denial 1 2 3 4\n }", |c| {
+            (c.denial.capacity, c.denial.ttl_max, c.denial.ttl_min) = (1024, 2, 3);
+        }),
+        ("cache {\n success -7\n }", |c| c.success.capacity = 1024),
+        ("cache {\n servfail 1m30s\n }", |c| c.failure_ttl = 90),
+        ("cache {\n servfail 0\n }", |c| c.failure_ttl = 0),
+        ("cache {\n keepttl\n }", |c| c.keep_ttl = true),
+        (
+            "cache {\n disable success\n disable denial a.test b.test\n }",
+            |c| {
+                c.success.except = Zones::root();
+                c.denial.except = zones(&["a.test", "b.test"]);
+            },
+        ),
+        (
+            "cache {\n disable denial a.test\n disable denial b.test\n }",
+            |c| c.denial.except = zones(&["b.test"]),
+        ),
+    ];
+    for (text, change) in rows {
+        let mut expected = Config::of_zones(zones(&["example.org"]));
+        change(&mut expected);
+        assert_eq!(read(text), Ok(expected), "{text}");
+    }
+}
+
+#[test]
+fn faults_are_told_as_coredns_tells_them() {
+    for (text, fault) in [
+        ("cache 0", "cache TTL can not be zero or negative: 0"),
+        ("cache -1", "cache TTL can not be zero or negative: -1"),
+        (
+            "cache\ncache",
+            "this plugin can only be used once per Server Block",
+        ),
+        (
+            "cache {\n success\n }",
+            "Wrong argument count or unexpected line ending after 'success'",
+        ),
+        (
+            "cache {\n success many\n }",
+            "strconv.Atoi: parsing \"many\": invalid syntax",
+        ),
+        (
+            "cache {\n success 100 0\n }",
+            "cache TTL can not be zero or negative: 0",
+        ),
+        (
+            "cache {\n success 100 30 -1\n }",
+            "cache min TTL can not be negative: -1",
+        ),
+        (
+            "cache {\n servfail -1s\n }",
+            "invalid negative ttl for servfail",
+        ),
+        (
+            "cache {\n servfail 6m\n }",
+            "caching SERVFAIL responses over 5 minutes is not permitted",
+        ),
+        (
+            "cache {\n servfail 5\n }",
+            "time: missing unit in duration \"5\"",
+        ),
+        (
+            "cache {\n disable\n }",
+            "Wrong argument count or unexpected line ending after 'disable'",
+        ),
+        (
+            "cache {\n disable both\n }",
+            "cache type for disable must be \"success\" or \"denial\"",
+        ),
+        (
+            "cache {\n disable success a..b\n }",
+            "invalid disabled zone: a..b",
+        ),
+        (
+            "cache {\n keepttl x\n }",
+            "Wrong argument count or unexpected line ending after 'x'",
+        ),
+        ("cache {\n foo\n }", "unknown property 'foo'"),
+        (
+            "cache {\n prefetch\n }",
+            "Wrong argument count or unexpected line ending after 'prefetch'",
+        ),
+        (
+            "cache {\n prefetch -1\n }",
+            "prefetch amount should be positive: -1",
+        ),
+        (
+            "cache {\n prefetch 2 soon\n }",
+            "time: invalid duration \"soon\"",
+        ),
+        (
+            "cache {\n prefetch 2 1m 20\n }",
+            "last character of percentage should be `%`, but is: '0'",
+        ),
+        (
+            "cache {\n prefetch 2 1m 5%\n }",
+            "percentage should fall in range [10, 90]: 5",
+        ),
+        (
+            "cache {\n serve_stale -1h\n }",
+            "invalid negative duration for serve_stale",
+        ),
+        (
+            "cache {\n serve_stale 1h later\n }",
+            "invalid value for serve_stale refresh mode: later",
+        ),
+        (
+            "cache {\n serve_stale 1h immediate 1500ms\n }",
+            "serve_stale response TTL must be a whole number of seconds",
+        ),
+        (
+            "cache {\n serve_stale 1h verify 1s 30s 6m\n }",
+            "serve_stale failure recheck cannot exceed 5 minutes",
+        ),
+        (
+            "cache {\n serve_stale 1h immediate 1s 1s 1s\n }",
+            "Wrong argument count or unexpected line ending after '1s'",
+        ),
+        (
+            "cache {\n serve_stale_policy best\n }",
+            "serve_stale_policy requires serve_stale; invalid serve_stale_policy: best",
+        ),
+    ] {
+        assert_eq!(read(text), Err(fault.to_owned()), "{text}");
+    }
+}
+
+#[test]
+fn what_is_right_but_not_built_is_refused_by_name() {
+    for (text, name) in [
+        ("prefetch 2", "prefetch"),
+        ("prefetch 2 1m 20%", "prefetch"),
+        ("serve_stale", "serve_stale"),
+        ("serve_stale 1h verify 500ms 30s 5m", "serve_stale"),
+        ("serve_stale 1h IMMEDIATE 0s 10s", "serve_stale"),
+    ] {
+        let fault = format!("'{name}' is known but not supported yet");
+        assert_eq!(
+            read(&format!("cache {{\n {text}\n }}")),
+            Err(fault),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn all_faults_are_told_at_once() {
+    let told = read("cache 0 {\n success\n foo\n }").unwrap_err();
+    assert_eq!(told.split("; ").count(), 3, "{told}");
+}
