@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use tokio::runtime::Handle;
+use tokio::task::JoinSet;
 
 use crate::app::counting::{ApiRequests, Caching, Forwarding};
 use crate::chain::Chain;
@@ -19,6 +20,7 @@ use crate::config::{Block, Config, Setting};
 use crate::dns::{Name, Zones};
 use crate::ops::ReadyWatches;
 use crate::plugin::cache::{self, Cache, Counters, Entries, Store, Uncounted};
+use crate::plugin::errors::{self, Errors};
 use crate::plugin::forward::{Forward, Outbound};
 use crate::plugin::kubernetes::{self, Kubernetes};
 use crate::plugin::prometheus::Prometheus;
@@ -77,6 +79,8 @@ pub struct Generation {
     kubernetes: Vec<Arc<Kubernetes>>,
     /// The answers kept by each block, for the generation after.
     stores: Vec<(Vec<Key>, Arc<Store>)>,
+    /// What the plugins do beside answering; dropped, it ends.
+    tasks: JoinSet<()>,
 }
 
 /// Why a configuration that is sound cannot be served.
@@ -103,6 +107,7 @@ impl Generation {
             followed: vec![],
             kubernetes: vec![],
             stores: vec![],
+            tasks: JoinSet::new(),
         };
         let config = building.config.clone();
         let mut zones: BTreeMap<ListenAddress, Listening> = BTreeMap::new();
@@ -158,6 +163,9 @@ impl Generation {
             Setting::Kubernetes(config) => {
                 Plugin::Kubernetes(self.kubernetes(config, block, process)?)
             }
+            Setting::Bufsize(config) => Plugin::Bufsize(*config),
+            Setting::Errors(config) => Plugin::Errors(self.errors(config, process)),
+            Setting::Loadbalance(_) => Plugin::Loadbalance,
             Setting::Forward(config) => Plugin::Forward(Arc::new(Forward::new(
                 config.clone(),
                 process.outbound.clone(),
@@ -191,6 +199,16 @@ impl Generation {
         self.followed.push(followed);
         self.kubernetes.push(kubernetes.clone());
         Ok(kubernetes)
+    }
+
+    /// Errors that are told many together are told by a task, which ends with the generation.
+    fn errors(&mut self, config: &errors::Config, process: &Process) -> Arc<Errors> {
+        let errors = Arc::new(Errors::new(config.clone()));
+        if errors.consolidates() {
+            self.tasks
+                .spawn_on(errors.clone().report(), &process.runtime);
+        }
+        errors
     }
 
     /// The cache of a block. Answers that the block before kept are as good as ever, if it kept them by the same

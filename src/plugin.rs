@@ -12,13 +12,16 @@ use crate::chain::{Answer, Step};
 use crate::dns::Query;
 
 pub mod bind;
+pub mod bufsize;
 pub mod cache;
 #[cfg(test)]
 mod case;
 pub mod debug;
+pub mod errors;
 pub mod forward;
 pub mod health;
 pub mod kubernetes;
+pub mod loadbalance;
 pub mod prometheus;
 pub mod ready;
 pub mod reload;
@@ -163,14 +166,20 @@ impl fmt::Debug for PluginId {
 /// A plugin in a chain.
 #[derive(Debug, Clone)]
 pub enum Plugin {
-    /// Asks upstream servers.
-    Forward(Arc<forward::Forward>),
-    /// Counts.
+    /// Lowers the size of replies.
+    Bufsize(bufsize::Config),
+    /// Counts replies.
     Prometheus(Arc<prometheus::Prometheus>),
+    /// Tells the log why there is no better answer.
+    Errors(Arc<errors::Errors>),
+    /// Puts addresses into a random order.
+    Loadbalance,
     /// Keeps answers.
     Cache(Arc<cache::Cache>),
     /// Answers for a cluster.
     Kubernetes(Arc<kubernetes::Kubernetes>),
+    /// Asks upstream servers.
+    Forward(Arc<forward::Forward>),
     /// Tells the client who it is.
     Whoami,
     /// Does what a test wants.
@@ -181,19 +190,23 @@ pub enum Plugin {
 impl Plugin {
     /// Which plugin it is.
     pub fn id(&self) -> PluginId {
-        const FORWARD: PluginId = PluginId::of("forward");
-        const CACHE: PluginId = PluginId::of("cache");
-        const KUBERNETES: PluginId = PluginId::of("kubernetes");
-        const PROMETHEUS: PluginId = PluginId::of("prometheus");
-        const WHOAMI: PluginId = PluginId::of("whoami");
+        macro_rules! named {
+            ($name:literal) => {{
+                const ID: PluginId = PluginId::of($name);
+                ID
+            }};
+        }
         match self {
-            Plugin::Forward(_) => FORWARD,
-            Plugin::Cache(_) => CACHE,
-            Plugin::Kubernetes(_) => KUBERNETES,
-            Plugin::Prometheus(_) => PROMETHEUS,
-            Plugin::Whoami => WHOAMI,
+            Plugin::Bufsize(_) => named!("bufsize"),
+            Plugin::Prometheus(_) => named!("prometheus"),
+            Plugin::Errors(_) => named!("errors"),
+            Plugin::Loadbalance => named!("loadbalance"),
+            Plugin::Cache(_) => named!("cache"),
+            Plugin::Kubernetes(_) => named!("kubernetes"),
+            Plugin::Forward(_) => named!("forward"),
+            Plugin::Whoami => named!("whoami"),
             #[cfg(test)]
-            Plugin::Scripted(_) => PluginId::of("erratic"),
+            Plugin::Scripted(_) => named!("erratic"),
         }
     }
 
@@ -201,10 +214,14 @@ impl Plugin {
     #[inline]
     pub(crate) fn down(&self, query: &mut Query) -> Step {
         match self {
-            Plugin::Forward(forward) => forward.down(query),
+            Plugin::Bufsize(config) => {
+                bufsize::down(*config, query);
+                Step::Next
+            }
+            Plugin::Prometheus(_) | Plugin::Errors(_) | Plugin::Loadbalance => Step::Next,
             Plugin::Cache(cache) => cache.down(query),
             Plugin::Kubernetes(kubernetes) => kubernetes.down(query),
-            Plugin::Prometheus(_) => Step::Next,
+            Plugin::Forward(forward) => forward.down(query),
             Plugin::Whoami => whoami::down(query),
             #[cfg(test)]
             Plugin::Scripted(scripted) => scripted.down(query),
@@ -216,22 +233,28 @@ impl Plugin {
     pub(crate) fn up(&self, query: &mut Query, answer: &mut Answer) {
         match self {
             Plugin::Prometheus(prometheus) => prometheus.up(query, answer),
+            Plugin::Errors(errors) => errors.up(query, answer),
+            Plugin::Loadbalance => loadbalance::up(query, answer),
             Plugin::Cache(cache) => cache.up(query, answer),
-            Plugin::Forward(_) | Plugin::Kubernetes(_) | Plugin::Whoami => {}
+            Plugin::Bufsize(_) | Plugin::Kubernetes(_) | Plugin::Forward(_) | Plugin::Whoami => {}
             #[cfg(test)]
             Plugin::Scripted(_) => {}
         }
     }
 
-    /// What it says after it has said [`Step::Ask`], when it has asked.
+    /// What it says when it has asked, after it has said [`Step::Ask`].
     pub(crate) async fn ask(&self, query: &mut Query) -> Step {
         match self {
             Plugin::Forward(forward) => forward.ask(query).await,
             #[cfg(test)]
             Plugin::Scripted(scripted) => scripted.ask(query).await,
-            Plugin::Prometheus(_) | Plugin::Cache(_) | Plugin::Kubernetes(_) | Plugin::Whoami => {
-                unreachable!("does not ask")
-            }
+            Plugin::Bufsize(_)
+            | Plugin::Prometheus(_)
+            | Plugin::Errors(_)
+            | Plugin::Loadbalance
+            | Plugin::Cache(_)
+            | Plugin::Kubernetes(_)
+            | Plugin::Whoami => unreachable!("only plugins that say Ask are asked"),
         }
     }
 }

@@ -39,12 +39,15 @@ macro_rules! directives {
 }
 
 directives! {
+    "bufsize" => Bufsize(plugin::bufsize::Config), plugin::bufsize::parse;
     "reload" => Reload(plugin::reload::Config), plugin::reload::parse;
     "bind" => Bind(plugin::bind::Config), plugin::bind::parse;
     "debug" => Debug(plugin::debug::Config), plugin::debug::parse;
     "ready" => Ready(plugin::ready::Config), plugin::ready::parse;
     "health" => Health(plugin::health::Config), plugin::health::parse;
     "prometheus" => Prometheus(plugin::prometheus::Config), plugin::prometheus::parse;
+    "errors" => Errors(plugin::errors::Config), plugin::errors::parse;
+    "loadbalance" => Loadbalance(plugin::loadbalance::Config), plugin::loadbalance::parse;
     "cache" => Cache(plugin::cache::Config), plugin::cache::parse;
     "kubernetes" => Kubernetes(plugin::kubernetes::Config), plugin::kubernetes::parse;
     "forward" => Forward(plugin::forward::Config), plugin::forward::parse;

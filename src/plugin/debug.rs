@@ -1,21 +1,33 @@
-//! `debug`: debug lines in the log, and a panic ends the process instead of one query.
+//! `debug`: shows debug events in the log of the process. It stands in no chain.
 
 use crate::config::Scope;
 use crate::corefile::reader::Reader;
 use crate::corefile::{Directive, Faults};
 
-/// Nothing can be said about it.
+/// What the Corefile says: that it is there is all there is to say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Config;
 
-/// Reads the directive, which may be repeated.
+/// Reads `debug`, as often as it stands there.
 pub fn parse(occurrences: &[&Directive], _scope: &Scope<'_>, faults: &Faults) -> Option<Config> {
-    let sound: Option<Vec<()>> = occurrences
-        .iter()
-        .map(|directive| {
-            let reader = Reader::new(directive, faults);
-            reader.none().and_then(|()| reader.no_block())
-        })
-        .collect();
-    sound.map(|_| Config)
+    let mut sound = Some(());
+    for directive in occurrences {
+        let reader = Reader::new(directive, faults);
+        sound = reader.none().and(reader.no_block()).and(sound);
+    }
+    sound.map(|()| Config)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plugin::case;
+
+    #[test]
+    fn it_takes_no_argument() {
+        assert_eq!(case::read("debug", "debug", parse), Ok(Config));
+        assert_eq!(case::read("debug", "debug\ndebug", parse), Ok(Config));
+        let fault = "Wrong argument count or unexpected line ending after 'x'".to_owned();
+        assert_eq!(case::read("debug", "debug x", parse), Err(fault));
+    }
 }

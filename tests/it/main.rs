@@ -10,4 +10,5 @@ mod docs;
 mod fuzz_corpus;
 mod metrics;
 mod ops;
+mod program;
 mod support;

@@ -3,3 +3,4 @@
 //! Nothing here knows Cairn; a peer is driven through its handle and answers as the real one does.
 
 pub(crate) mod apiserver;
+pub(crate) mod dns;

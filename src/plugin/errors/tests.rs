@@ -1,0 +1,154 @@
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tracing::field::{Field, Visit};
+use tracing::span;
+use tracing::subscriber::{Interest, with_default};
+use tracing::{Event, Metadata, Subscriber};
+
+use super::*;
+use crate::chain::{Failure, Reason};
+use crate::dns::{Class, Question, Reply, Type};
+use crate::plugin::PluginId;
+
+/// Remembers the events of a thread, as `LEVEL target: message`.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<String>>>);
+
+impl Subscriber for Lines {
+    fn register_callsite(&self, _metadata: &'static Metadata<'static>) -> Interest {
+        Interest::sometimes()
+    }
+
+    fn enabled(&self, _metadata: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, _span: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+
+    fn record(&self, _span: &span::Id, _values: &span::Record<'_>) {}
+
+    fn record_follows_from(&self, _span: &span::Id, _follows: &span::Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        struct Message(String);
+        impl Visit for Message {
+            fn record_debug(&mut self, _field: &Field, value: &dyn std::fmt::Debug) {
+                self.0 = format!("{value:?}");
+            }
+        }
+        let mut message = Message(String::new());
+        event.record(&mut message);
+        let metadata = event.metadata();
+        let line = format!("{} {}: {}", metadata.level(), metadata.target(), message.0);
+        self.0.lock().unwrap().push(line);
+    }
+
+    fn enter(&self, _span: &span::Id) {}
+
+    fn exit(&self, _span: &span::Id) {}
+}
+
+fn failed(reason: Reason) -> (Query, Answer) {
+    let mut query = Query::empty();
+    query.question = Question::new("WWW.example.org.".parse().unwrap(), Type::A, Class::IN);
+    let failure = Failure {
+        by: PluginId::named("forward"),
+        reason,
+    };
+    let answer = Answer {
+        reply: Reply::new(&mut query, failure.rcode()),
+        by: None,
+        failure: Some(Box::new(failure)),
+    };
+    (query, answer)
+}
+
+fn plugin(period: u64, regex: &str, show_first: bool) -> Errors {
+    let regex = regex.parse().unwrap();
+    let patterns = vec![Pattern {
+        regex,
+        period: Duration::from_secs(period),
+        level: Level::Warning,
+        show_first,
+    }];
+    Errors::new(Config { patterns })
+}
+
+#[test]
+fn a_failure_is_told_with_its_code_its_question_and_its_reason() {
+    let lines = Lines::default();
+    with_default(lines.clone(), || {
+        let errors = Errors::new(Config::default());
+        let (query, mut answer) = failed(Reason::NoHealthyUpstream);
+        errors.up(&query, &answer);
+        answer.failure = None;
+        errors.up(&query, &answer);
+    });
+    let failure = failed(Reason::NoHealthyUpstream).1.failure.unwrap();
+    let expected = format!("ERROR plugin/errors: 2 www.example.org. A: {failure}");
+    assert_eq!(*lines.0.lock().unwrap(), [expected]);
+}
+
+#[test]
+fn failures_alike_are_told_once_at_the_latest_when_the_plugin_goes() {
+    let lines = Lines::default();
+    with_default(lines.clone(), || {
+        let errors = plugin(3600, "no healthy", false);
+        for _ in 0..3 {
+            let (query, answer) = failed(Reason::NoHealthyUpstream);
+            errors.up(&query, &answer);
+        }
+        let (query, answer) = failed(Reason::TooManyConcurrent(1));
+        errors.up(&query, &answer);
+    });
+    let other = failed(Reason::TooManyConcurrent(1)).1.failure.unwrap();
+    let expected = [
+        format!("ERROR plugin/errors: 5 www.example.org. A: {other}"),
+        "WARN plugin/errors: 3 errors like 'no healthy' occurred in last 1h0m0s".to_owned(),
+    ];
+    assert_eq!(*lines.0.lock().unwrap(), expected);
+}
+
+#[test]
+fn the_first_of_a_period_is_shown_where_it_shall() {
+    let lines = Lines::default();
+    with_default(lines.clone(), || {
+        let errors = plugin(3600, "no healthy", true);
+        for _ in 0..2 {
+            let (query, answer) = failed(Reason::NoHealthyUpstream);
+            errors.up(&query, &answer);
+        }
+    });
+    let failure = failed(Reason::NoHealthyUpstream).1.failure.unwrap();
+    let expected = [
+        format!("WARN plugin/errors: 2 www.example.org. A: {failure}"),
+        "WARN plugin/errors: 2 errors like 'no healthy' occurred in last 1h0m0s".to_owned(),
+    ];
+    assert_eq!(*lines.0.lock().unwrap(), expected);
+}
+
+#[test]
+fn the_task_reports_a_period_when_it_is_over() {
+    let lines = Lines::default();
+    with_default(lines.clone(), || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap();
+        let errors = Arc::new(plugin(0, "no healthy", false));
+        let (query, answer) = failed(Reason::NoHealthyUpstream);
+        errors.up(&query, &answer);
+        runtime.block_on(async {
+            let report = tokio::spawn(errors.clone().report());
+            while lines.0.lock().unwrap().is_empty() {
+                tokio::task::yield_now().await;
+            }
+            report.abort();
+        });
+    });
+    let expected = "WARN plugin/errors: 1 errors like 'no healthy' occurred in last 0s";
+    assert_eq!(*lines.0.lock().unwrap(), [expected]);
+}

@@ -1,0 +1,390 @@
+//! The program as an operator meets it: flags, what it prints, signals, exit codes, reloads.
+
+use std::fs;
+use std::io::Read;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::support::dns;
+
+/// What a busy machine may take for something that needs milliseconds.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// `cairn` in a folder of its own; it ends with the handle.
+struct Cairn {
+    child: Child,
+    folder: tempfile::TempDir,
+    port: u16,
+}
+
+/// A port that was free a moment ago, for UDP and TCP.
+fn free_port() -> u16 {
+    loop {
+        let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = tcp.local_addr().unwrap().port();
+        if UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return port;
+        }
+    }
+}
+
+impl Cairn {
+    /// Starts with this Corefile, in which `PORT` stands for the port, and waits until it answers.
+    fn serving(corefile: &str, flags: &[&str]) -> Cairn {
+        let port = free_port();
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(
+            folder.path().join("Corefile"),
+            corefile.replace("PORT", &port.to_string()),
+        )
+        .unwrap();
+        let cairn = Cairn {
+            child: start(folder.path(), flags),
+            folder,
+            port,
+        };
+        cairn.wait_for(|cairn| cairn.ask("example.org.").is_some());
+        cairn
+    }
+
+    fn address(&self) -> SocketAddr {
+        SocketAddr::from((Ipv4Addr::LOCALHOST, self.port))
+    }
+
+    /// The text of the reply's code and records, if one comes.
+    fn ask(&self, name: &str) -> Option<String> {
+        dns::ask(self.address(), name, "A")
+    }
+
+    fn path(&self, file: &str) -> PathBuf {
+        self.folder.path().join(file)
+    }
+
+    fn write_corefile(&self, corefile: &str) {
+        fs::write(
+            self.path("Corefile"),
+            corefile.replace("PORT", &self.port.to_string()),
+        )
+        .unwrap();
+    }
+
+    fn signal(&self, signal: &str) {
+        let status = Command::new("kill")
+            .args([signal, &self.child.id().to_string()])
+            .status()
+            .unwrap();
+        assert!(status.success(), "kill {signal}");
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.path("log")).unwrap()
+    }
+
+    fn wait_for(&self, is: impl Fn(&Cairn) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !is(self) {
+            assert!(
+                Instant::now() < deadline,
+                "it did not come; the log says:\n{}",
+                self.log()
+            );
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    fn ended(&mut self) -> ExitStatus {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "it goes on; the log says:\n{}",
+                self.log()
+            );
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Drop for Cairn {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Starts the program in `folder`; both of its outputs go to the file `log` there.
+fn start(folder: &Path, flags: &[&str]) -> Child {
+    let log = fs::File::create(folder.join("log")).unwrap();
+    Command::new(env!("CARGO_BIN_EXE_cairn"))
+        .args(flags)
+        .current_dir(folder)
+        .env_remove("KUBERNETES_SERVICE_HOST")
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().unwrap())
+        .stderr(log)
+        .spawn()
+        .unwrap()
+}
+
+/// Runs the program to its end: exit code and both outputs.
+fn run(folder: &Path, flags: &[&str]) -> (Option<i32>, String) {
+    let mut child = start(folder, flags);
+    let deadline = Instant::now() + PATIENCE;
+    let status = loop {
+        match child.try_wait().unwrap() {
+            Some(status) => break status,
+            None if Instant::now() > deadline => {
+                let _ = child.kill();
+                break child.wait().unwrap();
+            }
+            None => std::thread::sleep(Duration::from_millis(5)),
+        }
+    };
+    let mut text = String::new();
+    fs::File::open(folder.join("log"))
+        .unwrap()
+        .read_to_string(&mut text)
+        .unwrap();
+    (status.code(), text)
+}
+
+/// Answers everything with the code of a chain that ends; `marker` makes texts differ.
+fn corefile(marker: &str) -> String {
+    format!(
+        "example.org.:PORT {{\n    bind 127.0.0.1\n    whoami\n}}\n{marker}.test.:PORT {{\n    bind 127.0.0.1\n    whoami\n}}\n"
+    )
+}
+
+#[test]
+fn it_prints_what_it_serves_and_by_whom() {
+    let cairn = Cairn::serving(&corefile("one"), &[]);
+    let expected = format!(
+        "example.org.:{0} on 127.0.0.1\none.test.:{0} on 127.0.0.1\nCairn-{1}\n",
+        cairn.port,
+        env!("CARGO_PKG_VERSION")
+    );
+    assert!(cairn.log().starts_with(&expected), "{}", cairn.log());
+    let quiet = Cairn::serving(&corefile("one"), &["-quiet"]);
+    assert_eq!(quiet.log(), "");
+}
+
+#[test]
+fn a_signal_ends_it_as_coredns_ends() {
+    for (signal, code) in [("-TERM", 0), ("-INT", 0), ("-QUIT", 0)] {
+        let mut cairn = Cairn::serving(&corefile("one"), &["-pidfile", "pid"]);
+        let pid = fs::read_to_string(cairn.path("pid")).unwrap();
+        assert_eq!(pid.trim(), cairn.child.id().to_string(), "{signal}");
+        cairn.signal(signal);
+        assert_eq!(
+            cairn.ended().code(),
+            Some(code),
+            "{signal}: {}",
+            cairn.log()
+        );
+        // Quitting is at once: nothing is put in order.
+        assert_eq!(cairn.path("pid").exists(), signal == "-QUIT", "{signal}");
+    }
+}
+
+#[test]
+fn signals_that_coredns_ignores_are_ignored() {
+    let cairn = Cairn::serving(&corefile("one"), &[]);
+    for signal in ["-HUP", "-USR2"] {
+        cairn.signal(signal);
+    }
+    cairn.wait_for(|cairn| cairn.log().contains("SIGUSR2"));
+    assert!(cairn.ask("example.org.").is_some());
+}
+
+#[test]
+fn it_does_not_start_with_a_faulty_command_line_or_corefile() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("good"), "a.test:1 {\n whoami\n}\n").unwrap();
+    fs::write(folder.path().join("bad"), ".:1 {\n    whomai\n}\n").unwrap();
+    let caret = "bad:2:5: error: unknown directive 'whomai'\n      whomai\n      ^^^^^^\nhint: did you mean 'whoami'?\n";
+    for (fact, flags, code, says) in [
+        ("an unknown flag", &["-validate"][..], 2, "-validate"),
+        ("a word too many", &["extra"], 2, "extra"),
+        ("a fault in the Corefile", &["-conf", "bad"], 1, caret),
+        (
+            "a Corefile that is not there",
+            &["-conf", "nosuch"],
+            1,
+            "nosuch",
+        ),
+        ("check finds the fault", &["check", "bad"], 1, caret),
+        (
+            "check counts the faults",
+            &["check", "bad"],
+            1,
+            "bad: 1 error\n",
+        ),
+        (
+            "check is content",
+            &["check", "good"],
+            0,
+            "good: ok, 1 zone\n",
+        ),
+        (
+            "one of two is bad",
+            &["check", "good", "bad"],
+            1,
+            "good: ok, 1 zone\n",
+        ),
+        ("the version", &["-version"], 0, "Cairn-"),
+        ("the plugins", &["-plugins"], 0, "  dns.kubernetes\n"),
+        ("help", &["--help"], 0, "-p, --dns.port <N>"),
+    ] {
+        let (got, text) = run(folder.path(), flags);
+        assert_eq!(got, Some(code), "{fact}: {text}");
+        assert!(text.contains(says), "{fact}: {text}");
+    }
+}
+
+#[test]
+fn an_address_that_is_taken_is_named() {
+    let taken = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(
+        folder.path().join("Corefile"),
+        corefile("one").replace("PORT", &port.to_string()),
+    )
+    .unwrap();
+    let (code, text) = run(folder.path(), &[]);
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains(&format!("127.0.0.1:{port}")), "{text}");
+}
+
+#[test]
+fn sigusr1_serves_the_changed_corefile() {
+    let cairn = Cairn::serving(&corefile("one"), &[]);
+    assert!(cairn.ask("two.test.").unwrap().starts_with("REFUSED"));
+    cairn.write_corefile(&corefile("two"));
+    cairn.signal("-USR1");
+    cairn.wait_for(|cairn| cairn.ask("two.test.").unwrap().starts_with("NOERROR"));
+    assert!(cairn.ask("one.test.").unwrap().starts_with("REFUSED"));
+}
+
+#[test]
+fn a_change_that_cannot_be_served_changes_nothing_and_is_told() {
+    let metrics = free_port();
+    let with_metrics = corefile("one").replace(
+        "    whoami",
+        &format!("    prometheus 127.0.0.1:{metrics}\n    whoami"),
+    );
+    let cairn = Cairn::serving(&with_metrics, &[]);
+    cairn.write_corefile(&with_metrics.replacen("whoami", "whomai", 1));
+    cairn.signal("-USR1");
+    cairn.wait_for(|cairn| cairn.log().contains("Corefile changed but reload failed"));
+    let log = cairn.log();
+    assert!(log.contains("did you mean 'whoami'"), "{log}");
+    assert!(cairn.ask("example.org.").unwrap().starts_with("NOERROR"));
+    let scraped = dns::http_body(SocketAddr::from((Ipv4Addr::LOCALHOST, metrics)), "/metrics");
+    assert!(
+        scraped.contains("\ncoredns_reload_failed_total 1\n"),
+        "{scraped}"
+    );
+
+    cairn.write_corefile(&with_metrics.replace("one.test", "mended.test"));
+    cairn.signal("-USR1");
+    cairn.wait_for(|cairn| cairn.ask("mended.test.").unwrap().starts_with("NOERROR"));
+}
+
+/// A ConfigMap is mounted as links through `..data`, which the kubelet replaces as a whole.
+#[test]
+fn a_config_map_that_is_swapped_is_picked_up_at_the_interval() {
+    let port = free_port();
+    let folder = tempfile::tempdir().unwrap();
+    let at = |path: &str| folder.path().join(path);
+    let mount = |version: &str| {
+        let text = corefile(version).replacen("    whoami", "    reload 2s 0s\n    whoami", 1);
+        fs::create_dir(at(version)).unwrap();
+        fs::write(
+            at(version).join("Corefile"),
+            text.replace("PORT", &port.to_string()),
+        )
+        .unwrap();
+        symlink(version, at("new")).unwrap();
+        fs::rename(at("new"), at("..data")).unwrap();
+    };
+    mount("one");
+    symlink("..data/Corefile", at("Corefile")).unwrap();
+    let cairn = Cairn {
+        child: start(folder.path(), &["-conf", "Corefile"]),
+        folder,
+        port,
+    };
+    cairn.wait_for(|cairn| {
+        cairn
+            .ask("one.test.")
+            .is_some_and(|reply| reply.starts_with("NOERROR"))
+    });
+    let at = |path: &str| cairn.path(path);
+    fs::create_dir(at("two")).unwrap();
+    let text = corefile("two").replacen("    whoami", "    reload 2s 0s\n    whoami", 1);
+    fs::write(
+        at("two").join("Corefile"),
+        text.replace("PORT", &port.to_string()),
+    )
+    .unwrap();
+    symlink("two", at("new")).unwrap();
+    fs::rename(at("new"), at("..data")).unwrap();
+    cairn.wait_for(|cairn| {
+        cairn
+            .ask("two.test.")
+            .is_some_and(|reply| reply.starts_with("NOERROR"))
+    });
+    assert!(
+        cairn
+            .log()
+            .contains("plugin/reload: Running configuration SHA512 = "),
+        "{}",
+        cairn.log()
+    );
+}
+
+#[test]
+fn no_query_is_lost_while_configurations_are_swapped() {
+    let cairn = Cairn::serving(&corefile("v0"), &[]);
+    let (address, done) = (cairn.address(), Arc::new(AtomicBool::new(false)));
+    let asking: Vec<_> = (0..2)
+        .map(|_| {
+            let done = done.clone();
+            std::thread::spawn(move || {
+                let mut asked = 0;
+                while !done.load(Ordering::Relaxed) {
+                    let reply = dns::ask(address, "example.org.", "A");
+                    assert!(
+                        reply.is_some_and(|reply| reply.starts_with("NOERROR")),
+                        "after {asked}"
+                    );
+                    asked += 1;
+                }
+                asked
+            })
+        })
+        .collect();
+    for round in 1..=20 {
+        cairn.write_corefile(&corefile(&format!("v{round}")));
+        cairn.signal("-USR1");
+        cairn.wait_for(|cairn| {
+            cairn
+                .ask(&format!("v{round}.test."))
+                .unwrap()
+                .starts_with("NOERROR")
+        });
+    }
+    done.store(true, Ordering::Relaxed);
+    for thread in asking {
+        assert!(thread.join().unwrap() > 20);
+    }
+}

@@ -1,0 +1,66 @@
+//! A client as small as a test needs, on a codec that is not the server's.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
+use std::time::Duration;
+
+use hickory_proto::op::{Message, MessageType, OpCode, Query};
+use hickory_proto::rr::{Name, RecordType};
+
+/// Nothing on loopback is under way for longer; what has not come by then is lost.
+const WAIT: Duration = Duration::from_secs(3);
+
+/// Asks over UDP: the code and the answers as text, `None` if no reply comes.
+pub(crate) fn ask(server: SocketAddr, name: &str, rtype: &str) -> Option<String> {
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    socket.set_read_timeout(Some(WAIT)).unwrap();
+    socket.connect(server).unwrap();
+    let id = socket.local_addr().unwrap().port();
+    socket.send(&query(id, name, rtype)).ok()?;
+    let mut octets = [0; 65_535];
+    let len = socket.recv(&mut octets).ok()?;
+    let reply = Message::from_vec(&octets[..len]).unwrap();
+    assert_eq!(reply.metadata.id, id);
+    Some(text(&reply))
+}
+
+fn query(id: u16, name: &str, rtype: &str) -> Vec<u8> {
+    let mut message = Message::new(id, MessageType::Query, OpCode::Query);
+    message.metadata.recursion_desired = true;
+    let rtype: RecordType = rtype.parse().unwrap();
+    message.add_query(Query::query(Name::from_ascii(name).unwrap(), rtype));
+    message.to_vec().unwrap()
+}
+
+/// `NOERROR 10.96.0.1 10.96.0.2`: the code, then the data of the answers, sorted.
+fn text(reply: &Message) -> String {
+    let mut answers: Vec<String> = reply
+        .answers
+        .iter()
+        .map(|record| format!(" {}", record.data))
+        .collect();
+    answers.sort();
+    let code = match reply.metadata.response_code {
+        hickory_proto::op::ResponseCode::NoError => "NOERROR".to_owned(),
+        hickory_proto::op::ResponseCode::NXDomain => "NXDOMAIN".to_owned(),
+        hickory_proto::op::ResponseCode::ServFail => "SERVFAIL".to_owned(),
+        hickory_proto::op::ResponseCode::Refused => "REFUSED".to_owned(),
+        other => format!("{other:?}"),
+    };
+    code + &answers.concat()
+}
+
+/// The body of a GET, whatever its status.
+pub(crate) fn http_body(server: SocketAddr, path: &str) -> String {
+    let mut stream = TcpStream::connect(server).unwrap();
+    stream.set_read_timeout(Some(WAIT)).unwrap();
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n"
+    )
+    .unwrap();
+    let mut response = String::new();
+    stream.read_to_string(&mut response).unwrap();
+    let (_, body) = response.split_once("\r\n\r\n").unwrap();
+    body.to_owned()
+}
