@@ -23,6 +23,7 @@ use crate::plugin::cache::{self, Cache, Counters, Entries, Store, Uncounted};
 use crate::plugin::errors::{self, Errors};
 use crate::plugin::forward::{Forward, Outbound};
 use crate::plugin::kubernetes::{self, Kubernetes};
+use crate::plugin::log::{Log, Sink};
 use crate::plugin::prometheus::Prometheus;
 use crate::plugin::{ORDER, Plugin};
 use crate::server::{self, router::Router};
@@ -165,6 +166,9 @@ impl Generation {
             }
             Setting::Bufsize(config) => Plugin::Bufsize(*config),
             Setting::Errors(config) => Plugin::Errors(self.errors(config, process)),
+            Setting::Log(config) => {
+                Plugin::Log(Arc::new(Log::new(config.clone(), query_log(process))))
+            }
             Setting::Loadbalance(_) => Plugin::Loadbalance,
             Setting::Forward(config) => Plugin::Forward(Arc::new(Forward::new(
                 config.clone(),
@@ -346,6 +350,12 @@ fn cache_metrics(
     process
         .metrics
         .cache(&address.to_string(), &zones.join(","), "")
+}
+
+/// Where lines of the query log go.
+fn query_log(process: &Process) -> Arc<Sink> {
+    let lines = process.lines.clone();
+    Arc::new(move |line: &mut dyn FnMut(&mut Vec<u8>)| lines.push_query(line, |_| {}))
 }
 
 /// The zones of a cluster that the block answers for without asking anybody: their view is the cache.

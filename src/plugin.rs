@@ -22,6 +22,7 @@ pub mod forward;
 pub mod health;
 pub mod kubernetes;
 pub mod loadbalance;
+pub mod log;
 pub mod prometheus;
 pub mod ready;
 pub mod reload;
@@ -172,6 +173,8 @@ pub enum Plugin {
     Prometheus(Arc<prometheus::Prometheus>),
     /// Tells the log why there is no better answer.
     Errors(Arc<errors::Errors>),
+    /// Writes the query log.
+    Log(Arc<log::Log>),
     /// Puts addresses into a random order.
     Loadbalance,
     /// Keeps answers.
@@ -200,6 +203,7 @@ impl Plugin {
             Plugin::Bufsize(_) => named!("bufsize"),
             Plugin::Prometheus(_) => named!("prometheus"),
             Plugin::Errors(_) => named!("errors"),
+            Plugin::Log(_) => named!("log"),
             Plugin::Loadbalance => named!("loadbalance"),
             Plugin::Cache(_) => named!("cache"),
             Plugin::Kubernetes(_) => named!("kubernetes"),
@@ -218,7 +222,9 @@ impl Plugin {
                 bufsize::down(*config, query);
                 Step::Next
             }
-            Plugin::Prometheus(_) | Plugin::Errors(_) | Plugin::Loadbalance => Step::Next,
+            Plugin::Prometheus(_) | Plugin::Errors(_) | Plugin::Log(_) | Plugin::Loadbalance => {
+                Step::Next
+            }
             Plugin::Cache(cache) => cache.down(query),
             Plugin::Kubernetes(kubernetes) => kubernetes.down(query),
             Plugin::Forward(forward) => forward.down(query),
@@ -234,6 +240,7 @@ impl Plugin {
         match self {
             Plugin::Prometheus(prometheus) => prometheus.up(query, answer),
             Plugin::Errors(errors) => errors.up(query, answer),
+            Plugin::Log(log) => log.up(query, answer),
             Plugin::Loadbalance => loadbalance::up(query, answer),
             Plugin::Cache(cache) => cache.up(query, answer),
             Plugin::Bufsize(_) | Plugin::Kubernetes(_) | Plugin::Forward(_) | Plugin::Whoami => {}
@@ -251,6 +258,7 @@ impl Plugin {
             Plugin::Bufsize(_)
             | Plugin::Prometheus(_)
             | Plugin::Errors(_)
+            | Plugin::Log(_)
             | Plugin::Loadbalance
             | Plugin::Cache(_)
             | Plugin::Kubernetes(_)

@@ -47,6 +47,7 @@ directives! {
     "health" => Health(plugin::health::Config), plugin::health::parse;
     "prometheus" => Prometheus(plugin::prometheus::Config), plugin::prometheus::parse;
     "errors" => Errors(plugin::errors::Config), plugin::errors::parse;
+    "log" => Log(plugin::log::Config), plugin::log::parse;
     "loadbalance" => Loadbalance(plugin::loadbalance::Config), plugin::loadbalance::parse;
     "cache" => Cache(plugin::cache::Config), plugin::cache::parse;
     "kubernetes" => Kubernetes(plugin::kubernetes::Config), plugin::kubernetes::parse;

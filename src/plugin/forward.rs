@@ -134,7 +134,7 @@ impl Forward {
     }
 
     /// Asks. The runtime must be tokio's.
-    pub(crate) async fn ask(&self, query: &mut Query) -> Step {
+    pub(crate) async fn ask(&self, query: &Query) -> Step {
         let Some(_permit) = self.outbound.waiting.enter() else {
             return self.too_many(&self.outbound.waiting);
         };

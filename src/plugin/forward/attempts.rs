@@ -135,7 +135,7 @@ mod tests {
 
     #[test]
     fn upstreams_are_asked_in_rounds_until_there_was_enough() {
-        use Attempt::*;
+        use Attempt::{Ask, AskDown};
         let seconds = Duration::from_secs;
         for (what, count, max, step, down, expected) in [
             (

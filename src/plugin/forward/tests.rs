@@ -1,1 +1,305 @@
+//! The plugin against upstreams on loopback. Times are those of the Corefile: a short `read_timeout` where an
+//! upstream is to be given up, the default where it must not be.
 
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::Ordering;
+
+use super::*;
+use crate::config::Scope;
+use crate::corefile::{self, Faults, Memory};
+use crate::dns::query::flag;
+use crate::dns::{Class, Edns, Name, Question, Transport};
+
+mod believed;
+mod choice;
+mod upstream;
+
+use upstream::{Act, FakeUpstream, Seen};
+
+/// Writes down what it is told.
+#[derive(Default)]
+struct Recorder {
+    told: Arc<Mutex<Vec<String>>>,
+}
+
+impl Recorder {
+    fn tell(&self, what: String) {
+        self.told.lock().unwrap().push(what);
+    }
+}
+
+impl Observer for Recorder {
+    fn upstream(&self, _: SocketAddr) -> Arc<dyn UpstreamObserver> {
+        Arc::new(Recorder {
+            told: self.told.clone(),
+        })
+    }
+    fn healthcheck_broken(&self) {
+        self.tell("broken".to_owned());
+    }
+    fn rejected(&self) {
+        self.tell("rejected".to_owned());
+    }
+}
+
+impl UpstreamObserver for Recorder {
+    fn answered(&self, rcode: Rcode, _: Duration) {
+        self.tell(format!("answered {rcode}"));
+    }
+    fn connection_reused(&self, transport: Transport) {
+        self.tell(format!("reused {}", transport.as_str()));
+    }
+    fn connection_made(&self, transport: Transport) {
+        self.tell(format!("made {}", transport.as_str()));
+    }
+    fn healthcheck_failed(&self) {
+        self.tell("check failed".to_owned());
+    }
+}
+
+fn observed(block: &str) -> (Arc<Forward>, Arc<Mutex<Vec<String>>>) {
+    let outside = Memory::new();
+    let text = format!(". {{\n{block}\n}}\n");
+    let parsed = corefile::parse(&outside, Path::new("Corefile"), text.as_bytes());
+    let scope = Scope {
+        zones: &[Name::root()],
+        outside: &outside,
+    };
+    let faults = Faults::new();
+    let occurrences: Vec<_> = parsed.corefile.blocks[0].occurrences("forward").collect();
+    let config = parse(&occurrences, &scope, &faults);
+    let config = config.unwrap_or_else(|| panic!("{block}: {:?}", faults.into_sorted()));
+    let recorder = Arc::new(Recorder::default());
+    let told = recorder.told.clone();
+    let outbound = Arc::new(Outbound::new(recorder));
+    (Arc::new(Forward::new(config, outbound)), told)
+}
+
+fn forward(block: &str) -> Arc<Forward> {
+    observed(block).0
+}
+
+fn query(name: &str, transport: Transport) -> Query {
+    let mut query = Query::empty();
+    query.id = 0x1234;
+    query.flags = flag::RD;
+    query.transport = transport;
+    query.question = Question::new(name.parse().unwrap(), Type::A, Class::IN);
+    query
+}
+
+/// What a client is told: the last octets of the addresses, or the reason why not.
+async fn ask(forward: &Arc<Forward>, transport: Transport) -> Result<(Rcode, Vec<u8>), String> {
+    ask_for(forward, query("WWW.example.com", transport)).await
+}
+
+async fn ask_for(forward: &Arc<Forward>, query: Query) -> Result<(Rcode, Vec<u8>), String> {
+    let forward = forward.clone();
+    // As a task of the runtime, which is where the server asks.
+    let asking = tokio::spawn(async move {
+        match forward.ask(&query).await {
+            Step::Reply(reply) => Ok((reply.rcode, addresses(&reply))),
+            Step::Fail(failure) => Err(failure.to_string()),
+            step => Err(format!("{step:?}")),
+        }
+    });
+    asking.await.unwrap()
+}
+
+fn addresses(reply: &Reply) -> Vec<u8> {
+    let answers = reply.records.entries().iter();
+    answers
+        .filter(|entry| entry.section == Section::Answer)
+        .map(|entry| *reply.records.rdata(entry).last().unwrap())
+        .collect()
+}
+
+fn good(last: u8) -> Result<(Rcode, Vec<u8>), String> {
+    Ok((Rcode::NOERROR, vec![last]))
+}
+
+#[test]
+fn only_names_of_the_zone_that_are_not_excepted_are_taken() {
+    let forward =
+        forward("forward example.com 127.0.0.1 {\nexcept corp.example.com example.com\n}");
+    for (name, expected) in [
+        ("example.com", "Ask"),
+        ("Example.COM", "Ask"),
+        ("www.example.com", "Next"),
+        ("a.corp.example.com", "Next"),
+        ("example.org", "Next"),
+        ("notexample.com", "Next"),
+    ] {
+        let step = forward.down(&mut query(name, Transport::Udp));
+        assert_eq!(format!("{step:?}"), expected, "{name}");
+    }
+}
+
+#[test]
+fn notifications_and_transfers_are_not_forwarded() {
+    let forward = forward("forward . 127.0.0.1");
+    for (what, opcode, rtype, expected) in [
+        ("NOTIFY", opcode::NOTIFY, Type::SOA, Rcode::NOTIMP),
+        ("AXFR", opcode::QUERY, Type::AXFR, Rcode::REFUSED),
+        ("IXFR", opcode::QUERY, Type::IXFR, Rcode::REFUSED),
+    ] {
+        let mut query = query("example.com", Transport::Tcp);
+        query.flags |= u16::from(opcode) << 11;
+        query.question.rtype = rtype;
+        match forward.down(&mut query) {
+            Step::Reply(reply) => assert_eq!(reply.rcode, expected, "{what}"),
+            step => panic!("{what}: {step:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_query_goes_out_as_it_came_and_the_reply_comes_back_as_it_was() {
+    let with_edns = || {
+        let mut query = query("WWW.example.com", Transport::Udp);
+        query.flags |= flag::CD | flag::AD;
+        query.edns = Some(Edns {
+            version: 0,
+            payload: 4096,
+            dnssec_ok: true,
+            options: b"\0\x0a\0\x08cookie!!".to_vec(),
+        });
+        query
+    };
+    for (what, query) in [
+        ("plain", query("WWW.example.com", Transport::Udp)),
+        ("with EDNS", with_edns()),
+        ("over TCP", query("WWW.example.com", Transport::Tcp)),
+    ] {
+        let upstream = FakeUpstream::start(|seen| {
+            let mut reply = seen.answer(7);
+            reply[2] |= (flag::AA >> 8) as u8;
+            reply[3] |= (flag::RA | flag::AD) as u8;
+            vec![Act::Say(reply)]
+        })
+        .await;
+        let forward = forward(&format!("forward . {}", upstream.address));
+        let Step::Reply(reply) = forward.ask(&query).await else {
+            panic!("{what}: no reply");
+        };
+        let expected = flag::AA | flag::RA | flag::AD | (query.flags & (flag::RD | flag::CD));
+        assert_eq!(reply.flags, expected, "{what}");
+        assert_eq!(addresses(&reply), [7], "{what}");
+        let seen = upstream.seen().remove(0);
+        let got = seen.query();
+        assert_eq!(seen.transport, query.transport, "{what}");
+        assert_eq!(got.flags, query.flags, "{what}");
+        assert_eq!(got.edns, query.edns, "{what}");
+        assert_eq!(
+            got.question.asked.wire(),
+            query.question.asked.wire(),
+            "{what}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_cut_reply_is_passed_on_or_asked_again_over_tcp_as_configured() {
+    let cutting = || {
+        FakeUpstream::start(|seen| match seen.transport {
+            Transport::Udp => {
+                let mut reply = seen.answer(66);
+                reply[2] |= (flag::TC >> 8) as u8;
+                // Inside the record, as some servers do.
+                reply.truncate(40);
+                vec![Act::Say(reply)]
+            }
+            Transport::Tcp => vec![Act::Say(seen.answer(1))],
+        })
+    };
+    use Transport::{Tcp, Udp};
+    for (property, client, expected, seen) in [
+        ("", Udp, Ok((Rcode::NOERROR, vec![])), &[Udp][..]),
+        ("", Tcp, good(1), &[Tcp]),
+        ("prefer_udp", Udp, good(1), &[Udp, Tcp]),
+        ("prefer_udp", Tcp, good(1), &[Udp, Tcp]),
+        ("force_tcp", Udp, good(1), &[Tcp]),
+        ("force_tcp\nprefer_udp", Udp, good(1), &[Tcp]),
+    ] {
+        let upstream = cutting().await;
+        let forward = forward(&format!(
+            "forward . {} {{\n{property}\n}}",
+            upstream.address
+        ));
+        assert_eq!(
+            ask(&forward, client).await,
+            expected,
+            "{property} {client:?}"
+        );
+        let over: Vec<Transport> = upstream.seen().iter().map(|seen| seen.transport).collect();
+        assert_eq!(over, seen, "{property} {client:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_kept_connection_is_used_again_and_one_that_was_closed_counts_for_nothing() {
+    let keeping = FakeUpstream::answering(1).await;
+    let closing = FakeUpstream::start(|seen| vec![Act::Say(seen.answer(1)), Act::Close]).await;
+    for (what, upstream, connections) in [("kept", &keeping, 1), ("closed", &closing, 3)] {
+        let (forward, told) = observed(&format!(
+            "forward . {} {{\nmax_connect_attempts 1\n}}",
+            upstream.address
+        ));
+        for _ in 0..3 {
+            assert_eq!(ask(&forward, Transport::Tcp).await, good(1), "{what}");
+        }
+        let from: HashSet<SocketAddr> = upstream.seen().iter().map(|seen| seen.from).collect();
+        assert_eq!(from.len(), connections, "{what}");
+        let told = told.lock().unwrap().clone();
+        let made = told.iter().filter(|told| *told == "made tcp").count();
+        let reused = told.iter().filter(|told| *told == "reused tcp").count();
+        assert_eq!((made, reused), (connections, 2), "{what}: {told:?}");
+        assert!(!told.contains(&"check failed".to_owned()), "{what}");
+    }
+}
+
+#[tokio::test]
+async fn more_than_max_concurrent_are_refused_until_one_is_done() {
+    let silent = FakeUpstream::silent().await;
+    let (forward, told) = observed(&format!(
+        "forward . {} {{\nmax_concurrent 1\n}}",
+        silent.address
+    ));
+    let waiting = tokio::spawn({
+        let forward = forward.clone();
+        async move { forward.ask(&query("example.com", Transport::Udp)).await }
+    });
+    while silent.seen().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    let expected = "concurrent queries exceeded maximum 1";
+    assert_eq!(
+        ask(&forward, Transport::Udp).await,
+        Err(expected.to_owned())
+    );
+    match forward.down(&mut query("example.com", Transport::Udp)) {
+        Step::Fail(failure) => {
+            assert_eq!(failure.to_string(), expected);
+            assert_eq!(failure.rcode(), Rcode::REFUSED);
+        }
+        step => panic!("{step:?}"),
+    }
+    let rejected = told
+        .lock()
+        .unwrap()
+        .iter()
+        .filter(|told| *told == "rejected")
+        .count();
+    assert_eq!(rejected, 2);
+    waiting.abort();
+    assert!(waiting.await.is_err());
+    drop(
+        forward.stanzas[0]
+            .waiting
+            .enter()
+            .expect("the query that was given up left"),
+    );
+}

@@ -68,6 +68,13 @@ impl Upstream {
         self.health.is_down()
     }
 
+    #[cfg(test)]
+    pub(super) fn set_failed_checks(&self, count: usize) {
+        for _ in 0..count {
+            self.health.checked(Check::Failed);
+        }
+    }
+
     /// Asks once, over UDP and then TCP where the stanza says so. A failure begins the health checks.
     pub(super) async fn ask(
         self: &Arc<Self>,

@@ -1,1 +1,419 @@
+use std::net::SocketAddr;
+use std::path::Path;
 
+use super::*;
+use crate::corefile::{self, Memory, Severity};
+
+/// Reads the stanzas of one server block: what they came to, the errors and the warnings.
+fn read(block: &str) -> (Option<Config>, Vec<String>, Vec<String>) {
+    let outside = Memory::new()
+        .file(
+            "/etc/resolv.conf",
+            "search a.test\nnameserver 10.0.0.2\nnameserver 10.0.0.3\nnameserver 10.0.0.2\n",
+        )
+        .file("/etc/empty.conf", "search a.test\n")
+        .file(
+            "/etc/zone.conf",
+            "nameserver fe80::1%7\nnameserver nonsense\n",
+        )
+        .file("ca.pem", "a certificate");
+    let text = format!(". {{\n{block}\n}}\n");
+    let parsed = corefile::parse(&outside, Path::new("Corefile"), text.as_bytes());
+    assert!(!parsed.is_refused(), "{block}: {:?}", parsed.diagnostics);
+    let scope = Scope {
+        zones: &[Name::root()],
+        outside: &outside,
+    };
+    let faults = Faults::new();
+    let occurrences: Vec<_> = parsed.corefile.blocks[0].occurrences("forward").collect();
+    let config = parse(&occurrences, &scope, &faults);
+    let (errors, warnings): (Vec<_>, Vec<_>) = faults
+        .into_sorted()
+        .into_iter()
+        .partition(|fault| fault.severity == Severity::Error);
+    let said =
+        |faults: Vec<corefile::Diagnostic>| faults.into_iter().map(|fault| fault.message).collect();
+    (config, said(errors), said(warnings))
+}
+
+fn stanza(block: &str) -> Stanza {
+    let (config, errors, _) = read(block);
+    let config = config.unwrap_or_else(|| panic!("{block}: {errors:?}"));
+    config.stanzas.into_iter().next().unwrap()
+}
+
+fn with(property: &str) -> Stanza {
+    stanza(&format!("forward . 127.0.0.1 127.0.0.2 {{\n{property}\n}}"))
+}
+
+fn default_stanza() -> Stanza {
+    Stanza {
+        from: Name::root(),
+        except: Zones::default(),
+        upstreams: vec![
+            "127.0.0.1:53".parse().unwrap(),
+            "127.0.0.2:53".parse().unwrap(),
+        ],
+        policy: Policy::Random,
+        carriage: Carriage::AsClient,
+        read_timeout: Duration::from_secs(2),
+        attempts_max: NonZeroU32::new(4),
+        max_concurrent: None,
+        max_fails: 2,
+        health_check: HealthCheck {
+            interval: Duration::from_millis(500),
+            recursion_desired: true,
+            domain: Name::root(),
+        },
+        all_down: AllDown::AskOne,
+        failover: Vec::new(),
+        next: Next::default(),
+        idle: Idle {
+            expire: Duration::from_secs(10),
+            max_age: None,
+            max: None,
+        },
+    }
+}
+
+#[test]
+fn without_properties_the_defaults_of_coredns_hold() {
+    assert_eq!(stanza("forward . 127.0.0.1 127.0.0.2"), default_stanza());
+    assert_eq!(with(""), default_stanza());
+}
+
+#[test]
+fn each_property_sets_what_it_names_and_nothing_else() {
+    type Change = fn(&mut Stanza);
+    let rows: &[(&str, Change)] = &[
+        ("except a.test 10.0.0.0/8", |stanza| {
+            let zones = ["a.test", "10.in-addr.arpa"];
+            stanza.except = Zones::new(zones.map(|zone| zone.parse().unwrap()));
+        }),
+        ("except a.test\nexcept b.test", |stanza| {
+            stanza.except = Zones::new(["a.test", "b.test"].map(|zone| zone.parse().unwrap()));
+        }),
+        ("force_tcp", |stanza| stanza.carriage = Carriage::Tcp),
+        ("prefer_udp", |stanza| stanza.carriage = Carriage::UdpFirst),
+        ("prefer_udp\nforce_tcp", |stanza| {
+            stanza.carriage = Carriage::Tcp
+        }),
+        ("policy round_robin", |stanza| {
+            stanza.policy = Policy::RoundRobin
+        }),
+        ("policy sequential", |stanza| {
+            stanza.policy = Policy::Sequential
+        }),
+        ("read_timeout 300ms", |stanza| {
+            stanza.read_timeout = Duration::from_millis(300)
+        }),
+        ("max_connect_attempts 7", |stanza| {
+            stanza.attempts_max = NonZeroU32::new(7)
+        }),
+        ("max_connect_attempts 0", |stanza| {
+            stanza.attempts_max = None
+        }),
+        ("max_concurrent 1000", |stanza| {
+            stanza.max_concurrent = NonZeroUsize::new(1000)
+        }),
+        ("max_concurrent 0", |_| {}),
+        ("max_fails 0", |stanza| stanza.max_fails = 0),
+        ("max_fails 5", |stanza| stanza.max_fails = 5),
+        ("health_check 5s", |stanza| {
+            stanza.health_check.interval = Duration::from_secs(5)
+        }),
+        ("health_check 1s no_rec domain Example.org", |stanza| {
+            stanza.health_check = HealthCheck {
+                interval: Duration::from_secs(1),
+                recursion_desired: false,
+                domain: "example.org".parse().unwrap(),
+            };
+        }),
+        ("failfast_all_unhealthy_upstreams", |stanza| {
+            stanza.all_down = AllDown::Fail
+        }),
+        ("failover SERVFAIL refused", |stanza| {
+            stanza.failover = vec![Rcode::SERVFAIL, Rcode::REFUSED];
+        }),
+        ("next NXDOMAIN", |stanza| {
+            stanza.next.rcodes = vec![Rcode::NXDOMAIN]
+        }),
+        ("next_on_nodata", |stanza| stanza.next.on_nodata = true),
+        ("expire 1m", |stanza| {
+            stanza.idle.expire = Duration::from_secs(60)
+        }),
+        ("max_age 1h", |stanza| {
+            stanza.idle.max_age = Some(Duration::from_secs(3600))
+        }),
+        ("max_age 0s", |_| {}),
+        ("max_idle_conns 3", |stanza| {
+            stanza.idle.max = NonZeroUsize::new(3)
+        }),
+        ("max_idle_conns 0", |_| {}),
+        ("tls_servername dns.test", |_| {}),
+    ];
+    for (property, change) in rows {
+        let mut expected = default_stanza();
+        change(&mut expected);
+        assert_eq!(with(property), expected, "{property}");
+    }
+}
+
+#[test]
+fn upstreams_are_addresses_or_files_of_them() {
+    for (to, expected) in [
+        ("127.0.0.1", "127.0.0.1:53"),
+        ("127.0.0.1:5353", "127.0.0.1:5353"),
+        ("dns://127.0.0.1", "127.0.0.1:53"),
+        ("dns://127.0.0.1:5353", "127.0.0.1:5353"),
+        ("2001:db8::1", "[2001:db8::1]:53"),
+        ("[2001:db8::1]:5353", "[2001:db8::1]:5353"),
+        ("fe80::1%3", "[fe80::1%3]:53"),
+        ("[fe80::1%3]:5353", "[fe80::1%3]:5353"),
+        ("fe80::1%no-such-interface", "[fe80::1]:53"),
+        ("/etc/resolv.conf", "10.0.0.2:53 10.0.0.3:53"),
+        (
+            "/etc/resolv.conf 1.3.4.5",
+            "10.0.0.2:53 10.0.0.3:53 1.3.4.5:53",
+        ),
+        ("/etc/zone.conf", "[fe80::1%7]:53"),
+        (
+            "127.0.0.1 dns://127.0.0.1:53 127.0.0.2",
+            "127.0.0.1:53 127.0.0.2:53",
+        ),
+    ] {
+        let got = stanza(&format!("forward . {to}")).upstreams;
+        let got: Vec<String> = got.iter().map(SocketAddr::to_string).collect();
+        assert_eq!(got.join(" "), expected, "{to}");
+    }
+}
+
+#[test]
+fn stanzas_keep_their_order_and_zones_are_normalized() {
+    let (config, ..) =
+        read("forward A.Test 127.0.0.1\nforward 10.0.0.0/8 127.0.0.2\nforward . 127.0.0.3");
+    let zones = config.unwrap().stanzas.into_iter();
+    let zones: Vec<String> = zones.map(|stanza| stanza.from.to_string()).collect();
+    assert_eq!(zones, ["a.test.", "10.in-addr.arpa.", "."]);
+    assert_eq!(read("whoami").0, None, "no stanza is no configuration");
+}
+
+#[test]
+fn what_is_wrong_is_said_in_the_words_of_coredns() {
+    let count = |word| format!("Wrong argument count or unexpected line ending after '{word}'");
+    let many = "10.1.0.1 10.1.0.2 10.1.0.3 10.1.0.4 10.1.0.5 10.1.0.6 10.1.0.7 10.1.0.8 \
+                10.1.0.9 10.1.0.10 10.1.0.11 10.1.0.12 10.1.0.13 10.1.0.14 10.1.0.15";
+    assert_eq!(
+        stanza(&format!("forward . {many}")).upstreams.len(),
+        UPSTREAMS_MAX
+    );
+    for (arguments, expected) in [
+        (".", count(".")),
+        ("", count("forward")),
+        ("a..test 127.0.0.1", "unable to normalize 'a..test'".into()),
+        (". nope:x", "not an IP address or file: \"nope:x\"".into()),
+        (
+            ". /etc/nosuch.conf",
+            "not an IP address or file: \"/etc/nosuch.conf\"".into(),
+        ),
+        (
+            ". \"127.0.0.1 127.0.0.2\"",
+            "not an IP address or file: \"127.0.0.1 127.0.0.2\"".into(),
+        ),
+        (
+            ". 127.0.0.1:70000",
+            "not an IP address or file: \"127.0.0.1:70000\"".into(),
+        ),
+        (
+            ". 127.0.0.1:0",
+            "not an IP address or file: \"127.0.0.1:0\"".into(),
+        ),
+        (
+            ". [2001:db8::1]",
+            "not an IP address or file: \"[2001:db8::1]\"".into(),
+        ),
+        (". dns://", "invalid address: \"dns://\"".into()),
+        (
+            ". /etc/empty.conf",
+            "no valid upstream addresses found".into(),
+        ),
+        (
+            ". grpc://127.0.0.1",
+            "'grpc' is not supported as a destination protocol in forward: grpc://127.0.0.1:443"
+                .into(),
+        ),
+        (". tls://nope", "not an IP address or file: \"nope\"".into()),
+        (
+            ". tls://127.0.0.1",
+            "'tls' is known but not supported yet: tls://127.0.0.1:853".into(),
+        ),
+        (
+            ". https://127.0.0.1",
+            "'https' is known but not supported yet: https://127.0.0.1:443".into(),
+        ),
+        (
+            ". https://127.0.0.1/dns-query",
+            "paths are not allowed in HTTPS upstream addresses".into(),
+        ),
+        (
+            &format!(". {many} 10.1.0.16"),
+            "more than 15 TOs configured: 16".into(),
+        ),
+    ] {
+        let (config, errors, _) = read(&format!("forward {arguments}"));
+        assert_eq!((config, errors), (None, vec![expected]), "{arguments}");
+    }
+}
+
+#[test]
+fn wrong_properties_are_refused_in_the_words_of_coredns() {
+    let count = |word| format!("Wrong argument count or unexpected line ending after '{word}'");
+    let absent = |property| format!("'{property}' is known but not supported yet");
+    for (property, expected) in [
+        ("foo", "unknown property 'foo'".into()),
+        ("except", count("except")),
+        ("force_tcp yes", count("yes")),
+        ("policy best", "unknown policy 'best'".into()),
+        ("policy", count("policy")),
+        (
+            "health_check -1s",
+            "health_check can't be negative: -1000000000".into(),
+        ),
+        (
+            "health_check 5",
+            "time: missing unit in duration \"5\"".into(),
+        ),
+        (
+            "health_check 5s foo",
+            "health_check: unknown option foo".into(),
+        ),
+        ("health_check 5s domain", count("domain")),
+        (
+            "health_check 5s domain a..b",
+            "health_check: invalid domain name a..b".into(),
+        ),
+        (
+            "max_fails -1",
+            "strconv.ParseUint: parsing \"-1\": invalid syntax".into(),
+        ),
+        (
+            "max_concurrent -1",
+            "max_concurrent can't be negative: -1".into(),
+        ),
+        (
+            "max_concurrent many",
+            "strconv.Atoi: parsing \"many\": invalid syntax".into(),
+        ),
+        (
+            "max_idle_conns -2",
+            "max_idle_conns can't be negative: -2".into(),
+        ),
+        (
+            "max_connect_attempts x",
+            "strconv.ParseUint: parsing \"x\": invalid syntax".into(),
+        ),
+        ("expire -1s", "expire can't be negative: -1s".into()),
+        (
+            "max_age 5s",
+            "max_age (5s) must not be less than expire (10s)".into(),
+        ),
+        ("max_age -5s", "max_age can't be negative: -5s".into()),
+        (
+            "read_timeout 0s",
+            "read_timeout must be positive: 0s".into(),
+        ),
+        (
+            "read_timeout -2s",
+            "read_timeout must be positive: -2s".into(),
+        ),
+        ("next NOPE", "NOPE is not a valid rcode".into()),
+        ("next", count("next")),
+        ("failover NOPE", "NOPE is not a valid rcode".into()),
+        (
+            "failover NOERROR",
+            "NoError cannot be used in failover".into(),
+        ),
+        (
+            "tls a.pem",
+            "error reading a.pem: open a.pem: no such file".into(),
+        ),
+        ("tls ca.pem", absent("tls")),
+        ("tls", absent("tls")),
+        ("tls a b c d", count("d")),
+        (
+            "doh_method PUT",
+            "doh_method must be either POST or GET".into(),
+        ),
+        ("doh_method GET", absent("doh_method")),
+        (
+            "resolver example",
+            "resolver must be an IP address or IP:port: \"example\"".into(),
+        ),
+        ("resolver 10.0.0.1:53", absent("resolver")),
+        ("source_address here", "invalid IP address: here".into()),
+        ("source_address 10.0.0.1", absent("source_address")),
+    ] {
+        let (config, errors, _) = read(&format!("forward . 127.0.0.1 {{\n{property}\n}}"));
+        assert_eq!((config, errors), (None, vec![expected]), "{property}");
+    }
+}
+
+#[test]
+fn all_faults_of_all_stanzas_are_told_at_once() {
+    let (config, errors, _) =
+        read("forward a..b nope {\npolicy best\nnext NOPE\n}\nforward . 127.0.0.1 {\nfoo\n}");
+    assert_eq!(config, None);
+    assert_eq!(errors.len(), 5, "{errors:?}");
+}
+
+#[test]
+fn what_coredns_lets_pass_is_doubted() {
+    for (block, expected) in [
+        (
+            "forward 10.0.0.0/15 127.0.0.1",
+            "Unsupported CIDR notation: '10.0.0.0/15' expands to multiple zones. Using only '0.10.in-addr.arpa.'.",
+        ),
+        (
+            "forward . 127.0.0.1 {\nexcept a..b\n}",
+            "excepts nothing: zone is not a valid domain name: a..b",
+        ),
+        (
+            "forward . /etc/zone.conf",
+            "not an IP address in /etc/zone.conf: \"nonsense\"",
+        ),
+        (
+            "forward . 127.0.0.1 {\ntls_servername a.test\n}",
+            "tls_servername has no effect: no upstream is asked over TLS",
+        ),
+    ] {
+        let (config, errors, warnings) = read(block);
+        assert!(config.is_some(), "{block}: {errors:?}");
+        assert_eq!(warnings, [expected], "{block}");
+    }
+}
+
+#[test]
+fn the_properties_of_a_large_corefile_go_together() {
+    let got = with(
+        "except a.test b.test\nforce_tcp\nexpire 10s\nmax_fails 3\ntls_servername x.test\npolicy round_robin\n\
+         health_check 5s no_rec domain example.org\nmax_concurrent 10\nnext NXDOMAIN",
+    );
+    let expected = Stanza {
+        except: Zones::new(["a.test", "b.test"].map(|zone| zone.parse().unwrap())),
+        carriage: Carriage::Tcp,
+        max_fails: 3,
+        policy: Policy::RoundRobin,
+        health_check: HealthCheck {
+            interval: Duration::from_secs(5),
+            recursion_desired: false,
+            domain: "example.org".parse().unwrap(),
+        },
+        max_concurrent: NonZeroUsize::new(10),
+        next: Next {
+            rcodes: vec![Rcode::NXDOMAIN],
+            on_nodata: false,
+        },
+        ..default_stanza()
+    };
+    assert_eq!(got, expected);
+}

@@ -17,6 +17,9 @@ use super::{Asked, Fault, Heard};
 /// The most octets of a datagram's payload: nothing is cut off here that came whole.
 const DATAGRAM_MAX: usize = 65_535;
 
+/// Datagrams, and errors: that nobody listens there comes back as ICMP, which makes no socket readable.
+const INTEREST: Interest = Interest::READABLE.add(Interest::ERROR);
+
 thread_local! {
     /// Where messages are written and datagrams read. Nobody waits while using it, so that one for each thread does
     /// and a query that waits holds none.
@@ -58,9 +61,7 @@ async fn listen(
 ) -> io::Result<Reply> {
     loop {
         // This counts against the task's budget, so that a flood of datagrams cannot keep the timer from ending it.
-        let heard = socket
-            .async_io(Interest::READABLE, || receive(socket, asked))
-            .await?;
+        let heard = socket.async_io(INTEREST, || receive(socket, asked)).await?;
         match heard {
             Heard::Reply(reply) => return Ok(reply),
             Heard::Malformed(why) => *malformed = Some(why),
