@@ -153,6 +153,11 @@ impl App {
         &self.endpoints
     }
 
+    /// Whether queries may be sent here, as `/ready` says it.
+    pub fn readiness(&self) -> &Readiness {
+        &self.readiness
+    }
+
     /// What the server counts.
     pub fn process(&self) -> &Process {
         &self.process

@@ -1,10 +1,12 @@
 //! The way to an API server: what a `kubernetes` stanza says of it, whether that can work, and the client.
 //!
 //! `Connection` is the specification as written, comparable, so that stanzas with equal specifications share one client and its
-//! connections. `Connection::check` reads the files it names and opens no socket; `Connection::client` builds the client. The client speaks
+//! connections. `Connection::check` reads the files it names and opens no socket; `Connection::client` builds the client. Neither looks at
+//! the environment: the specification holds what it says. The client speaks
 //! HTTP/2 where the server does, finds out that a peer is gone within `PEER_LOST_AFTER`, reads a token file anew for every request, and
 //! keeps to the stanza's limits. It knows nothing of watches.
 
+use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -42,6 +44,10 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Where the kubelet mounts the credentials of a Pod.
 const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+/// The Pod's bearer token, there.
+const TOKEN: &str = "token";
+/// The authorities of the API server's certificate, there.
+const AUTHORITIES: &str = "ca.crt";
 
 /// A server and how hard it may be asked.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -56,7 +62,12 @@ pub struct Connection {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Server {
     /// The one of the cluster that we run in, with the Pod's service account.
-    InCluster,
+    InCluster {
+        /// `KUBERNETES_SERVICE_HOST`; empty outside of a cluster.
+        host: Box<str>,
+        /// `KUBERNETES_SERVICE_PORT`; likewise.
+        port: Box<str>,
+    },
     /// `endpoint URL`, with `tls CERT KEY CACERT` or without.
     Endpoint {
         /// As written; a missing scheme is `https` if there are files, else `http`.
@@ -83,6 +94,9 @@ pub struct TlsFiles {
     /// Certificates that the server's must lead to, PEM; read again when it changes.
     pub ca: PathBuf,
 }
+
+/// How a check reads the files of the Pod: a configuration may be checked where there is none.
+pub type ReadFile<'a> = &'a dyn Fn(&Path) -> io::Result<Vec<u8>>;
 
 /// Why there can be no client.
 #[derive(Debug, thiserror::Error)]
@@ -115,11 +129,15 @@ pub enum ConnectionError {
 }
 
 impl Connection {
-    /// Whether a client can be built: reads files and the environment, opens no socket, runs no credential plugin.
+    /// Whether a client can be built: reads files, those of the Pod with `read`; opens no socket, runs no credential
+    /// plugin.
     ///
     /// # Errors
     /// What the stanza's author must mend.
-    pub fn check(&self) -> Result<(), ConnectionError> {
+    pub fn check(&self, read: ReadFile<'_>) -> Result<(), ConnectionError> {
+        if let Server::InCluster { host, port } = &self.server {
+            return check_in_cluster(host, port, read);
+        }
         let config = self.server.config()?;
         if config.auth_info.exec.is_none() {
             config.rustls_client_config().map_err(Box::new)?;
@@ -198,12 +216,7 @@ fn https(config: &Config) -> Result<Https, ConnectionError> {
 impl Server {
     fn config(&self) -> Result<Config, ConnectionError> {
         match self {
-            Server::InCluster => {
-                let variable = |name| std::env::var(name).unwrap_or_default();
-                let host = variable("KUBERNETES_SERVICE_HOST");
-                let port = variable("KUBERNETES_SERVICE_PORT");
-                in_cluster(&host, &port, Path::new(SERVICE_ACCOUNT))
-            }
+            Server::InCluster { host, port } => in_cluster(host, port, Path::new(SERVICE_ACCOUNT)),
             Server::Endpoint { url, tls } => endpoint(url, tls.as_ref()),
             Server::Kubeconfig { file, context } => {
                 let kubeconfig = Kubeconfig::read_from(file).map_err(Box::new)?;
@@ -214,14 +227,8 @@ impl Server {
 }
 
 fn in_cluster(host: &str, port: &str, account: &Path) -> Result<Config, ConnectionError> {
-    if host.is_empty() || port.is_empty() {
-        return Err(ConnectionError::NotInCluster);
-    }
-    let url = match host.parse::<IpAddr>() {
-        Ok(IpAddr::V6(ip)) => format!("https://[{ip}]:{port}"),
-        _ => format!("https://{host}:{port}"),
-    };
-    let token = account.join("token");
+    let url = in_cluster_url(host, port)?;
+    let token = account.join(TOKEN);
     let user = AuthInfo {
         token_file: Some(text(&token)),
         ..AuthInfo::default()
@@ -232,7 +239,29 @@ fn in_cluster(host: &str, port: &str, account: &Path) -> Result<Config, Connecti
             source,
         });
     }
-    resolve(kubeconfig(url, &account.join("ca.crt"), user), None)
+    resolve(kubeconfig(url, &account.join(AUTHORITIES), user), None)
+}
+
+/// Whether [`in_cluster`] will find what it needs, as far as `read` sees the Pod.
+fn check_in_cluster(host: &str, port: &str, read: ReadFile<'_>) -> Result<(), ConnectionError> {
+    let url = in_cluster_url(host, port)?;
+    for name in [TOKEN, AUTHORITIES] {
+        let path = Path::new(SERVICE_ACCOUNT).join(name);
+        if let Err(source) = read(&path) {
+            return Err(ConnectionError::ServiceAccount { path, source });
+        }
+    }
+    resolve(kubeconfig(url, Path::new(""), AuthInfo::default()), None).map(drop)
+}
+
+fn in_cluster_url(host: &str, port: &str) -> Result<String, ConnectionError> {
+    if host.is_empty() || port.is_empty() {
+        return Err(ConnectionError::NotInCluster);
+    }
+    Ok(match host.parse::<IpAddr>() {
+        Ok(IpAddr::V6(ip)) => format!("https://[{ip}]:{port}"),
+        _ => format!("https://{host}:{port}"),
+    })
 }
 
 fn endpoint(url: &str, tls: Option<&TlsFiles>) -> Result<Config, ConnectionError> {

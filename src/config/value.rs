@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use crate::dns::Name;
+use crate::dns::name::NAME_MAX;
 
 /// Why a word is not the value it should be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -130,8 +131,15 @@ pub fn zones(text: &str) -> Result<Vec<Name>, ValueError> {
     Ok(zone_port(bare)?.zones)
 }
 
-/// A domain name in lower case.
+/// A domain name in lower case. Its text may not be longer than a name in wire form, although escapes make it longer:
+/// CoreDNS counts so.
 pub fn name(text: &str) -> Result<Name, ValueError> {
+    if text.len() > NAME_MAX {
+        let length = text.len();
+        return Err(ValueError(format!(
+            "specified zone is too long: {length} > {NAME_MAX}"
+        )));
+    }
     let name: Result<Name, _> = text.parse();
     match name {
         Ok(name) if !text.is_empty() => Ok(name.lower()),
@@ -237,6 +245,7 @@ mod tests {
         for text in [
             "a..test",
             &"a".repeat(64),
+            &"a.".repeat(128),
             "",
             "0.0.0.0/0",
             "::/0",

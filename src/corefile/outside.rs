@@ -57,6 +57,17 @@ impl From<io::Error> for Unreadable {
     }
 }
 
+impl From<Unreadable> for io::Error {
+    fn from(why: Unreadable) -> Self {
+        match why {
+            Unreadable::Missing => io::Error::new(io::ErrorKind::NotFound, why),
+            Unreadable::Directory => io::Error::new(io::ErrorKind::IsADirectory, why),
+            Unreadable::TooLarge => io::Error::new(io::ErrorKind::FileTooLarge, why),
+            Unreadable::Io(error) => error,
+        }
+    }
+}
+
 /// The real thing.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Filesystem;

@@ -6,6 +6,7 @@
 )]
 
 mod apiserver;
+mod conformance;
 mod docs;
 mod fuzz_corpus;
 mod metrics;

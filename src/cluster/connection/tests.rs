@@ -33,7 +33,7 @@ fn check(server: Server) -> Result<(), String> {
         server,
         limits: Limits::default(),
     }
-    .check()
+    .check(&|path| fs::read(path))
     .map_err(|error| error.to_string())
 }
 
@@ -138,6 +138,50 @@ fn outside_of_a_cluster_the_fault_is_worded_as_client_go_does() {
         error.to_string(),
         "open /nonexistent/token: No such file or directory (os error 2)"
     );
+}
+
+#[test]
+fn in_cluster_is_checked_with_the_files_that_the_configuration_sees() {
+    let check = |host: &str, files: &[&str]| {
+        let (host, port) = (host.into(), "443".into());
+        let (server, limits) = (Server::InCluster { host, port }, Limits::default());
+        let read = |path: &Path| match files.iter().any(|file| path.ends_with(file)) {
+            true => Ok(Vec::new()),
+            false => Err(io::ErrorKind::NotFound.into()),
+        };
+        let checked = Connection { server, limits }.check(&read);
+        checked.map_err(|error| error.to_string())
+    };
+    let both = ["serviceaccount/token", "serviceaccount/ca.crt"];
+    for (name, host, files, fault) in [
+        ("a Pod", "10.0.0.1", both.as_slice(), None),
+        ("a Pod of IPv6", "fd00::1", &both, None),
+        (
+            "no token",
+            "10.0.0.1",
+            &both[1..],
+            Some("serviceaccount/token: "),
+        ),
+        (
+            "no authorities",
+            "10.0.0.1",
+            &both[..1],
+            Some("serviceaccount/ca.crt: "),
+        ),
+        (
+            "no cluster",
+            "",
+            &both,
+            Some("unable to load in-cluster configuration"),
+        ),
+        ("no host", "a b", &both, Some("cluster url")),
+    ] {
+        match (check(host, files), fault) {
+            (Ok(()), None) => {}
+            (Err(text), Some(part)) => assert!(text.contains(part), "{name}: {text}"),
+            (outcome, _) => panic!("{name}: {outcome:?}"),
+        }
+    }
 }
 
 #[test]

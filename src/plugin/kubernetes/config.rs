@@ -1,6 +1,7 @@
 //! `kubernetes [ZONES…] { … }` in the Corefile.
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{Options, Pods};
@@ -10,7 +11,7 @@ use crate::cluster::selector::Selector;
 use crate::cluster::{ClusterKey, Source};
 use crate::config::{Scope, value};
 use crate::corefile::reader::{self, Reader, Row};
-use crate::corefile::{Directive, Faults};
+use crate::corefile::{Directive, Faults, Outside};
 use crate::dns::{Name, Zones, reverse};
 
 /// Seconds that answers may be kept if the Corefile does not say.
@@ -33,7 +34,8 @@ pub struct Config {
 
 /// A stanza while it is read.
 struct Draft {
-    server: Server,
+    /// The one of the cluster that we run in if `None`.
+    server: Option<Server>,
     tls: Option<TlsFiles>,
     manifests: Vec<PathBuf>,
     limits: (f64, u32, u32),
@@ -101,7 +103,7 @@ pub fn parse(occurrences: &[&Directive], scope: &Scope<'_>, faults: &Faults) -> 
             "namespaces and namespace_labels cannot both be set",
         );
     }
-    let cluster = draft.cluster(&reader)?;
+    let cluster = draft.cluster(&reader, scope.outside)?;
     let options = Options {
         zones: Zones::new(zones),
         primary_zone,
@@ -125,7 +127,7 @@ pub fn parse(occurrences: &[&Directive], scope: &Scope<'_>, faults: &Faults) -> 
 impl Default for Draft {
     fn default() -> Draft {
         Draft {
-            server: Server::InCluster,
+            server: None,
             tls: None,
             manifests: Vec::new(),
             limits: (0.0, 0, 0),
@@ -145,31 +147,18 @@ impl Default for Draft {
 
 impl Draft {
     /// Where the objects come from. What can be checked without a socket is checked here.
-    fn cluster(&mut self, reader: &Reader<'_>) -> Option<ClusterKey> {
-        let server = match (&mut self.server, self.tls.take()) {
-            (Server::Endpoint { url, .. }, tls) => Server::Endpoint {
-                url: url.clone(),
-                tls,
-            },
-            (server, _) => server.clone(),
-        };
-        let source = if self.manifests.is_empty() {
-            let (qps, burst, max_inflight) = self.limits;
-            let connection = Connection {
-                server,
-                limits: Limits::new(qps, burst, max_inflight),
-            };
-            if let Err(fault) = connection.check() {
-                return reader.refuse(reader.name(), fault.to_string());
+    fn cluster(&mut self, reader: &Reader<'_>, outside: &dyn Outside) -> Option<ClusterKey> {
+        let source = match (self.server.take(), std::mem::take(&mut self.manifests)) {
+            (server, manifests) if manifests.is_empty() => {
+                Source::Api(self.connection(server, reader, outside)?)
             }
-            Source::Api(connection)
-        } else if server == Server::InCluster {
-            Source::Manifests(std::mem::take(&mut self.manifests))
-        } else {
-            return reader.refuse(
-                reader.name(),
-                "manifests and an API server cannot both be set",
-            );
+            (None, manifests) => Source::Manifests(manifests),
+            (Some(_), _) => {
+                return reader.refuse(
+                    reader.name(),
+                    "manifests and an API server cannot both be set",
+                );
+            }
         };
         let (labels, namespace_labels) = (self.labels.take(), self.namespace_labels.take());
         Some(ClusterKey {
@@ -177,6 +166,34 @@ impl Draft {
             labels,
             namespace_labels,
         })
+    }
+
+    fn connection(
+        &mut self,
+        server: Option<Server>,
+        reader: &Reader<'_>,
+        outside: &dyn Outside,
+    ) -> Option<Connection> {
+        let server = match (server, self.tls.take()) {
+            (Some(Server::Endpoint { url, .. }), tls) => Server::Endpoint { url, tls },
+            (server, _) => server.unwrap_or_else(|| in_cluster(outside)),
+        };
+        let (qps, burst, max_inflight) = self.limits;
+        let limits = Limits::new(qps, burst, max_inflight);
+        let connection = Connection { server, limits };
+        let read = |path: &Path| outside.read(path).map_err(io::Error::from);
+        match connection.check(&read) {
+            Ok(()) => Some(connection),
+            Err(fault) => reader.refuse(reader.name(), fault.to_string()),
+        }
+    }
+}
+
+fn in_cluster(outside: &dyn Outside) -> Server {
+    let variable = |name| outside.variable(name).unwrap_or_default().into();
+    Server::InCluster {
+        host: variable("KUBERNETES_SERVICE_HOST"),
+        port: variable("KUBERNETES_SERVICE_PORT"),
     }
 }
 
@@ -212,11 +229,11 @@ fn endpoint(draft: &mut Draft, line: &Reader<'_>) -> Option<()> {
             "Multiple endpoints have been deprecated, only the first specified endpoint is used",
         );
     }
-    if !matches!(draft.server, Server::Kubeconfig { .. }) {
-        draft.server = Server::Endpoint {
+    if !matches!(draft.server, Some(Server::Kubeconfig { .. })) {
+        draft.server = Some(Server::Endpoint {
             url: urls[0].text.as_str().into(),
             tls: None,
-        };
+        });
     }
     Some(())
 }
@@ -231,10 +248,10 @@ fn tls(draft: &mut Draft, line: &Reader<'_>) -> Option<()> {
 fn kubeconfig(draft: &mut Draft, line: &Reader<'_>) -> Option<()> {
     let args = line.between(1, 2)?;
     let context = args.get(1).map(|word| word.text.as_str().into());
-    draft.server = Server::Kubeconfig {
+    draft.server = Some(Server::Kubeconfig {
         file: PathBuf::from(&args[0].text),
         context,
-    };
+    });
     Some(())
 }
 

@@ -39,6 +39,7 @@ impl Bench {
             transport,
             client: nobody,
             server: nobody,
+            received: std::time::Instant::now(),
         };
         let mut out = b"left over".to_vec();
         let handled = self.service.handle(&self.router, &packet, query, &mut out);
