@@ -165,6 +165,9 @@ impl App {
 
     /// Tells the rooms that outlive a generation about the one that is served.
     fn tell(&mut self) {
+        let listeners = &self.listeners;
+        let bound = |address: &ListenAddress| listeners.get(address).map(Serving::local_address);
+        self.generation.probe(&self.process.runtime, bound);
         self.readiness.replace(self.generation.readiness());
         self.process
             .metrics

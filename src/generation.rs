@@ -5,7 +5,7 @@
 //! answers, an upstream its connections.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -24,6 +24,7 @@ use crate::plugin::errors::{self, Errors};
 use crate::plugin::forward::{Forward, Outbound};
 use crate::plugin::kubernetes::{self, Kubernetes};
 use crate::plugin::log::{Log, Sink};
+use crate::plugin::loop_guard::{self, LoopGuard, OnLoop};
 use crate::plugin::prometheus::Prometheus;
 use crate::plugin::{ORDER, Plugin};
 use crate::server::{self, router::Router};
@@ -44,6 +45,8 @@ pub struct Process {
     pub outbound: Arc<Outbound>,
     /// What a listener may use.
     pub listener: server::Config,
+    /// What is done about a forwarding loop.
+    pub on_loop: Arc<OnLoop>,
 }
 
 impl Process {
@@ -65,6 +68,7 @@ impl Process {
             clusters,
             outbound,
             listener: server::Config::default(),
+            on_loop: Arc::new(|found| tracing::error!(target: "plugin/loop", "{found}")),
         }
     }
 }
@@ -80,6 +84,8 @@ pub struct Generation {
     kubernetes: Vec<Arc<Kubernetes>>,
     /// The answers kept by each block, for the generation after.
     stores: Vec<(Vec<Key>, Arc<Store>)>,
+    /// Loop guards, and the listener that each probes.
+    guards: Vec<(ListenAddress, Arc<LoopGuard>)>,
     /// What the plugins do beside answering; dropped, it ends.
     tasks: JoinSet<()>,
 }
@@ -108,6 +114,7 @@ impl Generation {
             followed: vec![],
             kubernetes: vec![],
             stores: vec![],
+            guards: vec![],
             tasks: JoinSet::new(),
         };
         let config = building.config.clone();
@@ -170,6 +177,7 @@ impl Generation {
                 Plugin::Log(Arc::new(Log::new(config.clone(), query_log(process))))
             }
             Setting::Loadbalance(_) => Plugin::Loadbalance,
+            Setting::Loop(config) => Plugin::Loop(self.loop_guard(config, block, process)),
             Setting::Forward(config) => Plugin::Forward(Arc::new(Forward::new(
                 config.clone(),
                 process.outbound.clone(),
@@ -213,6 +221,43 @@ impl Generation {
                 .spawn_on(errors.clone().report(), &process.runtime);
         }
         errors
+    }
+
+    /// A guard that probes the first listener of its block.
+    fn loop_guard(
+        &mut self,
+        config: &loop_guard::Config,
+        block: &Block,
+        process: &Process,
+    ) -> Arc<LoopGuard> {
+        let address = block.addresses().next().map(|(_, address)| address);
+        let text = address
+            .map(|address| address.to_string())
+            .unwrap_or_default();
+        let on_loop = process.on_loop.clone();
+        let guard = Arc::new(LoopGuard::new(
+            *config,
+            text,
+            Box::new(move |found| on_loop(found)),
+        ));
+        self.guards
+            .extend(address.map(|address| (address, guard.clone())));
+        guard
+    }
+
+    /// Probes for loops, now that there are listeners; `bound` says where they are.
+    pub fn probe(
+        &mut self,
+        runtime: &Handle,
+        bound: impl Fn(&ListenAddress) -> Option<SocketAddr>,
+    ) {
+        for (address, guard) in &self.guards {
+            if let Some(server) = bound(address) {
+                let guard = guard.clone();
+                self.tasks
+                    .spawn_on(async move { guard.probe(server).await }, runtime);
+            }
+        }
     }
 
     /// The cache of a block. Answers that the block before kept are as good as ever, if it kept them by the same

@@ -23,6 +23,7 @@ pub mod health;
 pub mod kubernetes;
 pub mod loadbalance;
 pub mod log;
+pub mod loop_guard;
 pub mod prometheus;
 pub mod ready;
 pub mod reload;
@@ -181,6 +182,8 @@ pub enum Plugin {
     Cache(Arc<cache::Cache>),
     /// Answers for a cluster.
     Kubernetes(Arc<kubernetes::Kubernetes>),
+    /// Finds out whether queries come back.
+    Loop(Arc<loop_guard::LoopGuard>),
     /// Asks upstream servers.
     Forward(Arc<forward::Forward>),
     /// Tells the client who it is.
@@ -207,6 +210,7 @@ impl Plugin {
             Plugin::Loadbalance => named!("loadbalance"),
             Plugin::Cache(_) => named!("cache"),
             Plugin::Kubernetes(_) => named!("kubernetes"),
+            Plugin::Loop(_) => named!("loop"),
             Plugin::Forward(_) => named!("forward"),
             Plugin::Whoami => named!("whoami"),
             #[cfg(test)]
@@ -227,6 +231,10 @@ impl Plugin {
             }
             Plugin::Cache(cache) => cache.down(query),
             Plugin::Kubernetes(kubernetes) => kubernetes.down(query),
+            Plugin::Loop(guard) => {
+                guard.down(query);
+                Step::Next
+            }
             Plugin::Forward(forward) => forward.down(query),
             Plugin::Whoami => whoami::down(query),
             #[cfg(test)]
@@ -243,7 +251,11 @@ impl Plugin {
             Plugin::Log(log) => log.up(query, answer),
             Plugin::Loadbalance => loadbalance::up(query, answer),
             Plugin::Cache(cache) => cache.up(query, answer),
-            Plugin::Bufsize(_) | Plugin::Kubernetes(_) | Plugin::Forward(_) | Plugin::Whoami => {}
+            Plugin::Bufsize(_)
+            | Plugin::Kubernetes(_)
+            | Plugin::Loop(_)
+            | Plugin::Forward(_)
+            | Plugin::Whoami => {}
             #[cfg(test)]
             Plugin::Scripted(_) => {}
         }
@@ -262,6 +274,7 @@ impl Plugin {
             | Plugin::Loadbalance
             | Plugin::Cache(_)
             | Plugin::Kubernetes(_)
+            | Plugin::Loop(_)
             | Plugin::Whoami => unreachable!("only plugins that say Ask are asked"),
         }
     }

@@ -2,9 +2,11 @@
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
 
 use super::{Serve, print, version};
 use crate::app::App;
@@ -68,8 +70,11 @@ fn start(flags: &Serve, lines: Lines, log: &LogControl) -> ExitCode {
         Ok(runtime) => runtime,
         Err(fault) => return failed(&format!("the runtime could not be started: {fault}")),
     };
-    let process = Process::new(runtime.handle().clone(), lines);
-    let code = runtime.block_on(serve(flags, &location, config, process, log));
+    let mut process = Process::new(runtime.handle().clone(), lines);
+    let (looping, loops) = mpsc::channel(1);
+    // One is enough to end the process.
+    process.on_loop = Arc::new(move |found| drop(looping.try_send(found.to_string())));
+    let code = runtime.block_on(serve(flags, &location, config, process, log, loops));
     // What still waits for the network has lost its client.
     runtime.shutdown_background();
     code
@@ -81,6 +86,7 @@ async fn serve(
     config: Config,
     process: Process,
     log: &LogControl,
+    mut loops: mpsc::Receiver<String>,
 ) -> ExitCode {
     let mut signals = match Signals::install() {
         Ok(signals) => signals,
@@ -99,10 +105,17 @@ async fn serve(
         print(&banner(app.config()));
     }
     tell_running(app.config(), log);
-    let code = until_stopped(&mut app, &mut signals, location, flags.dns_port, log).await;
+    tokio::select! {
+        () = until_stopped(&mut app, &mut signals, location, flags.dns_port, log) => {}
+        Some(found) = loops.recv() => {
+            // Answering on would only feed the loop.
+            tracing::error!(target: "plugin/loop", fatal = true, "{found}");
+            return ExitCode::FAILURE;
+        }
+    }
     let stopped = stop(app, &mut signals).await;
     remove(flags.pidfile.as_deref());
-    stopped.unwrap_or(code)
+    stopped.unwrap_or(ExitCode::SUCCESS)
 }
 
 /// Follows signals and the Corefile until a signal says stop.
@@ -112,7 +125,7 @@ async fn until_stopped(
     location: &Location,
     dns_port: u16,
     log: &LogControl,
-) -> ExitCode {
+) {
     let mut reload = Reload::default();
     loop {
         let setting = reload::setting(app.config()).filter(|_| *location != Location::Stdin);
@@ -120,7 +133,7 @@ async fn until_stopped(
             () = next_look(setting) => false,
             asked = signals.next() => match asked {
                 Asked::Reload => true,
-                Asked::Stop => return ExitCode::SUCCESS,
+                Asked::Stop => return,
             },
         };
         if asked {

@@ -143,7 +143,8 @@ impl ListReader {
     }
 
     fn between(&mut self, byte: u8) -> Result<(), ListError> {
-        if byte.is_ascii_whitespace() {
+        // Documents in a file of YAML are set apart by `---`, also where they are JSON.
+        if byte.is_ascii_whitespace() || byte == b'-' {
             return Ok(());
         }
         if byte != b'{' {

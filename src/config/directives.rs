@@ -51,6 +51,7 @@ directives! {
     "loadbalance" => Loadbalance(plugin::loadbalance::Config), plugin::loadbalance::parse;
     "cache" => Cache(plugin::cache::Config), plugin::cache::parse;
     "kubernetes" => Kubernetes(plugin::kubernetes::Config), plugin::kubernetes::parse;
+    "loop" => Loop(plugin::loop_guard::Config), plugin::loop_guard::parse;
     "forward" => Forward(plugin::forward::Config), plugin::forward::parse;
     "whoami" => Whoami(plugin::whoami::Config), plugin::whoami::parse;
 }

@@ -131,7 +131,7 @@ fn below(bound: u32) -> u32 {
         x ^= x >> 27;
         state.set(x);
         let high = x.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32;
-        (high * u64::from(bound) >> 32) as u32
+        ((high * u64::from(bound)) >> 32) as u32
     })
 }
 

@@ -6,6 +6,7 @@
 )]
 
 mod apiserver;
+mod cluster;
 mod conformance;
 mod docs;
 mod fuzz_corpus;

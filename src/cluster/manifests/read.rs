@@ -88,9 +88,9 @@ pub(super) fn read(
         each,
     };
     let mut file = BufReader::with_capacity(BLOCK_BYTES, file);
-    let outcome = match first_byte(&mut file) {
-        Ok(Some(b'{')) => reading.json(&mut file),
-        Ok(_) => reading.yaml(&mut file, settled),
+    let outcome = match is_json(&mut file) {
+        Ok(true) => reading.json(&mut file),
+        Ok(false) => reading.yaml(&mut file, settled),
         Err(error) => Err(error),
     };
     if let Err(error) = outcome {
@@ -118,18 +118,22 @@ struct KindWire<'a> {
     api_version: Option<Cow<'a, str>>,
 }
 
-/// First byte of the text, which tells JSON from YAML. (A JSON document is YAML too, but for that it would be held whole.)
-fn first_byte(file: &mut impl BufRead) -> io::Result<Option<u8>> {
+/// Whether the text begins as JSON: a brace and a quoted key, or nothing, in it. (A JSON document is YAML too, but for
+/// that it would be held whole. A mapping of YAML in braces whose keys are not quoted is no JSON.)
+fn is_json(file: &mut impl BufRead) -> io::Result<bool> {
     loop {
         let bytes = file.fill_buf()?;
-        let Some(blank) = bytes.iter().position(|byte| !byte.is_ascii_whitespace()) else {
+        let Some(first) = bytes.iter().position(|byte| !byte.is_ascii_whitespace()) else {
             match bytes.len() {
-                0 => return Ok(None),
+                0 => return Ok(false),
                 length => file.consume(length),
             }
             continue;
         };
-        return Ok(Some(bytes[blank]));
+        let mut rest = bytes[first + 1..]
+            .iter()
+            .filter(|byte| !byte.is_ascii_whitespace());
+        return Ok(bytes[first] == b'{' && matches!(rest.next(), None | Some(b'"' | b'}')));
     }
 }
 

@@ -1,14 +1,15 @@
 //! Queries to upstreams.
 
-use super::{Query, Type, question};
+use super::{Query, Type, flag, question};
 
 /// Encodes a query of ours into `out`, which is cleared first: the client's header and question under this id, and
 /// its OPT record to the letter, because what a client says of itself (size, DO, cookie, subnet) is between it and
-/// the upstream. A query without OPT stays without.
+/// the upstream. A query without OPT stays without. AD is set beyond the client's where the answer will be kept.
 pub fn query(query: &Query, id: u16, out: &mut Vec<u8>) {
     out.clear();
     let additionals = u16::from(query.edns.is_some());
-    for part in [id, query.flags, 1, 0, 0, additionals] {
+    let authentic = if query.asks_authentic { flag::AD } else { 0 };
+    for part in [id, query.flags | authentic, 1, 0, 0, additionals] {
         out.extend_from_slice(&part.to_be_bytes());
     }
     question(query, out);
@@ -53,5 +54,14 @@ mod tests {
             assert_eq!(out[..2], [0xbe, 0xef], "{what}");
             assert_eq!(out[2..], packet[2..], "{what}");
         }
+    }
+
+    #[test]
+    fn an_answer_that_will_be_kept_is_asked_for_with_ad() {
+        let mut asked = Query::empty();
+        asked.asks_authentic = true;
+        let mut out = Vec::new();
+        query(&asked, 1, &mut out);
+        assert_eq!(u16::from_be_bytes([out[2], out[3]]), flag::AD);
     }
 }

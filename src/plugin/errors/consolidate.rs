@@ -145,7 +145,7 @@ impl fmt::Display for Written {
         }
         let rest = nanoseconds - u128::from(minutes) * 60_000_000_000;
         write!(f, "{}", rest / per)?;
-        if rest % per > 0 {
+        if !rest.is_multiple_of(per) {
             let digits = per.ilog10() as usize;
             let fraction = format!("{:0digits$}", rest % per);
             write!(f, ".{}", fraction.trim_end_matches('0'))?;

@@ -69,12 +69,12 @@ const DISTRIBUTIONS: &[(&str, &str, &[&str])] = &[
     (
         "OpenShift",
         include_str!("../../data/corefiles/openshift.Corefile"),
-        &["bufsize", "chaos"],
+        &["chaos"],
     ),
     (
         "NodeLocal DNSCache",
         include_str!("../../data/corefiles/nodelocal.Corefile"),
-        &["bind"],
+        &[],
     ),
     (
         "Gardener",
@@ -84,7 +84,7 @@ const DISTRIBUTIONS: &[(&str, &str, &[&str])] = &[
     (
         "Huawei CCE",
         include_str!("../../data/corefiles/huawei-cce.Corefile"),
-        &["bind"],
+        &[],
     ),
     (
         "Alibaba ACK",

@@ -54,6 +54,20 @@ impl Server {
         SocketAddr::from((Ipv4Addr::LOCALHOST, address.port()))
     }
 
+    /// Serves the configuration `Corefile` of `outside` from now on.
+    pub(crate) fn reload(&mut self, outside: &dyn Outside) {
+        let config = load(outside);
+        let runtime = self.runtime.as_ref().expect("it runs until it is dropped");
+        runtime
+            .block_on(self.app.reload(config))
+            .unwrap_or_else(|fault| panic!("{fault}"));
+    }
+
+    /// What keeps `/ready` from saying so.
+    pub(crate) fn ready_report(&self) -> String {
+        format!("{:?}", self.app.readiness().report(Monitor::Continuously))
+    }
+
     /// Returns when `/ready` would say so.
     pub(crate) fn wait_until_ready(&self) {
         let deadline = Instant::now() + READY_WITHIN;

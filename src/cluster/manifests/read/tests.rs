@@ -109,6 +109,14 @@ fn what_kubectl_prints_is_read() {
         &[],
     );
     check("JSON in YAML", &format!("---\n{json}\n"), &web, &[]);
+    check(
+        "JSON set apart as YAML",
+        &format!("{json}\n---\n{json}"),
+        &[web[0], web[0]],
+        &[],
+    );
+    let braces = "{apiVersion: v1, kind: Service, metadata: {namespace: shop, name: web}, spec: {clusterIP: None}}";
+    check("YAML in braces", braces, &web, &[]);
     check("nothing", "", &[], &[]);
     check("comments", "# nothing\n---\n", &[], &[]);
 }

@@ -1,0 +1,307 @@
+//! The life of an endpoint: what changes in the API or in manifests is answered, what breaks is not felt.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use cairn_dns::corefile::Memory;
+use serde_json::{Value, json};
+
+use crate::support::apiserver::{ApiServer, Cut, Fault, Login, Transport, Verb};
+use crate::support::dns;
+use crate::support::server::Server;
+
+/// What a busy machine may take for something that needs milliseconds.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A server that follows `api`, with these lines in its stanza.
+fn follow(api: &ApiServer, lines: &str) -> Server {
+    start(&format!(
+        "kubeconfig {} lab\n{lines}",
+        api.kubeconfig().display()
+    ))
+}
+
+fn start(lines: &str) -> Server {
+    let corefile = format!(
+        ".:0 {{\n bind 127.0.0.1\n kubernetes cluster.local in-addr.arpa {{\n{lines}\n}}\n}}\n"
+    );
+    Server::start(&Memory::new().file("Corefile", corefile))
+}
+
+fn answer(server: &Server, name: &str) -> String {
+    dns::ask(server.address(), name, "A").expect("a reply")
+}
+
+/// Asks until the reply is the expected one.
+#[track_caller]
+fn wait_for(server: &Server, name: &str, expected: &str) {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let got = answer(server, name);
+        if got == expected {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{name}: {got}, not {expected}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+fn namespace(name: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+}
+
+fn service(name: &str, ip: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": {"namespace": "demo", "name": name},
+        "spec": {"clusterIP": ip, "clusterIPs": [ip], "ports": [{"name": "http", "port": 80, "protocol": "TCP"}]},
+    })
+}
+
+fn slice(service: &str, ready: &[(&str, bool)]) -> Value {
+    let endpoints: Vec<Value> = ready
+        .iter()
+        .map(|(ip, ready)| json!({"addresses": [ip], "conditions": {"ready": ready}}))
+        .collect();
+    json!({
+        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4", "endpoints": endpoints,
+        "metadata": {"namespace": "demo", "name": format!("{service}-1"), "labels": {"kubernetes.io/service-name": service}},
+        "ports": [{"name": "http", "port": 80, "protocol": "TCP"}],
+    })
+}
+
+fn pod(name: &str, ip: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"namespace": "demo", "name": name},
+        "status": {"phase": "Running", "podIP": ip, "podIPs": [{"ip": ip}]},
+    })
+}
+
+/// An API server with the namespace `demo`, the service `web` and the headless `db`.
+fn api() -> ApiServer {
+    let api = ApiServer::start_with(Transport::Https);
+    for object in [
+        namespace("demo"),
+        service("web", "10.96.0.1"),
+        service("db", "None"),
+        slice("db", &[("10.0.0.1", true)]),
+    ] {
+        api.apply(object);
+    }
+    api
+}
+
+const WEB: &str = "web.demo.svc.cluster.local.";
+const DB: &str = "db.demo.svc.cluster.local.";
+
+#[test]
+fn every_change_in_the_api_is_answered() {
+    let api = api();
+    let server = follow(&api, "pods verified");
+    server.wait_until_ready();
+    assert_eq!(answer(&server, WEB), "NOERROR 10.96.0.1");
+
+    api.apply(service("web", "10.96.0.2"));
+    wait_for(&server, WEB, "NOERROR 10.96.0.2");
+    api.apply(slice("db", &[("10.0.0.1", true), ("10.0.0.2", true)]));
+    wait_for(&server, DB, "NOERROR 10.0.0.1 10.0.0.2");
+    api.apply(slice("db", &[("10.0.0.1", false), ("10.0.0.2", true)]));
+    wait_for(&server, DB, "NOERROR 10.0.0.2");
+    wait_for(&server, "10-0-0-7.demo.pod.cluster.local.", "NXDOMAIN");
+    api.apply(pod("a", "10.0.0.7"));
+    wait_for(
+        &server,
+        "10-0-0-7.demo.pod.cluster.local.",
+        "NOERROR 10.0.0.7",
+    );
+
+    api.delete("pods", "demo", "a");
+    wait_for(&server, "10-0-0-7.demo.pod.cluster.local.", "NXDOMAIN");
+    api.delete("endpointslices", "demo", "db-1");
+    wait_for(&server, DB, "NXDOMAIN");
+    api.delete("services", "demo", "web");
+    wait_for(&server, WEB, "NXDOMAIN");
+    api.delete("namespaces", "", "demo");
+    wait_for(&server, "demo.svc.cluster.local.", "NXDOMAIN");
+}
+
+#[test]
+fn an_api_that_is_away_is_not_felt_and_what_it_says_on_return_is() {
+    let api = api();
+    let server = follow(&api, "");
+    server.wait_until_ready();
+    api.stop();
+    assert_eq!(answer(&server, WEB), "NOERROR 10.96.0.1");
+    api.apply(service("web", "10.96.0.3"));
+    api.delete("services", "demo", "db");
+    // The versions in between are forgotten, so the server must list anew.
+    api.compact();
+    assert_eq!(answer(&server, WEB), "NOERROR 10.96.0.1");
+    api.start_again();
+    wait_for(&server, WEB, "NOERROR 10.96.0.3");
+    wait_for(&server, DB, "NXDOMAIN");
+}
+
+#[test]
+fn a_watch_that_is_cut_goes_on_where_it_was() {
+    for cut in [Cut::End, Cut::Fin, Cut::Reset, Cut::MidFrame] {
+        let api = api();
+        let server = follow(&api, "");
+        server.wait_until_ready();
+        api.cut_watches("services", cut);
+        api.apply(service("web", "10.96.0.4"));
+        wait_for(&server, WEB, "NOERROR 10.96.0.4");
+    }
+}
+
+#[test]
+fn a_watch_that_is_too_old_is_listed_anew() {
+    let api = api();
+    let server = follow(&api, "");
+    server.wait_until_ready();
+    api.compact();
+    api.expire_watches("services");
+    api.apply(service("web", "10.96.0.5"));
+    wait_for(&server, WEB, "NOERROR 10.96.0.5");
+    assert_eq!(answer(&server, DB), "NOERROR 10.0.0.1");
+}
+
+#[test]
+fn until_all_is_listed_a_missing_name_is_servfail_and_the_reason_is_told() {
+    let api = api();
+    api.inject(Fault::answer(403).of("endpointslices").always());
+    let server = follow(&api, "fallthrough");
+    wait_for(&server, WEB, "NOERROR 10.96.0.1");
+    assert_eq!(
+        answer(&server, "nosuch.demo.svc.cluster.local."),
+        "SERVFAIL"
+    );
+    let deadline = Instant::now() + PATIENCE;
+    while !server.ready_report().contains("endpointslices: 403") {
+        assert!(Instant::now() < deadline, "{}", server.ready_report());
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    api.clear_faults();
+    server.wait_until_ready();
+    wait_for(&server, DB, "NOERROR 10.0.0.1");
+}
+
+#[test]
+fn busy_servers_are_asked_again_when_they_say() {
+    let api = api();
+    api.inject(Fault::too_many_requests(1).of("services"));
+    api.inject(Fault::answer(503).of("namespaces"));
+    let server = follow(&api, "");
+    server.wait_until_ready();
+    assert_eq!(answer(&server, WEB), "NOERROR 10.96.0.1");
+}
+
+#[test]
+fn a_token_that_is_replaced_is_read_again() {
+    let api = api();
+    api.rotate_token("one");
+    let kubeconfig = api.kubeconfig_with(Login::TokenFile);
+    let server = start(&format!("kubeconfig {} lab", kubeconfig.display()));
+    server.wait_until_ready();
+    api.rotate_token("two");
+    api.cut_watches("services", Cut::Reset);
+    api.apply(service("web", "10.96.0.6"));
+    wait_for(&server, WEB, "NOERROR 10.96.0.6");
+}
+
+#[test]
+fn all_stanzas_of_a_cluster_share_one_watch_a_resource() {
+    let api = api();
+    let stanza = format!(
+        "kubernetes {{\n kubeconfig {} lab\n}}",
+        api.kubeconfig().display()
+    );
+    let zones = ["cluster.local", "cluster.test", "in-addr.arpa"];
+    let blocks = zones.map(|zone| format!("{zone}:0 {{\n bind 127.0.0.1\n {stanza}\n}}\n"));
+    let server = Server::start(&Memory::new().file("Corefile", blocks.concat()));
+    server.wait_until_ready();
+    assert_eq!(
+        answer(&server, "web.demo.svc.cluster.test."),
+        "NOERROR 10.96.0.1"
+    );
+    for resource in ["services", "endpointslices", "namespaces"] {
+        assert_eq!(api.open_watches(resource), 1, "{resource}");
+        assert!(
+            api.count(resource, Verb::List) + api.count(resource, Verb::Watch) <= 2,
+            "{resource}"
+        );
+    }
+    assert_eq!(api.open_watches("pods"), 0);
+}
+
+#[test]
+fn a_reload_keeps_the_watches_and_starts_those_that_are_new() {
+    let api = api();
+    let kubeconfig = format!("kubeconfig {} lab", api.kubeconfig().display());
+    let mut server = start(&kubeconfig);
+    server.wait_until_ready();
+    let requests = |resource| api.count(resource, Verb::List) + api.count(resource, Verb::Watch);
+    let before = requests("services");
+    let stanza = format!("{kubeconfig}\n pods verified\n ttl 7");
+    let corefile =
+        format!(".:0 {{\n bind 127.0.0.1\n kubernetes cluster.local {{\n{stanza}\n}}\n}}\n");
+    api.apply(pod("a", "10.0.0.7"));
+    server.reload(&Memory::new().file("Corefile", corefile));
+    assert_eq!(answer(&server, WEB), "NOERROR 10.96.0.1");
+    wait_for(
+        &server,
+        "10-0-0-7.demo.pod.cluster.local.",
+        "NOERROR 10.0.0.7",
+    );
+    assert_eq!(requests("services"), before);
+    assert_eq!(api.open_watches("services"), 1);
+}
+
+fn write(path: &Path, objects: &[Value]) {
+    let documents: Vec<String> = objects.iter().map(Value::to_string).collect();
+    // Written beside and renamed, as editors do.
+    let beside = path.with_extension("new");
+    fs::write(&beside, documents.join("\n---\n")).unwrap();
+    fs::rename(beside, path).unwrap();
+}
+
+#[test]
+fn every_change_in_manifests_is_answered() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    write(
+        &at("base.yaml"),
+        &[namespace("demo"), service("web", "10.96.0.1")],
+    );
+    let server = start(&format!("manifests {}", folder.path().display()));
+    server.wait_until_ready();
+    assert_eq!(answer(&server, WEB), "NOERROR 10.96.0.1");
+
+    write(
+        &at("base.yaml"),
+        &[namespace("demo"), service("web", "10.96.0.2")],
+    );
+    wait_for(&server, WEB, "NOERROR 10.96.0.2");
+    write(
+        &at("db.yaml"),
+        &[service("db", "None"), slice("db", &[("10.0.0.1", true)])],
+    );
+    wait_for(&server, DB, "NOERROR 10.0.0.1");
+    fs::write(
+        at("base.yaml"),
+        "apiVersion: v1\nkind: Service\nmetadata: {name: web, namespa",
+    )
+    .unwrap();
+    write(
+        &at("db.yaml"),
+        &[service("db", "None"), slice("db", &[("10.0.0.2", true)])],
+    );
+    wait_for(&server, DB, "NOERROR 10.0.0.2");
+    assert_eq!(
+        answer(&server, WEB),
+        "NOERROR 10.96.0.2",
+        "half a file is no news"
+    );
+    fs::remove_file(at("db.yaml")).unwrap();
+    wait_for(&server, DB, "NXDOMAIN");
+}
