@@ -46,7 +46,7 @@ pub enum Step {
         /// The reply so far.
         reply: Reply,
         /// The name that the question goes on with.
-        target: Name,
+        target: Box<Name>,
     },
     /// The network must be asked: the runner calls the plugin's `ask` where it may wait.
     Ask,
@@ -178,12 +178,12 @@ impl Walk<'_> {
             }
             Step::Fail(failure) => self.fail(query, at, failure),
             Step::Drop => Progress::Dropped,
-            Step::Follow { reply, target } => self.follow(query, at, reply, target),
+            Step::Follow { reply, target } => self.follow(query, at, reply, &target),
             Step::Ask => self.wait(at, Wait::Ask),
         }
     }
 
-    fn up(&self, query: &mut Query, at: usize, mut answer: Answer) -> Progress {
+    fn up(&self, query: &Query, at: usize, mut answer: Answer) -> Progress {
         for plugin in self.chain.plugins[..at].iter().rev() {
             plugin.up(query, &mut answer);
         }
@@ -215,9 +215,9 @@ impl Walk<'_> {
     }
 
     /// Asks the server for the target of an alias, as if the client had.
-    fn follow(&self, query: &mut Query, at: usize, reply: Reply, target: Name) -> Progress {
+    fn follow(&self, query: &mut Query, at: usize, reply: Reply, target: &Name) -> Progress {
         let mut asked = query.clone();
-        asked.question = Question::new(target, query.question.rtype, query.question.class);
+        asked.question = Question::new(*target, query.question.rtype, query.question.class);
         let chain = self
             .router
             .route(&asked.question)

@@ -244,7 +244,7 @@ impl Plugin {
 
     /// What it does to a reply from below, on its way up.
     #[inline]
-    pub(crate) fn up(&self, query: &mut Query, answer: &mut Answer) {
+    pub(crate) fn up(&self, query: &Query, answer: &mut Answer) {
         match self {
             Plugin::Prometheus(prometheus) => prometheus.up(query, answer),
             Plugin::Errors(errors) => errors.up(query, answer),
@@ -262,7 +262,7 @@ impl Plugin {
     }
 
     /// What it says when it has asked, after it has said [`Step::Ask`].
-    pub(crate) async fn ask(&self, query: &mut Query) -> Step {
+    pub(crate) async fn ask(&self, query: &Query) -> Step {
         match self {
             Plugin::Forward(forward) => forward.ask(query).await,
             #[cfg(test)]

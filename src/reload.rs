@@ -85,7 +85,7 @@ pub fn next_look(interval: Duration, jitter: Duration, random: f64) -> Duration 
 /// What `reload` says, if some block has it: the last one counts.
 pub fn setting(config: &Config) -> Option<(Duration, Duration)> {
     let settings = config.blocks.iter().flat_map(|block| &block.settings);
-    settings.filter_map(config::Setting::reload).last()
+    settings.filter_map(config::Setting::reload).next_back()
 }
 
 #[cfg(test)]

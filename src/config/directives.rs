@@ -12,6 +12,7 @@ use crate::plugin::{self, ORDER};
 macro_rules! directives {
     ($($name:literal => $variant:ident($config:ty), $parse:path;)*) => {
         /// What a directive says.
+        #[expect(clippy::large_enum_variant, reason = "a handful of them, read when a generation is built")]
         #[derive(Debug, Clone, PartialEq)]
         pub enum Setting {
             $(#[doc = concat!("`", $name, "`")] $variant($config),)*

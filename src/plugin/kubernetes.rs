@@ -74,7 +74,7 @@ enum Truth {
     /// There are records, and this is the reply.
     Records(Reply),
     /// There are records up to this alias, which leads out of the zone.
-    Alias(Reply, Name),
+    Alias(Reply, Box<Name>),
     /// The name exists, without records of this type.
     NoData,
     /// The name does not exist, as far as we know.

@@ -107,7 +107,7 @@ impl Asking<'_> {
                 &[to.wire()],
             );
             let Some(zone_at) = to.offset_of(&zone) else {
-                return Truth::Alias(reply, to);
+                return Truth::Alias(reply, Box::new(to));
             };
             aliases.push(to);
             owner = reply.records.owner(&[to.wire()]);

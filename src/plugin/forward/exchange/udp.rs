@@ -20,10 +20,12 @@ const DATAGRAM_MAX: usize = 65_535;
 /// Datagrams, and errors: that nobody listens there comes back as ICMP, which makes no socket readable.
 const INTEREST: Interest = Interest::READABLE.add(Interest::ERROR);
 
+// Nobody waits while using these, so that one for each thread does and a query that waits holds none.
 thread_local! {
-    /// Where messages are written and datagrams read. Nobody waits while using it, so that one for each thread does
-    /// and a query that waits holds none.
-    static MESSAGE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    /// Where queries are written.
+    static OUTGOING: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    /// Where datagrams are read.
+    static INCOMING: RefCell<Vec<u8>> = RefCell::new(vec![0; DATAGRAM_MAX]);
 }
 
 /// Sends over a connected socket and listens until the reply comes or the time is over.
@@ -47,7 +49,7 @@ pub(in crate::plugin::forward) async fn exchange(
 /// Sends at once. The runtime is not asked whether the socket can: it would have to wait for the poller to say so
 /// of a new socket, and a full send buffer is a local fault like others.
 fn send(socket: &UdpSocket, asked: Asked<'_>) -> io::Result<()> {
-    MESSAGE.with_borrow_mut(|message| {
+    OUTGOING.with_borrow_mut(|message| {
         asked.encode(message);
         rustix::net::send(socket, message, SendFlags::empty())?;
         Ok(())
@@ -71,8 +73,7 @@ async fn listen(
 }
 
 fn receive(socket: &UdpSocket, asked: Asked<'_>) -> io::Result<Heard> {
-    MESSAGE.with_borrow_mut(|message| {
-        message.resize(DATAGRAM_MAX, 0);
+    INCOMING.with_borrow_mut(|message| {
         let (length, _) = rustix::net::recv(socket, &mut message[..], RecvFlags::empty())?;
         Ok(asked.hear(&message[..length]))
     })
