@@ -6,10 +6,12 @@
 //!     manifests ─┘                       (files and folders)
 //! ```
 //!
-//! A source speaks in [`object::Event`]s only: objects cut to the fields that we serve, and the state of each list. It does not know who
-//! listens; the index does not know which source speaks.
+//! A source speaks in [`object::Event`]s only: objects cut to the fields that we serve, and the state of each
+//! list. It does not know who listens; the index does not know which source speaks. [`registry`] starts sources
+//! and keeps them for as long as a generation needs them. What is worth counting is told to an [`Observer`].
 
 pub mod connection;
+mod follow;
 mod index;
 mod list;
 pub mod manifests;
@@ -22,13 +24,11 @@ pub(crate) mod view;
 pub mod watch;
 
 use std::sync::{Arc, Mutex};
-use std::time::SystemTime;
+use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
-use tokio::sync::mpsc;
 
-use index::Index;
-use object::{Event, Resource, Trouble};
+use object::{Resource, Trouble};
 use view::View;
 
 pub use registry::{ClusterKey, Source};
@@ -40,11 +40,22 @@ pub struct Cluster {
     troubles: Mutex<[Option<Trouble>; Resource::ALL.len()]>,
 }
 
+/// Who counts what becomes of events. Called by the task that owns the index; must not wait.
+pub trait Observer: connection::RequestObserver {
+    /// So many objects of a resource of this cluster are known, and its first list has been applied or not.
+    fn holds(&self, cluster: &str, resource: Resource, objects: usize, synced: bool);
+    /// This cluster is no longer followed.
+    fn forgets(&self, cluster: &str);
+    /// A change of endpoints that happened `elapsed` ago is answered from now on. `headless`: the Service has no
+    /// addresses of its own.
+    fn programmed(&self, headless: bool, elapsed: Duration);
+}
+
 impl Cluster {
     /// A cluster that knows what these events told, and hears no more.
     #[cfg(test)]
-    pub(crate) fn told(events: impl IntoIterator<Item = Event>) -> Cluster {
-        let mut index = Index::default();
+    pub(crate) fn told(events: impl IntoIterator<Item = object::Event>) -> Cluster {
+        let mut index = index::Index::default();
         for event in events {
             index.apply(event, 1_800_000_000);
         }
@@ -58,12 +69,6 @@ impl Cluster {
     #[inline]
     pub(crate) fn view(&self) -> Guard<Arc<View>> {
         self.view.load()
-    }
-
-    /// Whether the first list of each of these resources has been applied.
-    pub fn is_synced(&self, resources: &[Resource]) -> bool {
-        let view = self.view();
-        resources.iter().all(|resource| view.is_synced(*resource))
     }
 
     /// A line for each of these resources that has never been listed whole, with the reason where it is known.
@@ -83,40 +88,4 @@ impl Cluster {
             })
             .collect()
     }
-
-    /// Applies events until the sources are gone, and publishes a view after each batch: whatever has arrived
-    /// when the index gets to look. An event on its own is published at once.
-    pub async fn follow(self: Arc<Cluster>, mut events: mpsc::Receiver<Event>) {
-        let mut index = Index::default();
-        while let Some(first) = events.recv().await {
-            let mut next = Some(first);
-            let mut changed = false;
-            let now = unix_seconds(SystemTime::now());
-            while let Some(event) = next {
-                self.note(&event);
-                changed |= index.apply(event, now);
-                next = events.try_recv().ok();
-            }
-            if changed {
-                self.view.store(Arc::new(index.view()));
-            }
-        }
-    }
-
-    fn note(&self, event: &Event) {
-        let (resource, trouble) = match event {
-            Event::Trouble(resource, trouble) => (*resource, Some(trouble.clone())),
-            Event::Listed(resource) | Event::Current(resource) => (*resource, None),
-            Event::ListStarted(_) | Event::Applied(_) | Event::Deleted(_) => return,
-        };
-        self.troubles
-            .lock()
-            .expect("held for a copy only, which does not panic")[resource as usize] = trouble;
-    }
-}
-
-/// Seconds since 1970, as a SOA serial takes them (RFC 1982: they may wrap).
-fn unix_seconds(now: SystemTime) -> u32 {
-    now.duration_since(SystemTime::UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs() as u32)
 }

@@ -1,6 +1,7 @@
 //! What must hold for any octets: the properties that the fuzz targets under `fuzz/` search to break, and that
 //! a plain test replays on their corpora. Each function panics where its property does not hold.
 
+use crate::cluster::manifests::read_any as read_any_manifest;
 use crate::corefile::{Location, Memory, load};
 use crate::dns::message::{Received, decode};
 use crate::dns::reply::Owner;
@@ -82,6 +83,13 @@ fn as_response(octets: &[u8]) {
 pub fn kube_name(octets: &[u8]) {
     if let Ok((name, _)) = Name::read(octets, 0) {
         read_any_name(&name);
+    }
+}
+
+/// Any octets as a manifest are read to the end; what cannot be read is a fault, and what can has a name.
+pub fn manifest(octets: &[u8]) {
+    for settled in [false, true] {
+        read_any_manifest(octets, settled);
     }
 }
 

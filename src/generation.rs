@@ -12,7 +12,7 @@ use std::time::SystemTime;
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
-use crate::app::counting::{ApiRequests, Caching, Forwarding};
+use crate::app::counting::{Caching, Following, Forwarding};
 use crate::chain::Chain;
 use crate::cluster::registry::{Clusters, Followed};
 use crate::config::listen::{Key, ListenAddress};
@@ -58,7 +58,7 @@ impl Process {
             &ORDER,
             lines.clone(),
         ));
-        let requests = Arc::new(ApiRequests(metrics.kubernetes().clone()));
+        let requests = Arc::new(Following(metrics.kubernetes().clone()));
         let clusters = Clusters::new(runtime.clone(), requests);
         let outbound = Arc::new(Outbound::new(Arc::new(Forwarding(metrics.clone()))));
         Process {

@@ -4,15 +4,17 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::cluster::Observer;
 use crate::cluster::connection::{Request, RequestObserver};
+use crate::cluster::object::Resource;
 use crate::config::listen::ListenAddress;
 use crate::dns::{Query, Rcode, Transport};
 use crate::plugin::cache::{Counters, Kind};
-use crate::plugin::forward::{Observer, UpstreamObserver};
+use crate::plugin::forward::{self, UpstreamObserver};
 use crate::server::Hooks;
 use crate::telemetry::{
     Answered, BlockMetrics, CacheMetrics, CacheType, Family, KubernetesMetrics, Metrics, PluginId,
-    Proto, UpstreamMetrics, UpstreamProto,
+    Proto, ServiceKind, UpstreamMetrics, UpstreamProto,
 };
 
 /// The zone label of queries that no server block is for.
@@ -78,7 +80,7 @@ pub(crate) fn answered(
 /// Counts what is asked of upstreams.
 pub(crate) struct Forwarding(pub(crate) Arc<Metrics>);
 
-impl Observer for Forwarding {
+impl forward::Observer for Forwarding {
     fn upstream(&self, to: SocketAddr) -> Arc<dyn UpstreamObserver> {
         Arc::new(ToUpstream(self.0.upstream("forward", &to.to_string())))
     }
@@ -157,10 +159,32 @@ fn cache_type(kind: Kind) -> CacheType {
     }
 }
 
-/// Counts requests to API servers.
-pub(crate) struct ApiRequests(pub(crate) KubernetesMetrics);
+/// Counts what is asked of API servers and what is known of clusters.
+pub(crate) struct Following(pub(crate) KubernetesMetrics);
 
-impl RequestObserver for ApiRequests {
+impl Observer for Following {
+    fn holds(&self, cluster: &str, resource: Resource, objects: usize, synced: bool) {
+        self.0
+            .holds(cluster, &resource.to_string(), objects as u64, synced);
+    }
+
+    fn forgets(&self, cluster: &str) {
+        for resource in Resource::ALL {
+            self.0.forgets(cluster, &resource.to_string());
+        }
+    }
+
+    fn programmed(&self, headless: bool, elapsed: Duration) {
+        let kind = if headless {
+            ServiceKind::HeadlessWithSelector
+        } else {
+            ServiceKind::ClusterIp
+        };
+        self.0.programmed(kind, elapsed);
+    }
+}
+
+impl RequestObserver for Following {
     fn answered(&self, request: &Request<'_>) {
         let (host, method) = (request.host, request.method.as_str());
         let code = request

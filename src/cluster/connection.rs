@@ -6,6 +6,7 @@
 //! HTTP/2 where the server does, finds out that a peer is gone within `PEER_LOST_AFTER`, reads a token file anew for every request, and
 //! keeps to the stanza's limits. It knows nothing of watches.
 
+use std::fmt;
 use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -82,6 +83,24 @@ pub enum Server {
         /// Name of the context; the file's current one if `None`.
         context: Option<Box<str>>,
     },
+}
+
+impl fmt::Display for Server {
+    /// As an operator tells servers apart.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Server::InCluster { .. } => f.write_str("in-cluster"),
+            Server::Endpoint { url, .. } => f.write_str(url),
+            Server::Kubeconfig {
+                file,
+                context: None,
+            } => write!(f, "{}", file.display()),
+            Server::Kubeconfig {
+                file,
+                context: Some(context),
+            } => write!(f, "{} {context}", file.display()),
+        }
+    }
 }
 
 /// `tls CERT KEY CACERT`; an empty path stands for none.

@@ -53,6 +53,16 @@ impl Index {
         self.view.clone()
     }
 
+    /// How many objects of a resource are known.
+    pub(crate) fn count(&self, resource: Resource) -> usize {
+        match resource {
+            Resource::Services => self.view.services.len(),
+            Resource::EndpointSlices => self.slices.len(),
+            Resource::Pods => self.pods.len(),
+            Resource::Namespaces => self.view.namespaces.len(),
+        }
+    }
+
     fn apply_object(&mut self, object: Object, now: u32) -> bool {
         let (resource, id) = (object.resource(), self.identity(object.metadata()));
         if let Some(listed) = &mut self.listed[resource as usize] {

@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime};
 
 use notify::event::{AccessKind, AccessMode, EventKind};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::cluster::object::{Event, Trouble};
@@ -60,12 +60,33 @@ pub fn check(paths: &[PathBuf], targets: &[Target]) -> Loaded {
     ledger.look(now(), &mut |_| {}).loaded
 }
 
-/// Follows the files until the receiver of `events` is dropped. Faults are logged, and what they hold back stays as it was.
-pub async fn follow(paths: Vec<PathBuf>, targets: Vec<Target>, events: mpsc::Sender<Event>) {
+/// Reads any octets as a file, for the fuzzer.
+pub(crate) fn read_any(octets: &[u8], settled: bool) {
+    let mut each = |object: super::object::Object| {
+        assert!(!object.metadata().name.is_empty(), "an object has a name")
+    };
+    read::read(octets, settled, &|_| true, &mut each);
+}
+
+/// Follows the files until the receiver of `events` is dropped. Faults are logged, and what they hold back stays as it was. When other
+/// resources are wanted the files are read anew, which changes nothing of what is known already.
+pub async fn follow(
+    paths: Vec<PathBuf>,
+    mut targets: watch::Receiver<Vec<Target>>,
+    events: mpsc::Sender<Event>,
+) {
     // One place: many changes are one reason to look.
     let (wake, mut woken) = mpsc::channel(1);
     let mut alarm = Alarm::new(&paths, wake);
-    let mut ledger = Ledger::new(paths, targets);
+    // Until something is wanted there is nothing to look for.
+    if targets
+        .wait_for(|targets| !targets.is_empty())
+        .await
+        .is_err()
+    {
+        return;
+    }
+    let mut ledger = Ledger::new(paths.clone(), targets.borrow_and_update().clone());
     let mut told = Vec::new();
     loop {
         alarm.arm();
@@ -84,6 +105,9 @@ pub async fn follow(paths: Vec<PathBuf>, targets: Vec<Target>, events: mpsc::Sen
             () = events.closed() => return,
             () = sleep(next) => {}
             () = changed(&mut woken) => {}
+            Ok(()) = targets.changed() => {
+                ledger = Ledger::new(paths.clone(), targets.borrow_and_update().clone());
+            }
         }
     }
 }

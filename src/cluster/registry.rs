@@ -5,17 +5,18 @@
 //! needs any more is no longer followed. So a reload lists nothing again that is known already.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, Weak};
 
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
-use tokio::task::AbortHandle;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
 
-use super::connection::{Connection, ConnectionError, RequestObserver};
+use super::connection::{Connection, ConnectionError};
 use super::object::{EVENTS_QUEUED_MAX, Event, Resource};
 use super::selector::{Selector, Target};
-use super::{Cluster, manifests, watch};
+use super::{Cluster, Observer, follow, manifests, watch as api_watch};
 
 /// Which objects are followed, and where: stanzas with equal keys share them.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -40,24 +41,36 @@ pub enum Source {
 /// The clusters of the process.
 pub struct Clusters {
     runtime: Handle,
-    observer: Arc<dyn RequestObserver>,
+    observer: Arc<dyn Observer>,
     known: Mutex<HashMap<ClusterKey, Weak<Followed>>>,
 }
 
 /// A cluster that is followed until this is dropped.
 pub struct Followed {
     cluster: Arc<Cluster>,
-    events: mpsc::Sender<Event>,
     key: ClusterKey,
-    client: Option<kube::Client>,
-    /// What runs for each resource, so that none is followed twice.
-    sources: Mutex<Vec<(Resource, AbortHandle)>>,
-    index: AbortHandle,
+    name: Arc<str>,
+    feed: Feed,
+    observer: Arc<dyn Observer>,
+    /// The index and its sources.
+    tasks: Mutex<JoinSet<()>>,
+}
+
+/// How another resource is followed.
+enum Feed {
+    /// By a task of its own.
+    Api {
+        client: kube::Client,
+        events: mpsc::Sender<Event>,
+        followed: Mutex<Vec<Resource>>,
+    },
+    /// By the one reader of all files.
+    Manifests { targets: watch::Sender<Vec<Target>> },
 }
 
 impl Clusters {
-    /// No cluster yet. Sources run on `runtime`; requests to API servers are told to `observer`.
-    pub fn new(runtime: Handle, observer: Arc<dyn RequestObserver>) -> Clusters {
+    /// No cluster yet. Sources run on `runtime`; what happens is told to `observer`.
+    pub fn new(runtime: Handle, observer: Arc<dyn Observer>) -> Clusters {
         Clusters {
             runtime,
             observer,
@@ -95,23 +108,43 @@ impl Clusters {
     fn start(&self, key: &ClusterKey) -> Result<Followed, ConnectionError> {
         // Building a client spawns its connection tasks.
         let _entered = self.runtime.enter();
-        let client = match &key.source {
-            Source::Api(connection) => Some(connection.client(self.observer.clone())?),
-            Source::Manifests(_) => None,
-        };
-        let cluster = Arc::new(Cluster::default());
+        let (cluster, name): (_, Arc<str>) =
+            (Arc::new(Cluster::default()), key.source.to_string().into());
         let (events, received) = mpsc::channel(EVENTS_QUEUED_MAX);
-        let index = self
-            .runtime
-            .spawn(cluster.clone().follow(received))
-            .abort_handle();
+        let mut tasks = JoinSet::new();
+        let feed = match &key.source {
+            Source::Api(connection) => {
+                let observer: Arc<dyn Observer> = self.observer.clone();
+                Feed::Api {
+                    client: connection.client(observer)?,
+                    events,
+                    followed: Mutex::default(),
+                }
+            }
+            Source::Manifests(paths) => {
+                let (targets, wanted) = watch::channel(Vec::new());
+                tasks.spawn_on(
+                    manifests::follow(paths.clone(), wanted, events),
+                    &self.runtime,
+                );
+                Feed::Manifests { targets }
+            }
+        };
+        let index = follow::follow(
+            cluster.clone(),
+            name.clone(),
+            received,
+            self.observer.clone(),
+        );
+        tasks.spawn_on(index, &self.runtime);
+        let (observer, tasks) = (self.observer.clone(), Mutex::new(tasks));
         Ok(Followed {
             cluster,
-            events,
             key: key.clone(),
-            client,
-            sources: Mutex::default(),
-            index,
+            name,
+            feed,
+            observer,
+            tasks,
         })
     }
 }
@@ -122,31 +155,42 @@ impl Followed {
         &self.cluster
     }
 
+    /// Follows these resources too.
     fn follow(&self, runtime: &Handle, resources: &[Resource]) {
-        let mut sources = self
-            .sources
-            .lock()
-            .expect("held for spawning, which does not panic");
-        match (&self.key.source, &self.client) {
-            (Source::Api(_), Some(client)) => {
-                for resource in resources {
-                    if sources.iter().all(|(known, _)| known != resource) {
-                        let watch = watch::follow(
-                            client.clone(),
-                            self.target(*resource),
-                            self.events.clone(),
-                        );
-                        sources.push((*resource, runtime.spawn(watch).abort_handle()));
-                    }
+        match &self.feed {
+            Feed::Api {
+                client,
+                events,
+                followed,
+            } => {
+                let mut followed = followed
+                    .lock()
+                    .expect("held for spawning, which does not panic");
+                let new: Vec<_> = resources
+                    .iter()
+                    .filter(|resource| !followed.contains(resource))
+                    .collect();
+                for resource in new {
+                    let watch =
+                        api_watch::follow(client.clone(), self.target(*resource), events.clone());
+                    self.tasks
+                        .lock()
+                        .expect("held for spawning, which does not panic")
+                        .spawn_on(watch, runtime);
+                    followed.push(*resource);
                 }
             }
-            (Source::Manifests(paths), _) if sources.is_empty() => {
-                // One reader for all resources: they stand in the same files.
-                let targets = Resource::ALL.map(|resource| self.target(resource)).to_vec();
-                let source = manifests::follow(paths.clone(), targets, self.events.clone());
-                sources.push((Resource::Services, runtime.spawn(source).abort_handle()));
+            Feed::Manifests { targets } => {
+                targets.send_if_modified(|targets| {
+                    let known = targets.len();
+                    for resource in resources {
+                        if targets.iter().all(|target| target.resource != *resource) {
+                            targets.push(self.target(*resource));
+                        }
+                    }
+                    targets.len() > known
+                });
             }
-            (Source::Api(_), None) | (Source::Manifests(_), _) => {}
         }
     }
 
@@ -164,13 +208,22 @@ impl Followed {
 
 impl Drop for Followed {
     fn drop(&mut self) {
-        self.index.abort();
-        for (_, source) in self
-            .sources
-            .get_mut()
-            .expect("held for spawning, which does not panic")
-        {
-            source.abort();
+        self.observer.forgets(&self.name);
+    }
+}
+
+impl fmt::Display for Source {
+    /// As an operator tells clusters apart.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Source::Api(connection) => connection.server.fmt(f),
+            Source::Manifests(paths) => {
+                let paths: Vec<String> = paths
+                    .iter()
+                    .map(|path| path.display().to_string())
+                    .collect();
+                f.write_str(&paths.join(" "))
+            }
         }
     }
 }

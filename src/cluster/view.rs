@@ -105,14 +105,4 @@ impl View {
             .iter()
             .filter(move |owner| owner.ip == ip)
     }
-
-    /// How many objects of a resource are known; endpoint slices are counted as the Services they belong to.
-    pub(crate) fn count(&self, resource: Resource) -> usize {
-        match resource {
-            Resource::Services => self.services.len(),
-            Resource::EndpointSlices => self.endpoints.len(),
-            Resource::Namespaces => self.namespaces.len(),
-            Resource::Pods => self.pods.len(),
-        }
-    }
 }

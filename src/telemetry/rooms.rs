@@ -280,12 +280,12 @@ impl KubernetesMetrics {
             objects: rooms.gauges(
                 "cairn_cluster_objects",
                 "Objects of the cluster that names are served from, by resource.",
-                &["resource"],
+                &["cluster", "resource"],
             ),
             synced: rooms.gauges(
                 "cairn_cluster_synced",
                 "Whether the resource has been listed whole and is being watched (1) or not (0).",
-                &["resource"],
+                &["cluster", "resource"],
             ),
         }
     }
@@ -317,21 +317,24 @@ impl KubernetesMetrics {
             .observe(elapsed.as_secs_f64());
     }
 
-    /// States how many objects of `resource` (`services`, `endpointslices`, …) are held.
+    /// States how many objects of `resource` (`services`, `endpointslices`, …) of a cluster are held, and whether it
+    /// is synced.
     #[expect(
         clippy::cast_precision_loss,
         reason = "the text format has floats, and Prometheus stores them"
     )]
-    pub fn objects(&self, resource: &str, count: u64) {
-        self.objects
-            .with_label_values(&[resource])
-            .set(count as f64);
+    pub fn holds(&self, cluster: &str, resource: &str, objects: u64, synced: bool) {
+        let labels = [cluster, resource];
+        self.objects.with_label_values(&labels).set(objects as f64);
+        self.synced
+            .with_label_values(&labels)
+            .set(f64::from(u8::from(synced)));
     }
 
-    /// States whether `resource` is synced.
-    pub fn synced(&self, resource: &str, synced: bool) {
-        self.synced
-            .with_label_values(&[resource])
-            .set(f64::from(u8::from(synced)));
+    /// States nothing more of `resource` of a cluster.
+    pub fn forgets(&self, cluster: &str, resource: &str) {
+        // What was never stated need not be taken back.
+        let _ = self.objects.remove_label_values(&[cluster, resource]);
+        let _ = self.synced.remove_label_values(&[cluster, resource]);
     }
 }

@@ -9,6 +9,7 @@ type Target = fn(&[u8]);
 const TARGETS: &[(&str, Target)] = &[
     ("corefile", fuzz::corefile),
     ("kube_name", fuzz::kube_name),
+    ("manifest", fuzz::manifest),
     ("packet", fuzz::packet),
 ];
 

@@ -134,8 +134,7 @@ fn exercise(metrics: &Metrics) {
     kubernetes.programmed(ServiceKind::ClusterIp, Duration::from_millis(2));
     kubernetes.requested("10.96.0.1:443", "GET", "200", Duration::from_millis(8));
     kubernetes.held_back("10.96.0.1:443", "GET", Duration::ZERO);
-    kubernetes.objects("services", 10);
-    kubernetes.synced("services", true);
+    kubernetes.holds("in-cluster", "services", 10, true);
     metrics.enabled_plugins([enabled("cache")]);
 }
 
@@ -202,8 +201,8 @@ fn families_that_the_record_lacks_have_their_documented_shapes() {
             &["proxy_name", "to"],
         ),
         ("coredns_reload_version_info", "gauge", &["hash", "value"]),
-        ("cairn_cluster_objects", "gauge", &["resource"]),
-        ("cairn_cluster_synced", "gauge", &["resource"]),
+        ("cairn_cluster_objects", "gauge", &["cluster", "resource"]),
+        ("cairn_cluster_synced", "gauge", &["cluster", "resource"]),
         ("cairn_log_lines_dropped_total", "counter", &[]),
         ("process_cpu_seconds_total", "counter", &[]),
         ("process_max_fds", "gauge", &[]),

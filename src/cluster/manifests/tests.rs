@@ -3,6 +3,11 @@ use std::fs;
 use super::*;
 use crate::cluster::object::{Object, Resource};
 
+/// Wanted once and for all.
+fn wanted() -> watch::Receiver<Vec<Target>> {
+    watch::channel(targets()).1
+}
+
 fn targets() -> Vec<Target> {
     vec![Target {
         resource: Resource::Namespaces,
@@ -37,7 +42,7 @@ async fn changes_are_followed_until_nobody_listens() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("a.yaml"), namespace("one")).unwrap();
     let (send, mut receive) = mpsc::channel(16);
-    let task = tokio::spawn(follow(vec![folder.path().to_owned()], targets(), send));
+    let task = tokio::spawn(follow(vec![folder.path().to_owned()], wanted(), send));
     assert_eq!(next_applied(&mut receive).await, "one");
     assert_eq!(
         receive.recv().await,
@@ -58,7 +63,7 @@ async fn a_path_that_is_missing_is_trouble() {
     let (send, mut receive) = mpsc::channel(16);
     let task = tokio::spawn(follow(
         vec!["/nonexistent/cluster.yaml".into()],
-        targets(),
+        wanted(),
         send,
     ));
     assert_eq!(
