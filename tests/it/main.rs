@@ -8,6 +8,7 @@
 mod apiserver;
 mod cluster;
 mod conformance;
+mod docs;
 mod fuzz_corpus;
 mod house;
 mod metrics;
