@@ -9,6 +9,7 @@ mod apiserver;
 mod cluster;
 mod conformance;
 mod docs;
+mod figures;
 mod fuzz_corpus;
 mod house;
 mod metrics;

@@ -52,15 +52,21 @@ fn text(reply: &Message) -> String {
 
 /// The body of a GET, whatever its status.
 pub(crate) fn http_body(server: SocketAddr, path: &str) -> String {
-    let mut stream = TcpStream::connect(server).unwrap();
-    stream.set_read_timeout(Some(WAIT)).unwrap();
+    try_http_body(server, path).expect("an answer")
+}
+
+/// The body of a GET, whatever its status; `None` if nobody answers.
+pub(crate) fn try_http_body(server: SocketAddr, path: &str) -> Option<String> {
+    let mut stream = TcpStream::connect(server).ok()?;
+    stream.set_read_timeout(Some(WAIT)).ok()?;
     write!(
         stream,
         "GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n"
     )
-    .unwrap();
+    .ok()?;
     let mut response = String::new();
-    stream.read_to_string(&mut response).unwrap();
-    let (_, body) = response.split_once("\r\n\r\n").unwrap();
-    body.to_owned()
+    stream.read_to_string(&mut response).ok()?;
+    response
+        .split_once("\r\n\r\n")
+        .map(|(_, body)| body.to_owned())
 }
