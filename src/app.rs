@@ -3,8 +3,6 @@
 //! What a change needs is made first, and nothing is taken away before all of it is there: a configuration that
 //! cannot be served, because an address is taken or a client cannot be built, changes nothing.
 
-pub(crate) mod counting;
-
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,10 +10,10 @@ use std::time::Duration;
 
 use crate::config::listen::ListenAddress;
 use crate::config::{Config, Setting};
+use crate::counting::Listening;
 use crate::generation::{BuildError, Generation, Process};
 use crate::ops::{BoundEndpoint, Endpoint, Ops, OpsError, Readiness};
 use crate::server::{Listener, Serving};
-use counting::Listening;
 
 /// How long queries that are being answered may take when the server stops, as in CoreDNS.
 const DRAIN_TIME: Duration = Duration::from_secs(5);

@@ -12,11 +12,11 @@ use std::time::SystemTime;
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
-use crate::app::counting::{Caching, Following, Forwarding};
 use crate::chain::Chain;
 use crate::cluster::registry::{Clusters, Followed};
 use crate::config::listen::{Key, ListenAddress};
 use crate::config::{Block, Config, Setting};
+use crate::counting::{Caching, Following, Forwarding};
 use crate::dns::{Name, Zones};
 use crate::ops::ReadyWatches;
 use crate::plugin::cache::{self, Cache, Counters, Entries, Store, Uncounted};

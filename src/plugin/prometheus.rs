@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::app::counting::answered;
 use crate::chain::Answer;
 use crate::config::Scope;
 use crate::corefile::reader::{self, Row};
 use crate::corefile::{Directive, Faults};
+use crate::counting::answered;
 use crate::dns::Query;
 use crate::ops::ListenAddress;
 use crate::telemetry::{BlockMetrics, PluginId};

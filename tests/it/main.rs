@@ -10,6 +10,7 @@ mod cluster;
 mod conformance;
 mod docs;
 mod fuzz_corpus;
+mod house;
 mod metrics;
 mod ops;
 mod program;

@@ -21,13 +21,13 @@ use crate::telemetry::{
 const DROPPED: &str = "dropped";
 
 /// Counts what a listener answers by itself.
-pub(super) struct Listening {
+pub(crate) struct Listening {
     metrics: Arc<Metrics>,
     dropped: Arc<BlockMetrics>,
 }
 
 impl Listening {
-    pub(super) fn new(metrics: Arc<Metrics>, address: ListenAddress) -> Listening {
+    pub(crate) fn new(metrics: Arc<Metrics>, address: ListenAddress) -> Listening {
         let dropped = metrics.block(&address.to_string(), DROPPED, "");
         Listening { metrics, dropped }
     }
