@@ -166,6 +166,7 @@ impl App {
         let listeners = &self.listeners;
         let bound = |address: &ListenAddress| listeners.get(address).map(Serving::local_address);
         self.generation.probe(&self.process.runtime, bound);
+        self.generation.tell_unsynced(&self.process.runtime);
         self.readiness.replace(self.generation.readiness());
         self.process
             .metrics

@@ -4,74 +4,37 @@
 //! end with the generation before is taken over from it: a cache whose stanza still means the same keeps its
 //! answers, an upstream its connections.
 
+mod caches;
+mod process;
+
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
 use crate::chain::Chain;
-use crate::cluster::registry::{Clusters, Followed};
+use crate::cluster::registry::Followed;
 use crate::config::listen::{Key, ListenAddress};
 use crate::config::{Block, Config, Setting};
-use crate::counting::{Caching, Following, Forwarding};
+use crate::counting::Caching;
 use crate::dns::{Name, Zones};
 use crate::ops::ReadyWatches;
-use crate::plugin::cache::{self, Cache, Counters, Entries, Store, Uncounted};
+use crate::plugin::Plugin;
+use crate::plugin::cache::{self, Cache, Counters, Store, Uncounted};
 use crate::plugin::errors::{self, Errors};
-use crate::plugin::forward::{Forward, Outbound};
+use crate::plugin::forward::Forward;
 use crate::plugin::kubernetes::{self, Kubernetes};
 use crate::plugin::log::{Log, Sink};
-use crate::plugin::loop_guard::{self, LoopGuard, OnLoop};
+use crate::plugin::loop_guard::{self, LoopGuard};
 use crate::plugin::prometheus::Prometheus;
-use crate::plugin::{ORDER, Plugin};
-use crate::server::{self, router::Router};
-use crate::telemetry::lines::Lines;
-use crate::telemetry::{BuildInfo, CacheEntries, CacheMetrics, EnabledPlugin, Metrics};
+use crate::server::router::Router;
+use crate::telemetry::EnabledPlugin;
+use caches::{answered_alone, cache_counters, cache_metrics};
 
-/// What generations share, and what outlives them.
-pub struct Process {
-    /// Where the work that waits is done.
-    pub runtime: Handle,
-    /// All counters.
-    pub metrics: Arc<Metrics>,
-    /// Where log lines go, those of queries among them.
-    pub lines: Lines,
-    /// The clusters that are followed.
-    pub clusters: Clusters,
-    /// What all queries share on their way to upstreams.
-    pub outbound: Arc<Outbound>,
-    /// What a listener may use.
-    pub listener: server::Config,
-    /// What is done about a forwarding loop.
-    pub on_loop: Arc<OnLoop>,
-}
-
-impl Process {
-    /// A process that has just started. Its work runs on `runtime`, its log goes to `lines`.
-    pub fn new(runtime: Handle, lines: Lines) -> Process {
-        let metrics = Arc::new(Metrics::new(
-            BuildInfo::current(),
-            SystemTime::now(),
-            &ORDER,
-            lines.clone(),
-        ));
-        let requests = Arc::new(Following(metrics.kubernetes().clone()));
-        let clusters = Clusters::new(runtime.clone(), requests);
-        let outbound = Arc::new(Outbound::new(Arc::new(Forwarding(metrics.clone()))));
-        Process {
-            runtime,
-            metrics,
-            lines,
-            clusters,
-            outbound,
-            listener: server::Config::default(),
-            on_loop: Arc::new(|found| tracing::error!(target: "plugin/loop", "{found}")),
-        }
-    }
-}
+pub use process::Process;
 
 /// A configuration that is served, or can be.
 pub struct Generation {
@@ -81,7 +44,8 @@ pub struct Generation {
     pub routers: BTreeMap<ListenAddress, Arc<Router>>,
     /// Keeps the clusters followed that the chains read.
     followed: Vec<Arc<Followed>>,
-    kubernetes: Vec<Arc<Kubernetes>>,
+    /// With the time after which it is told that one is not synced.
+    kubernetes: Vec<(Arc<Kubernetes>, Duration)>,
     /// The answers kept by each block, for the generation after.
     stores: Vec<(Vec<Key>, Arc<Store>)>,
     /// Loop guards, and the listener that each probes.
@@ -209,7 +173,8 @@ impl Generation {
         };
         let kubernetes = Arc::new(Kubernetes::new(options, followed.cluster().clone()));
         self.followed.push(followed);
-        self.kubernetes.push(kubernetes.clone());
+        self.kubernetes
+            .push((kubernetes.clone(), config.startup_timeout));
         Ok(kubernetes)
     }
 
@@ -243,6 +208,23 @@ impl Generation {
         self.guards
             .extend(address.map(|address| (address, guard.clone())));
         guard
+    }
+
+    /// Tells of each cluster that has not been listed whole when its `startup_timeout` ends. Nobody waits for it:
+    /// names that are known already, and those of others, are answered from the start.
+    pub fn tell_unsynced(&mut self, runtime: &Handle) {
+        for (kubernetes, timeout) in &self.kubernetes {
+            let (kubernetes, timeout) = (kubernetes.clone(), *timeout);
+            self.tasks.spawn_on(
+                async move {
+                    tokio::time::sleep(timeout).await;
+                    for reason in kubernetes.not_ready() {
+                        tracing::warn!(target: "plugin/kubernetes", "starting server with unsynced Kubernetes API: {reason}");
+                    }
+                },
+                runtime,
+            );
+        }
     }
 
     /// Probes for loops, now that there are listeners; `bound` says where they are.
@@ -292,7 +274,7 @@ impl Generation {
     /// What must be true before queries may be sent here.
     pub fn readiness(&self) -> ReadyWatches {
         let mut watches = ReadyWatches::default();
-        for kubernetes in &self.kubernetes {
+        for (kubernetes, _) in &self.kubernetes {
             let kubernetes = kubernetes.clone();
             watches.watch(
                 "kubernetes",
@@ -371,58 +353,10 @@ fn chain(parts: &[Part], address: ListenAddress, zone: &Name, process: &Process)
     Chain::new(plugins.collect())
 }
 
-/// The counters of a cache on one listener.
-fn cache_counters(
-    store: &Arc<Store>,
-    address: ListenAddress,
-    process: &Process,
-) -> Arc<dyn Counters> {
-    let metrics = cache_metrics(store.config(), address, process);
-    let weak = Arc::downgrade(store);
-    metrics.count_entries_with(Box::new(move || {
-        let Entries { success, denial } = weak.upgrade()?.entries();
-        Some(CacheEntries { success, denial })
-    }));
-    Arc::new(Caching(metrics))
-}
-
-fn cache_metrics(
-    config: &cache::Config,
-    address: ListenAddress,
-    process: &Process,
-) -> Arc<CacheMetrics> {
-    let zones: Vec<String> = config.zones.iter().map(Name::to_string).collect();
-    process
-        .metrics
-        .cache(&address.to_string(), &zones.join(","), "")
-}
-
 /// Where lines of the query log go.
 fn query_log(process: &Process) -> Arc<Sink> {
     let lines = process.lines.clone();
     Arc::new(move |line: &mut dyn FnMut(&mut Vec<u8>)| lines.push_query(line, |_| {}))
-}
-
-/// The zones of a cluster that the block answers for without asking anybody: their view is the cache.
-fn answered_alone(block: &Block) -> Zones {
-    let clusters = block.settings.iter().filter_map(|setting| match setting {
-        Setting::Kubernetes(config) => Some(&config.options),
-        _ => None,
-    });
-    let zones = clusters.flat_map(|options| {
-        let passes = |zone: &Name| {
-            options
-                .fallthrough
-                .iter()
-                .any(|through| zone.is_within(through) || through.is_within(zone))
-        };
-        options
-            .zones
-            .iter()
-            .copied()
-            .filter(move |zone| !passes(zone))
-    });
-    Zones::new(zones)
 }
 
 /// Whether a plugin answers other classes than IN; the others are then asked too.

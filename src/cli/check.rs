@@ -1,13 +1,14 @@
 //! `cairn check`: what the start would say about a Corefile, without starting.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use crate::config::{self, Config, Loaded};
-use crate::corefile::{Filesystem, Location, Severity};
+use crate::corefile::{Filesystem, Location, Outside, Severity, Unreadable};
 
-/// Checks each file, or `./Corefile`, and prints every fault; fails if one of them cannot be served.
+/// Checks each file, or `./Corefile`, as in a Pod, and prints every fault; fails if one of them cannot be served.
+///
 pub(super) fn run(files: &[PathBuf], dns_port: u16) -> ExitCode {
     let mut out = String::new();
     let locations: Vec<Location> = match files {
@@ -19,13 +20,46 @@ pub(super) fn run(files: &[PathBuf], dns_port: u16) -> ExitCode {
     };
     let mut refused = false;
     for location in &locations {
-        let loaded = config::load(&Filesystem, location, dns_port);
+        let loaded = config::load(&InPod, location, dns_port);
         refused |= loaded.config.is_none();
         out.push_str(&report(location, &loaded));
     }
     match std::io::stdout().write_all(out.as_bytes()) {
         Ok(()) if !refused => ExitCode::SUCCESS,
         _ => ExitCode::FAILURE,
+    }
+}
+
+/// The world as it is, and what every Pod finds in its own where this is none: a Corefile is mostly checked
+/// elsewhere than where it will run.
+struct InPod;
+
+/// Where the kubelet mounts the credentials of a Pod.
+const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+
+impl Outside for InPod {
+    fn read(&self, path: &Path) -> Result<Vec<u8>, Unreadable> {
+        match Filesystem.read(path) {
+            Err(Unreadable::Missing) if path.starts_with(SERVICE_ACCOUNT) => Ok(Vec::new()),
+            read => read,
+        }
+    }
+
+    fn stdin(&self) -> Result<Vec<u8>, Unreadable> {
+        Filesystem.stdin()
+    }
+
+    fn glob(&self, pattern: &str) -> Vec<PathBuf> {
+        Filesystem.glob(pattern)
+    }
+
+    fn variable(&self, name: &str) -> Option<String> {
+        let known = Filesystem.variable(name);
+        known.or_else(|| match name {
+            "KUBERNETES_SERVICE_HOST" => Some("kubernetes.default.svc".to_owned()),
+            "KUBERNETES_SERVICE_PORT" => Some("443".to_owned()),
+            _ => None,
+        })
     }
 }
 

@@ -1,6 +1,8 @@
 //! Figures, not facts. `CAIRN_BINARY` names a release build of the program:
 //! `CAIRN_BINARY=target/release/cairn cargo test --test it figures -- --ignored --nocapture`.
 
+#![expect(clippy::print_stdout, reason = "figures are printed")]
+
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};

@@ -110,7 +110,7 @@ impl Batch {
     }
 
     /// Waits for a datagram (unless `wait` is false) and takes all that are there, up to the size of the batch.
-    /// Returns how many; some may have come from nobody, see [`Batch::client`].
+    /// Returns how many; some may have come from nobody, see [`Peer::client`].
     pub(super) fn receive(&mut self, socket: &UdpSocket, wait: bool) -> io::Result<usize> {
         self.received = 0;
         let control_len = if self.with_control {

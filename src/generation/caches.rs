@@ -1,0 +1,59 @@
+//! What a cache is given besides its stanza: counters, and zones that it must leave alone.
+
+use std::sync::Arc;
+
+use super::Process;
+use crate::config::listen::ListenAddress;
+use crate::config::{Block, Setting};
+use crate::counting::Caching;
+use crate::dns::{Name, Zones};
+use crate::plugin::cache::{self, Counters, Entries, Store};
+use crate::telemetry::{CacheEntries, CacheMetrics};
+
+/// The counters of a cache on one listener.
+pub(super) fn cache_counters(
+    store: &Arc<Store>,
+    address: ListenAddress,
+    process: &Process,
+) -> Arc<dyn Counters> {
+    let metrics = cache_metrics(store.config(), address, process);
+    let weak = Arc::downgrade(store);
+    metrics.count_entries_with(Box::new(move || {
+        let Entries { success, denial } = weak.upgrade()?.entries();
+        Some(CacheEntries { success, denial })
+    }));
+    Arc::new(Caching(metrics))
+}
+
+pub(super) fn cache_metrics(
+    config: &cache::Config,
+    address: ListenAddress,
+    process: &Process,
+) -> Arc<CacheMetrics> {
+    let zones: Vec<String> = config.zones.iter().map(Name::to_string).collect();
+    process
+        .metrics
+        .cache(&address.to_string(), &zones.join(","), "")
+}
+
+/// The zones of a cluster that the block answers for without asking anybody: their view is the cache.
+pub(super) fn answered_alone(block: &Block) -> Zones {
+    let clusters = block.settings.iter().filter_map(|setting| match setting {
+        Setting::Kubernetes(config) => Some(&config.options),
+        _ => None,
+    });
+    let zones = clusters.flat_map(|options| {
+        let passes = |zone: &Name| {
+            options
+                .fallthrough
+                .iter()
+                .any(|through| zone.is_within(through) || through.is_within(zone))
+        };
+        options
+            .zones
+            .iter()
+            .copied()
+            .filter(move |zone| !passes(zone))
+    });
+    Zones::new(zones)
+}
