@@ -306,3 +306,6 @@ fn joined(mut reply: Reply, found: Option<&Answer>, asked: &Query) -> Step {
     }
     Step::Reply(reply)
 }
+
+#[cfg(test)]
+mod tests;

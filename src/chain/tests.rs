@@ -1,0 +1,124 @@
+//! Chains of a cluster and of plugins that do what a test wants, and names that lead from one to the other.
+
+use serde_json::json;
+
+use super::*;
+use crate::cluster::Cluster;
+use crate::cluster::object::{Event, Object, Resource};
+use crate::dns::{Class, Transport, Type, Zones};
+use crate::plugin::kubernetes::{Kubernetes, Options, Pods};
+use crate::plugin::scripted::Scripted;
+
+/// `cluster.local` with an alias `NAME.demo.svc` to each of these targets, and `.` with a scripted plugin.
+fn router(aliases: &[(&str, &str)], script: &Arc<Scripted>) -> Arc<Router> {
+    let read = |resource, value: &serde_json::Value| {
+        Event::Applied(Object::read(resource, value).unwrap())
+    };
+    let namespace = read(Resource::Namespaces, &json!({"metadata": {"name": "demo"}}));
+    let aliases = aliases.iter().map(|(name, target)| {
+        let spec = json!({"type": "ExternalName", "externalName": target});
+        read(
+            Resource::Services,
+            &json!({"metadata": {"namespace": "demo", "name": name}, "spec": spec}),
+        )
+    });
+    let events = Resource::ALL
+        .map(Event::ListStarted)
+        .into_iter()
+        .chain([namespace])
+        .chain(aliases);
+    let cluster = Cluster::told(events.chain(Resource::ALL.map(Event::Listed)));
+    let zone: Name = "cluster.local.".parse().unwrap();
+    let options = Options {
+        zones: Zones::new([zone]),
+        primary_zone: zone,
+        ttl: 5,
+        pods: Pods::Disabled,
+        endpoint_pod_names: false,
+        no_endpoints: false,
+        ignore_empty_service: false,
+        namespaces: vec![],
+        namespaces_selected: false,
+        fallthrough: Zones::default(),
+        local_addresses: vec![],
+    };
+    let kubernetes = Plugin::Kubernetes(Arc::new(Kubernetes::new(options, Arc::new(cluster))));
+    let chains = [
+        (zone, kubernetes),
+        (Name::root(), Plugin::Scripted(script.clone())),
+    ];
+    Arc::new(Router::new(
+        chains.map(|(zone, plugin)| (zone, Arc::new(Chain::new(vec![plugin])))),
+        false,
+    ))
+}
+
+/// What comes of a question: the code, the types of the answers, and whether it had to wait.
+async fn ask(router: &Arc<Router>, name: &str) -> (Option<(Rcode, Vec<Type>)>, bool) {
+    let mut query = Query::empty();
+    query.transport = Transport::Tcp;
+    query.question = Question::new(name.parse().unwrap(), Type::A, Class::IN);
+    let chain = router.route(&query.question).unwrap().clone();
+    let (answer, waited) = match chain.run(router, &mut query) {
+        Progress::Answered(answer) => (Some(answer), false),
+        Progress::Dropped => (None, false),
+        Progress::Waiting(waiting) => (waiting.finish(&mut query).await, true),
+    };
+    let told = answer.map(|answer| {
+        let entries = answer.reply.records.entries().iter();
+        (
+            answer.reply.rcode,
+            entries.map(|entry| entry.rtype).collect(),
+        )
+    });
+    (told, waited)
+}
+
+const MADE_UP: Type = Type(65280);
+
+#[tokio::test]
+async fn an_alias_is_told_with_whatever_is_known_of_its_target() {
+    let script = Arc::new(Scripted::new());
+    let aliases = [
+        ("known", "big.example.com"),
+        ("late", "wait.example.com"),
+        ("failing", "nothing.example.com"),
+        ("dropped", "drop.example.com"),
+    ];
+    let router = router(&aliases, &script);
+    script.gate.add_permits(1);
+    let both = vec![Type::CNAME, MADE_UP];
+    for (fact, alias, answers, waited) in [
+        ("an answer in place", "known", both.clone(), false),
+        ("an answer that must be waited for", "late", both, true),
+        ("a failure", "failing", vec![Type::CNAME], false),
+        ("silence", "dropped", vec![], false),
+    ] {
+        let got = ask(&router, &format!("{alias}.demo.svc.cluster.local.")).await;
+        assert_eq!(got, (Some((Rcode::NOERROR, answers)), waited), "{fact}");
+    }
+}
+
+#[tokio::test]
+async fn a_chain_that_ends_is_servfail_with_the_reason() {
+    let script = Arc::new(Scripted::new());
+    let router = router(&[], &script);
+    let mut query = Query::empty();
+    query.question = Question::new("nothing.example.com.".parse().unwrap(), Type::A, Class::IN);
+    let chain = router.route(&query.question).unwrap().clone();
+    let Progress::Answered(answer) = chain.run(&router, &mut query) else {
+        panic!("it is answered")
+    };
+    assert_eq!((answer.reply.rcode, answer.by), (Rcode::SERVFAIL, None));
+    let failure = answer.failure.unwrap().to_string();
+    assert!(failure.ends_with("no next plugin found"), "{failure}");
+}
+
+#[tokio::test]
+async fn silence_is_kept() {
+    let script = Arc::new(Scripted::new());
+    assert_eq!(
+        ask(&router(&[], &script), "drop.example.com.").await,
+        (None, false)
+    );
+}
