@@ -22,7 +22,6 @@ use crate::config::{Block, Config, Setting};
 use crate::counting::Caching;
 use crate::dns::{Name, Zones};
 use crate::ops::ReadyWatches;
-use crate::plugin::Plugin;
 use crate::plugin::cache::{self, Cache, Counters, Store, Uncounted};
 use crate::plugin::errors::{self, Errors};
 use crate::plugin::forward::Forward;
@@ -30,6 +29,7 @@ use crate::plugin::kubernetes::{self, Kubernetes};
 use crate::plugin::log::{Log, Sink};
 use crate::plugin::loop_guard::{self, LoopGuard};
 use crate::plugin::prometheus::Prometheus;
+use crate::plugin::{Plugin, bind};
 use crate::server::router::Router;
 use crate::telemetry::EnabledPlugin;
 use caches::{answered_alone, cache_counters, cache_metrics};
@@ -366,12 +366,7 @@ fn answers_any_class(setting: &Setting) -> bool {
 
 /// The addresses of this machine by which others reach it.
 fn interface_addresses() -> Vec<IpAddr> {
-    let interfaces = nix::ifaddrs::getifaddrs().into_iter().flatten();
-    let addresses = interfaces.filter_map(|interface| {
-        let address = interface.address?;
-        let v4 = address.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip()));
-        v4.or_else(|| address.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip())))
-    });
+    let addresses = bind::interfaces().into_iter().map(|(_, ip)| ip);
     addresses
         .filter(|ip| !ip.is_loopback() && !is_link_local(*ip))
         .collect()

@@ -20,7 +20,7 @@ pub fn parse(occurrences: &[&Directive], _scope: &Scope<'_>, faults: &Faults) ->
 }
 
 /// An interface's name with one of its addresses.
-type Interface = (String, IpAddr);
+pub(crate) type Interface = (String, IpAddr);
 
 fn read_all(
     occurrences: &[&Directive],
@@ -93,7 +93,7 @@ fn addresses(reader: &Reader<'_>, word: &Word, interfaces: &[Interface]) -> Opti
 
 /// The interfaces of this machine. Link-local addresses of IPv6 mean nothing without their interface, which a
 /// listener's address does not carry; they are left out.
-fn interfaces() -> Vec<Interface> {
+pub(crate) fn interfaces() -> Vec<Interface> {
     let interfaces = nix::ifaddrs::getifaddrs().into_iter().flatten();
     let addresses = interfaces.filter_map(|interface| {
         let address = interface.address?;

@@ -2,7 +2,7 @@
 
 #![expect(
     clippy::unwrap_used,
-    reason = "what fails in a test shall end it, in its helpers too"
+    reason = "what fails in a test shall end it, in what it calls too"
 )]
 
 mod apiserver;
