@@ -58,7 +58,7 @@ impl App {
         let readiness = Readiness::default();
         let mut ops = Ops::new(process.metrics.clone(), readiness.clone());
         let endpoints = ops.apply(&wanted(&generation.config)).await?;
-        let listeners = HashMap::new();
+        let listeners = serve(bound, &generation, &process)?;
         let mut app = App {
             process,
             generation,
@@ -67,7 +67,6 @@ impl App {
             endpoints,
             readiness,
         };
-        app.serve(bound)?;
         app.tell();
         Ok(app)
     }
@@ -82,6 +81,9 @@ impl App {
         let bound = bind(&generation, &self.process, |address| {
             !self.listeners.contains_key(address)
         })?;
+        // Dropped if the next step fails, these have served a moment too early; the other way round, operators would
+        // look at endpoints of a configuration that is not served.
+        let opened = serve(bound, &generation, &self.process)?;
         self.endpoints = self.ops.apply(&wanted(&generation.config)).await?;
         for (address, listener) in &self.listeners {
             if let Some(router) = generation.routers.get(address) {
@@ -89,7 +91,7 @@ impl App {
             }
         }
         self.generation = generation;
-        self.serve(bound)?;
+        self.listeners.extend(opened);
         let served = &self.generation.routers;
         let gone = self
             .listeners
@@ -98,18 +100,6 @@ impl App {
             self.process.runtime.spawn(listener.drain(DRAIN_TIME));
         }
         self.tell();
-        Ok(())
-    }
-
-    /// Starts listeners that are bound.
-    fn serve(&mut self, bound: Vec<(ListenAddress, Listener)>) -> Result<(), AppError> {
-        for (address, listener) in bound {
-            let router = self.generation.routers[&address].clone();
-            let hooks = Arc::new(Listening::new(self.process.metrics.clone(), address));
-            let serving = listener.serve(router, hooks, &self.process.runtime);
-            let serving = serving.map_err(|source| AppError::Listen { address, source })?;
-            self.listeners.insert(address, serving);
-        }
         Ok(())
     }
 
@@ -209,6 +199,23 @@ fn bind(
             })
     });
     bound.collect()
+}
+
+/// Starts listeners that are bound, all or none.
+fn serve(
+    bound: Vec<(ListenAddress, Listener)>,
+    generation: &Generation,
+    process: &Process,
+) -> Result<HashMap<ListenAddress, Serving>, AppError> {
+    let started = bound.into_iter().map(|(address, listener)| {
+        let router = generation.routers[&address].clone();
+        let hooks = Arc::new(Listening::new(process.metrics.clone(), address));
+        let serving = listener.serve(router, hooks, &process.runtime);
+        serving
+            .map(|serving| (address, serving))
+            .map_err(|source| AppError::Listen { address, source })
+    });
+    started.collect()
 }
 
 /// The operator's endpoints that a configuration asks for.

@@ -196,9 +196,10 @@ impl Generation {
         process: &Process,
     ) -> Arc<LoopGuard> {
         let address = block.addresses().next().map(|(_, address)| address);
-        let text = address
-            .map(|address| address.to_string())
-            .unwrap_or_default();
+        let text = address.map_or(String::new(), |address| match address.ip {
+            None => format!(":{}", address.port),
+            Some(ip) => SocketAddr::new(ip, address.port).to_string(),
+        });
         let on_loop = process.on_loop.clone();
         let guard = Arc::new(LoopGuard::new(
             *config,

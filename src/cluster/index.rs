@@ -48,6 +48,11 @@ impl Index {
         }
     }
 
+    /// The view as it is now, to look into.
+    pub(crate) fn latest(&self) -> &View {
+        &self.view
+    }
+
     /// The view as it is now, to be published: a handful of reference counts.
     pub(crate) fn view(&self) -> View {
         self.view.clone()

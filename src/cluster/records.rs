@@ -185,6 +185,23 @@ impl SliceRecords {
         }
     }
 
+    /// Whether this one label, without its length octet, is the endpoint's own name. `spelled` is the address that
+    /// the label spells in full, if it does, so that a list is searched without writing any address.
+    pub(crate) fn is_named(
+        &self,
+        endpoint: &EndpointRecord,
+        pod_names: bool,
+        label: &[u8],
+        spelled: Option<IpAddr>,
+    ) -> bool {
+        let name = match (endpoint.hostname, endpoint.pod) {
+            (NOWHERE, pod) if pod_names && pod != NOWHERE => pod,
+            (NOWHERE, _) => return spelled.is_some_and(|ip| endpoint.place == Place::Ip(ip)),
+            (hostname, _) => hostname,
+        };
+        single_label(self.name(name)) == Some(label)
+    }
+
     /// Labels in wire form, without the root.
     pub(crate) fn name(&self, at: NameAt) -> &[u8] {
         let at = at.0 as usize;
@@ -227,6 +244,22 @@ impl Default for DashedAddress {
 }
 
 impl DashedAddress {
+    /// The address that a label spells as [`DashedAddress::write`] does, and in no other way.
+    pub(crate) fn read(label: &[u8]) -> Option<IpAddr> {
+        let as_address = |label: &[u8], separator: u8| {
+            let text: Vec<u8> = label
+                .iter()
+                .map(|octet| if *octet == b'-' { separator } else { *octet })
+                .collect();
+            std::str::from_utf8(&text).ok()?.parse().ok()
+        };
+        let v4 = as_address(label, b'.');
+        let ip = v4
+            .or_else(|| as_address(label, b':'))
+            .or_else(|| as_address(label.strip_suffix(b"0")?, b':'))?;
+        (&DashedAddress::default().write(ip)[1..] == label).then_some(ip)
+    }
+
     /// `10.1.2.3` is `10-1-2-3`, `fd00::1` is `fd00--1`; a label must not end in a dash, so `fd00::` is
     /// `fd00--0`.
     pub(crate) fn write(&mut self, ip: IpAddr) -> &[u8] {
@@ -257,6 +290,8 @@ pub(crate) struct EndpointSet {
     /// Addresses of all endpoints, each once, in the order of the slices.
     pub(crate) v4: Box<[[u8; 4]]>,
     pub(crate) v6: Box<[[u8; 16]]>,
+    /// Some endpoint is met at a name and not at an address.
+    pub(crate) has_names: bool,
 }
 
 impl EndpointSet {
@@ -275,11 +310,16 @@ impl EndpointSet {
                 IpAddr::V6(ip) => v6.push(ip.octets()),
             }
         }
+        let has_names = slices
+            .iter()
+            .flat_map(|slice| &slice.endpoints)
+            .any(|endpoint| matches!(endpoint.place, Place::Name(_)));
         EndpointSet {
             service,
             slices: slices.into(),
             v4: v4.into(),
             v6: v6.into(),
+            has_names,
         }
     }
 
@@ -325,6 +365,23 @@ mod tests {
                 (expected.len(), expected.as_bytes()),
                 "{ip}"
             );
+        }
+    }
+
+    #[test]
+    fn a_label_spells_an_address_in_one_way_only() {
+        for (label, expected) in [
+            ("10-1-2-3", Some("10.1.2.3")),
+            ("fd00--1", Some("fd00::1")),
+            ("fd00--0", Some("fd00::")),
+            ("--0", Some("::")),
+            ("10-1-2-03", None),
+            ("fd00-0--1", None),
+            ("FD00--1", None),
+            ("web", None),
+        ] {
+            let expected = expected.map(|ip| ip.parse().unwrap());
+            assert_eq!(DashedAddress::read(label.as_bytes()), expected, "{label}");
         }
     }
 

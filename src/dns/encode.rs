@@ -71,7 +71,6 @@ pub fn bad_version(query: &mut Query, out: &mut Vec<u8>) {
     header(query, &reply, out);
     question(query, out);
     write_opt(Rcode::BADVERS, &Edns::default(), std::iter::empty(), out);
-    out[11] = 1;
     query.recycle(reply.records);
 }
 
@@ -156,6 +155,12 @@ fn write_opt<'a>(
 fn compressed(query: &Query, reply: &Reply, max: usize, out: &mut Vec<u8>) {
     let mut tail = Vec::new();
     opt(query, reply, &mut tail);
+    let fixed = HEADER_LEN + query.question.asked.wire().len() + 4;
+    let options_fit = fixed + tail.len() <= max;
+    if let (false, Some(edns)) = (options_fit, &query.edns) {
+        tail.clear();
+        write_opt(reply.rcode, edns, std::iter::empty(), &mut tail);
+    }
     let max = max - tail.len().min(max);
     out.truncate(HEADER_LEN);
     let mut dictionary = Dictionary::default();
@@ -178,6 +183,9 @@ fn compressed(query: &Query, reply: &Reply, max: usize, out: &mut Vec<u8>) {
             break;
         }
         counts[entry.section as usize] += 1;
+    }
+    if !options_fit {
+        out[2] |= (flag::TC >> 8) as u8;
     }
     counts[Section::Additional as usize] += u16::from(query.edns.is_some());
     for (at, count) in [6, 8, 10].into_iter().zip(counts) {

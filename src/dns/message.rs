@@ -10,6 +10,10 @@ use super::rdata::{self, RdataError};
 use super::reply::{Records, Reply, Section};
 use super::rr::{Class, Rcode, Type};
 
+/// The most octets that the records of a message may have with their names in full. A message of 65,535 octets that is
+/// not made to be large has less than four times as many.
+const EXPANDED_MAX: usize = 4 * 65_535;
+
 /// A response as it was received: header and question.
 #[derive(Debug, Clone)]
 pub struct Received {
@@ -38,6 +42,12 @@ pub enum MessageError {
     /// The data of a record is broken.
     #[error("{0}")]
     Rdata(#[from] RdataError),
+    /// It repeats more than one question.
+    #[error("message has several questions")]
+    Questions,
+    /// Its names in full are out of proportion.
+    #[error("message is too large when its names are expanded")]
+    Expanded,
     /// The OPT record holds something that is no option.
     #[error("malformed EDNS option")]
     Option,
@@ -60,12 +70,14 @@ impl Received {
             counts: [word(6), word(8), word(10)],
             records_at: HEADER_LEN,
         };
+        if word(4) > 1 {
+            return Err(MessageError::Questions);
+        }
         for _ in 0..word(4) {
             let (asked, at) = Name::read(message, received.records_at)?;
             let fixed = message.get(at..at + 4).ok_or(MessageError::Cut)?;
             let number = |at: usize| u16::from_be_bytes([fixed[at], fixed[at + 1]]);
-            received.question =
-                (word(4) == 1).then(|| Question::new(asked, Type(number(0)), Class(number(2))));
+            received.question = Some(Question::new(asked, Type(number(0)), Class(number(2))));
             received.records_at = at + 4;
         }
         Ok(received)
@@ -125,6 +137,9 @@ pub fn decode_into(
     {
         for _ in 0..count {
             at = record(message, at, section, asked, &mut reply)?;
+            if reply.records.octets() > EXPANDED_MAX {
+                return Err(MessageError::Expanded);
+            }
         }
     }
     Ok(reply)

@@ -9,6 +9,10 @@ use super::name::Name;
 use super::query::{Query, flag};
 use super::rr::{Class, Rcode, Type};
 
+/// The most records of a reply. The shortest record has 11 octets, so that no message holds more; what is left out here
+/// would be left out, with TC, by the encoder.
+pub const RECORDS_MAX: usize = 6_000;
+
 /// The sections of a message behind the question, in their order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Section {
@@ -80,6 +84,9 @@ impl Records {
                 .is_none_or(|last| last.section <= section),
             "sections are in order"
         );
+        if self.entries.len() >= RECORDS_MAX {
+            return;
+        }
         let start = self.buffer.len();
         for part in rdata {
             self.buffer.extend_from_slice(part);

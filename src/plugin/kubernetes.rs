@@ -20,6 +20,8 @@ mod name;
 mod srv;
 mod zone_data;
 
+use find::Found;
+
 pub use config::{Config, parse};
 pub(crate) use name::read_any as read_any_name;
 
@@ -65,6 +67,8 @@ pub enum Pods {
 #[derive(Debug)]
 pub struct Kubernetes {
     options: Options,
+    /// Those that the options need.
+    resources: Vec<Resource>,
     cluster: Arc<Cluster>,
 }
 
@@ -93,7 +97,12 @@ struct Asking<'a> {
 impl Kubernetes {
     /// A plugin that answers from this cluster.
     pub fn new(options: Options, cluster: Arc<Cluster>) -> Kubernetes {
-        Kubernetes { options, cluster }
+        let resources = options.resources();
+        Kubernetes {
+            options,
+            resources,
+            cluster,
+        }
     }
 
     /// Answers what is in the zones.
@@ -113,6 +122,10 @@ impl Kubernetes {
         match asking.truth(query) {
             Truth::Records(reply) => Step::Reply(reply),
             Truth::Alias(reply, target) => Step::Follow { reply, target },
+            // What is missing may be what was not listed yet.
+            Truth::NoData if !self.is_synced(&view) && !asking.is_certain(query) => {
+                Step::Reply(asking.negative(query, Rcode::SERVFAIL))
+            }
             Truth::NoData => Step::Reply(asking.negative(query, Rcode::NOERROR)),
             // A name that we have not heard of may well exist as long as we have not heard all.
             Truth::NxDomain if !self.is_synced(&view) => {
@@ -127,12 +140,11 @@ impl Kubernetes {
 
     /// Why the plugin is not ready, a line for each resource; empty if it is.
     pub fn not_ready(&self) -> Vec<String> {
-        self.cluster.not_ready(&self.options.resources())
+        self.cluster.not_ready(&self.resources)
     }
 
     fn is_synced(&self, view: &View) -> bool {
-        self.options
-            .resources()
+        self.resources
             .iter()
             .all(|resource| view.is_synced(*resource))
     }
@@ -153,6 +165,16 @@ impl Options {
 }
 
 impl Asking<'_> {
+    /// Whether more of the cluster cannot give this name records of this type.
+    fn is_certain(&self, query: &Query) -> bool {
+        let question = &query.question;
+        match self.find(&question.name, self.zone_at) {
+            Found::Node | Found::ClusterIps(..) | Found::Pod(..) => true,
+            Found::Alias(_) => !matches!(question.rtype, Type::A | Type::AAAA),
+            Found::Nothing | Found::Endpoints(..) => self.is_name_server(query),
+        }
+    }
+
     fn truth(&self, query: &mut Query) -> Truth {
         let is_apex = self.zone_at == 0;
         match query.question.rtype {

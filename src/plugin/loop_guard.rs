@@ -24,7 +24,9 @@ use crate::dns::{Class, Name, Query, Question, Type, encode};
 const SEEN_MAX: u32 = 2;
 /// How long the probe is tried: upstreams may come up later than we do.
 const PROBE_TIME: Duration = Duration::from_secs(30);
-/// How long an answer is waited for, how long the next try, and how long stragglers after an answer.
+/// How long an answer is waited for: longer than any upstream is, so that what comes late is not taken for news.
+const ANSWER_WAIT: Duration = Duration::from_secs(5);
+/// How long the next try waits, and how long stragglers are waited for after an answer.
 const PAUSE: Duration = Duration::from_secs(2);
 /// Octets of a reply that are read; of the reply to a probe only the head matters.
 const REPLY_MAX: usize = 512;
@@ -114,8 +116,10 @@ impl LoopGuard {
         let server = SocketAddr::new(own(server.ip()), server.port());
         let end = Instant::now() + PROBE_TIME;
         while Instant::now() < end && !self.off.load(Ordering::Relaxed) {
-            let answered = matches!(timeout(PAUSE, self.ask(server)).await, Ok(Ok(())));
+            let answered = matches!(timeout(ANSWER_WAIT, self.ask(server)).await, Ok(Ok(())));
             sleep(PAUSE).await;
+            // A query that goes in circles has been seen often by then. One that was only tried again has not.
+            self.seen.store(0, Ordering::Relaxed);
             if answered {
                 break;
             }

@@ -195,9 +195,10 @@ impl Serving {
             while !self.readers.iter().all(udp::Reader::is_finished) {
                 sleep(THREADS_POLL).await;
             }
-            // All permits are back when nothing waits, and when no connection is open.
-            let _ = self.service.waiting.acquire_many(queries).await;
+            // All permits are back when no connection is open, and when nothing waits. Connections come first: who asks
+            // for all permits is given each that comes back, and what they have read still needs some.
             let _ = self.slots.acquire_many(connections).await;
+            let _ = self.service.waiting.acquire_many(queries).await;
         };
         match timeout(grace, done).await {
             Ok(()) => 0,

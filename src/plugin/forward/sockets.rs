@@ -17,7 +17,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 
-use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType};
 use tokio::net::UdpSocket;
 
 /// Sockets that lie unused, for each address family. As many as queries wait at one time on a busy server; a
@@ -47,7 +48,7 @@ impl Sockets {
     /// come for it.
     pub(super) fn keep(&self, socket: UdpSocket, to: SocketAddr) {
         // What cannot be disconnected would keep its port.
-        if rustix::net::connect_unspec(&socket).is_ok() {
+        if rustix::net::connect_unspec(&socket).is_ok() && is_empty(&socket) {
             let mut idle = self.idle(to);
             if idle.len() < IDLE_MAX {
                 idle.push(socket);
@@ -62,6 +63,16 @@ impl Sockets {
         };
         idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether nothing is queued. What came from the last peer before the socket was disconnected would be taken for a
+/// word of the next one; after that nothing can come.
+fn is_empty(socket: &UdpSocket) -> bool {
+    let mut octet = [0];
+    matches!(
+        rustix::net::recv(socket, &mut octet, RecvFlags::DONTWAIT),
+        Err(Errno::AGAIN)
+    )
 }
 
 fn new(to: SocketAddr) -> io::Result<UdpSocket> {

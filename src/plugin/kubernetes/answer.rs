@@ -1,10 +1,12 @@
 //! Addresses, aliases and names of addresses.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 
 use super::find::{Found, Selection};
 use super::{Asking, Truth};
-use crate::cluster::records::{DashedAddress, EndpointSet, Place, ServiceKey};
+use crate::cluster::records::{DashedAddress, EndpointRecord, EndpointSet, Place, ServiceKey};
+use crate::dns::name::NAME_MAX;
 use crate::dns::reply::Owner;
 use crate::dns::{Name, Query, Question, Rcode, Records, Reply, Section, Type};
 
@@ -73,12 +75,11 @@ impl Asking<'_> {
                 return name_in_place_of_address(set, selection);
             }
             Found::Endpoints(set, selection) => {
-                let mut seen = Vec::new();
+                let mut seen = HashSet::new();
                 for (_, endpoint) in selection.of(set) {
                     if let Place::Ip(ip) = endpoint.place
-                        && !seen.contains(&ip)
+                        && seen.insert(ip)
                     {
-                        seen.push(ip);
                         push(ip);
                     }
                 }
@@ -180,39 +181,26 @@ impl Asking<'_> {
         let Some(set) = self.view.endpoints(key) else {
             return;
         };
+        let mut seen = HashSet::new();
         for slice in &set.slices {
-            for endpoint in slice
-                .endpoints
-                .iter()
-                .filter(|endpoint| endpoint.place == Place::Ip(ip))
-            {
+            let at_ip = |endpoint: &&EndpointRecord| endpoint.place == Place::Ip(ip);
+            for endpoint in slice.endpoints.iter().filter(at_ip) {
                 let mut dashed = DashedAddress::default();
                 let host =
                     slice.host_labels(endpoint, self.options.endpoint_pod_names, &mut dashed);
-                self.push_pointer(records, host, key);
+                if seen.insert(host.to_vec()) {
+                    self.push_pointer(records, host, key);
+                }
             }
         }
     }
 
-    /// Appends `HOST.SVC.NS.svc.(primary zone)`, once.
+    /// Appends `HOST.SVC.NS.svc.(primary zone)`, if that is a name.
     fn push_pointer(&self, records: &mut Records, host: &[u8], key: &ServiceKey) {
         let target = [host, key, SVC, self.options.primary_zone.wire()];
-        let is_known = |entry: &_| {
-            records
-                .rdata(entry)
-                .iter()
-                .eq(target.iter().copied().flatten())
-        };
-        if target.iter().map(|part| part.len()).sum::<usize>() <= crate::dns::name::NAME_MAX
-            && !records.entries().iter().any(is_known)
-        {
-            records.push(
-                Section::Answer,
-                Owner::Asked(0),
-                Type::PTR,
-                self.options.ttl,
-                &target,
-            );
+        if target.iter().map(|part| part.len()).sum::<usize>() <= NAME_MAX {
+            let ttl = self.options.ttl;
+            records.push(Section::Answer, Owner::Asked(0), Type::PTR, ttl, &target);
         }
     }
 }
@@ -222,6 +210,10 @@ fn name_in_place_of_address<'a>(
     set: &'a EndpointSet,
     selection: Selection<'a>,
 ) -> Option<&'a [u8]> {
+    // Seldom an endpoint has one, and there may be thousands to look at.
+    if !set.has_names {
+        return None;
+    }
     selection
         .of(set)
         .find_map(|(slice, endpoint)| match endpoint.place {

@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::zone_data::HOSTMASTER;
 use super::{Options, Pods};
 use crate::cluster::connection::{Connection, Limits, Server, TlsFiles};
 use crate::cluster::records::label;
@@ -12,6 +13,7 @@ use crate::cluster::{ClusterKey, Source};
 use crate::config::{Scope, value};
 use crate::corefile::reader::{self, Reader, Row};
 use crate::corefile::{Directive, Faults, Outside};
+use crate::dns::name::NAME_MAX;
 use crate::dns::{Name, Zones, reverse};
 
 /// Seconds that answers may be kept if the Corefile does not say.
@@ -20,6 +22,9 @@ const TTL_DEFAULT: u32 = 5;
 const TTL_MAX: i64 = 3600;
 /// How long the start waits before it says that the API has not answered.
 const STARTUP_TIMEOUT_DEFAULT: Duration = Duration::from_secs(5);
+
+/// The most octets of a zone, so that `hostmaster` still goes in front of it.
+const ZONE_MAX: usize = NAME_MAX - HOSTMASTER.len();
 
 /// All that a stanza says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,6 +101,10 @@ pub fn parse(occurrences: &[&Directive], scope: &Scope<'_>, faults: &Faults) -> 
     let sound = reader.block(&mut draft, PROPERTIES);
     let zones = zones(&reader, scope)?;
     sound?;
+    if let Some(zone) = zones.iter().find(|zone| zone.wire().len() > ZONE_MAX) {
+        let message = format!("zone is too long for the names of its SOA record: {zone}");
+        return reader.refuse(reader.name(), message);
+    }
     let primary_zone = primary(&zones, &reader)?;
     if !draft.namespaces.is_empty() && draft.namespace_labels.is_some() {
         return reader.refuse(

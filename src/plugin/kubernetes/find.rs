@@ -7,7 +7,7 @@ use super::{Asking, Pods};
 use crate::cluster::object::Port;
 use crate::cluster::records::{
     DashedAddress, EndpointRecord, EndpointSet, ServiceKind, ServiceRecords, SliceRecords,
-    port_matches, single_label,
+    port_matches,
 };
 use crate::dns::{Name, reverse};
 
@@ -41,6 +41,8 @@ pub(super) struct Selection<'a> {
     pub(super) ports: Ports<'a>,
     /// One label in wire form.
     host: Option<&'a [u8]>,
+    /// The address that the label spells.
+    spelled: Option<IpAddr>,
     pub(super) pod_names: bool,
 }
 
@@ -125,6 +127,7 @@ impl<'a> Asking<'a> {
         let selection = Selection {
             ports,
             host,
+            spelled: host.and_then(|host| DashedAddress::read(&host[1..])),
             pod_names: self.options.endpoint_pod_names,
         };
         match &service.kind {
@@ -222,10 +225,8 @@ impl<'a> Selection<'a> {
     }
 
     fn is_host(&self, slice: &SliceRecords, endpoint: &EndpointRecord) -> bool {
-        let Some(host) = self.host else { return true };
-        let mut dashed = DashedAddress::default();
-        let labels = slice.host_labels(endpoint, self.pod_names, &mut dashed);
-        single_label(labels) == Some(&host[1..])
+        self.host
+            .is_none_or(|host| slice.is_named(endpoint, self.pod_names, &host[1..], self.spelled))
     }
 }
 

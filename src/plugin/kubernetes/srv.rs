@@ -8,7 +8,7 @@ use super::find::{Found, Ports, Selection};
 use super::{Asking, Truth};
 use crate::cluster::records::{DashedAddress, EndpointSet, Place, ServiceRecords};
 use crate::dns::name::NAME_MAX;
-use crate::dns::reply::Owner;
+use crate::dns::reply::{Owner, RECORDS_MAX};
 use crate::dns::{Query, Rcode, Records, Reply, Section, Type};
 
 /// An SRV record to be: its port, and the target with its address.
@@ -123,6 +123,9 @@ fn endpoint_targets(set: &EndpointSet, selection: Selection<'_>) -> (Vec<Target>
             let Some(port) = number else { continue };
             let mut dashed = DashedAddress::default();
             let host = slice.host_labels(endpoint, selection.pod_names, &mut dashed);
+            if targets.len() >= RECORDS_MAX {
+                continue;
+            }
             targets.push(Target {
                 port,
                 labels: [host, &set.service, SVC].concat(),

@@ -1,16 +1,18 @@
 //! What belongs to the zone itself: SOA, name servers, and the negative answers that carry the SOA.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 
 use super::answer::{SVC, settled};
 use super::{Asking, Truth};
 use crate::cluster::records::{DashedAddress, Place, ServiceKind};
+use crate::dns::name::NAME_MAX;
 use crate::dns::reply::Owner;
 use crate::dns::{Query, Rcode, Records, Reply, Section, Type};
 
 /// The name server that stands for us where no Service does.
 const NAME_SERVER: &[u8] = b"\x02ns\x03dns";
-const HOSTMASTER: &[u8] = b"\x0ahostmaster";
+pub(super) const HOSTMASTER: &[u8] = b"\x0ahostmaster";
 /// Refresh, retry and expire in seconds, as CoreDNS sends them.
 const TIMERS: [u32; 3] = [7200, 1800, 86_400];
 /// Seconds that a SOA may be kept at most, whatever the `ttl`.
@@ -81,9 +83,11 @@ impl Asking<'_> {
         let zone = &zone.wire()[self.zone_at..];
         let mut reply = Reply::authoritative(query, Rcode::NOERROR);
         let records = &mut reply.records;
-        let servers = self.servers();
-        for (index, (labels, _)) in servers.iter().enumerate() {
-            if servers[..index].iter().all(|(known, _)| known != labels) {
+        let mut servers = self.servers();
+        servers.retain(|(labels, _)| labels.len() + zone.len() <= NAME_MAX);
+        let mut seen = HashSet::new();
+        for (labels, _) in &servers {
+            if seen.insert(labels) {
                 records.push(
                     Section::Answer,
                     Owner::Asked(0),
@@ -122,7 +126,7 @@ impl Asking<'_> {
                     ServiceKind::ClusterIps(ips) => {
                         servers.extend(ips.iter().map(|ip| ([key, SVC].concat(), *ip)));
                     }
-                    ServiceKind::Headless => servers.extend(self.endpoint_servers(key)),
+                    ServiceKind::Headless => servers.extend(self.endpoint_servers(key, *local)),
                     ServiceKind::ExternalName(_) => {}
                 }
             }
@@ -138,9 +142,11 @@ impl Asking<'_> {
         servers
     }
 
-    fn endpoint_servers(&self, key: &[u8]) -> Vec<(Vec<u8>, IpAddr)> {
+    /// The endpoints of the slices that this server is in.
+    fn endpoint_servers(&self, key: &[u8], local: IpAddr) -> Vec<(Vec<u8>, IpAddr)> {
         let mut servers = Vec::new();
-        for slice in self.endpoints(key).into_iter().flat_map(|set| &set.slices) {
+        let slices = self.endpoints(key).into_iter().flat_map(|set| &set.slices);
+        for slice in slices.filter(|slice| slice.ips().any(|ip| ip == local)) {
             for endpoint in &slice.endpoints {
                 let Place::Ip(ip) = endpoint.place else {
                     continue;
