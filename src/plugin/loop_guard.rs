@@ -235,6 +235,32 @@ mod tests {
         }
     }
 
+    /// The clock stands still but for what waits on it, so that 30 seconds of tries take no time.
+    #[tokio::test(start_paused = true)]
+    async fn probes_that_nobody_answers_are_no_loop() {
+        let (guard, found) = guard(".");
+        let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        silent.set_nonblocking(true).unwrap();
+        let probing = guard.probe(silent.local_addr().unwrap());
+        let mut came = 0;
+        let seen = async {
+            let mut octets = [0; REPLY_MAX];
+            loop {
+                while silent.recv(&mut octets).is_ok() {
+                    came += 1;
+                    guard.down(&query(guard.probe.unwrap(), Type::HINFO));
+                }
+                sleep(Duration::from_millis(100)).await;
+            }
+        };
+        tokio::select! {
+            () = probing => {}
+            () = seen => {}
+        }
+        assert!(came > 2, "{came} probes came");
+        assert_eq!(*found.lock().unwrap(), []);
+    }
+
     #[test]
     fn other_queries_are_not_counted() {
         let (guard, found) = guard(".");

@@ -194,3 +194,34 @@ fn a_question_for_the_root_has_no_pointer_to_nothing() {
     let (_, message) = encode(&query, &answer);
     assert_eq!(message.answers[0].name.to_string(), ".");
 }
+
+#[test]
+fn options_that_do_not_fit_are_left_out_with_tc() {
+    let mut query = query("www.example.com", Some(512));
+    let mut answer = addresses(&mut query, 2);
+    let length = 30_000u16;
+    answer.options = Some([&[0, 15][..], &length.to_be_bytes(), &vec![0; length.into()]].concat());
+    let (out, message) = encode(&query, &answer);
+    assert!(out.len() <= query.reply_max(), "{}", out.len());
+    assert!(message.metadata.truncation);
+    assert!(message.edns.is_some());
+}
+
+#[test]
+fn no_reply_has_more_records_than_a_message_could_hold() {
+    let mut query = query("many.demo", None);
+    query.transport = Transport::Tcp;
+    let mut answer = Reply::new(&mut query, Rcode::NOERROR);
+    for number in 0..100_000u32 {
+        answer.records.push(
+            Section::Answer,
+            Owner::Asked(0),
+            Type::A,
+            30,
+            &[&number.to_be_bytes()],
+        );
+    }
+    let (out, message) = encode(&query, &answer);
+    assert!(out.len() <= usize::from(u16::MAX));
+    assert!(message.metadata.truncation);
+}

@@ -113,6 +113,19 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_one_upstream_left_in_a_socket_is_not_heard_by_the_next() {
+        let peer = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let to = peer.local_addr().unwrap();
+        let sockets = Sockets::default();
+        let socket = sockets.connect(to).unwrap();
+        peer.send_to(b"planted", socket.local_addr().unwrap())
+            .unwrap();
+        socket.readable().await.unwrap();
+        sockets.keep(socket, to);
+        assert_eq!(sockets.idle(to).len(), 0);
+    }
+
+    #[tokio::test]
     async fn no_more_sockets_are_kept_than_allowed() {
         let peer = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         let to = peer.local_addr().unwrap();

@@ -200,6 +200,65 @@ fn until_the_cluster_is_known_a_missing_name_may_exist() {
 }
 
 #[test]
+fn until_the_cluster_is_known_what_is_missing_of_a_name_may_exist() {
+    let servfail = format!("SERVFAIL{SOA}");
+    let nodata = format!("NOERROR{SOA}");
+    for (fact, name, rtype, expected) in [
+        (
+            "an alias to what may come",
+            "here.demo.svc.cluster.local.",
+            Type::A,
+            &servfail,
+        ),
+        (
+            "endpoints of another family",
+            "db.demo.svc.cluster.local.",
+            Type::AAAA,
+            &servfail,
+        ),
+        (
+            "a name that may come",
+            "nosuch.demo.svc.cluster.local.",
+            Type::SOA,
+            &servfail,
+        ),
+        (
+            "an address that is known to be all",
+            "web.demo.svc.cluster.local.",
+            Type::AAAA,
+            &nodata,
+        ),
+        ("the zone", "cluster.local.", Type::A, &nodata),
+    ] {
+        assert_eq!(&ask(options(), false, name, rtype), expected, "{fact}");
+    }
+}
+
+#[test]
+fn no_name_is_longer_than_names_may_be() {
+    let labels = |count: usize| vec!["a".repeat(49); count].join(".");
+    let zone: Name = format!("{}.cluster.local.", labels(4)).parse().unwrap();
+    let at = |ip: &str| Options {
+        zones: Zones::new([zone]),
+        primary_zone: zone,
+        local_addresses: vec![ip.parse().unwrap()],
+        ..options()
+    };
+    let got = ask(at("10.0.0.1"), true, &zone.to_string(), Type::NS);
+    assert!(got.contains(" NS db-0.db.demo.svc."), "{got}");
+    let zone: Name = format!("{}.cluster-local.", labels(4) + "." + &"b".repeat(24))
+        .parse()
+        .unwrap();
+    let options = Options {
+        zones: Zones::new([zone]),
+        primary_zone: zone,
+        ..at("10.0.0.1")
+    };
+    let got = ask(options, true, &zone.to_string(), Type::NS);
+    assert!(!got.contains(" NS "), "{got}");
+}
+
+#[test]
 fn aliases_are_followed_as_far_as_they_lead() {
     let nodata = format!("NOERROR{SOA}");
     let nxdomain = format!("NXDOMAIN{SOA}");

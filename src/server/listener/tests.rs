@@ -170,3 +170,34 @@ async fn every_wildcard_takes_its_family_over_tcp_and_the_ipv6_one_takes_both() 
 fn localhost() -> SocketAddr {
     (Ipv4Addr::LOCALHOST, 0).into()
 }
+
+#[tokio::test]
+async fn a_drain_answers_all_that_a_connection_has_sent() {
+    const QUERIES: u16 = 200;
+    let fixture = Fixture::start(two_threads());
+    let address = (std::net::Ipv4Addr::LOCALHOST, fixture.port());
+    let mut client = TcpStream::connect(address).await.unwrap();
+    let mut pipeline = Vec::new();
+    for id in 0..QUERIES {
+        let query = query(id, "wait.example.");
+        pipeline.extend((query.len() as u16).to_be_bytes());
+        pipeline.extend(query);
+    }
+    client.write_all(&pipeline).await.unwrap();
+    let waiting = |fixture: &Fixture| fixture.serving.service.waiting.available_permits();
+    while waiting(&fixture) == fixture.serving.config.waiting_max {
+        tokio::task::yield_now().await;
+    }
+    let script = fixture.script.clone();
+    let drain = tokio::spawn(fixture.serving.drain(Duration::from_secs(20)));
+    tokio::task::yield_now().await;
+    script.gate.add_permits(QUERIES.into());
+    for _ in 0..QUERIES {
+        let length = client.read_u16().await.unwrap();
+        let mut reply = vec![0; length.into()];
+        client.read_exact(&mut reply).await.unwrap();
+        assert_eq!(reply[3] & 15, 0, "no query is refused because others end");
+    }
+    drop(client);
+    assert_eq!(drain.await.unwrap(), 0);
+}
