@@ -18,7 +18,7 @@
 use std::sync::Arc;
 
 use crate::dns::query::flag;
-use crate::dns::{Name, Query, Question, Rcode, Reply};
+use crate::dns::{Class, Name, Query, Question, Rcode, Reply};
 use crate::plugin::{Plugin, PluginId};
 use crate::server::router::Router;
 
@@ -217,7 +217,9 @@ impl Walk<'_> {
     /// Asks the server for the target of an alias, as if the client had.
     fn follow(&self, query: &mut Query, at: usize, reply: Reply, target: &Name) -> Progress {
         let mut asked = query.clone();
-        asked.question = Question::new(*target, query.question.rtype, query.question.class);
+        // An alias is of class IN, and its target is ours to find whatever the client could do itself.
+        asked.flags |= flag::RD;
+        asked.question = Question::new(*target, query.question.rtype, Class::IN);
         let chain = self
             .router
             .route(&asked.question)

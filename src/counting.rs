@@ -13,8 +13,8 @@ use crate::plugin::cache::{Counters, Kind};
 use crate::plugin::forward::{self, UpstreamObserver};
 use crate::server::Hooks;
 use crate::telemetry::{
-    Answered, BlockMetrics, CacheMetrics, CacheType, Family, KubernetesMetrics, Metrics, PluginId,
-    Proto, ServiceKind, UpstreamMetrics, UpstreamProto,
+    Answered, BlockMetrics, CacheMetrics, CacheType, Counter, Family, KubernetesMetrics, Metrics,
+    PluginId, Proto, ServiceKind, UpstreamMetrics, UpstreamProto,
 };
 
 /// The zone label of queries that no server block is for.
@@ -24,18 +24,40 @@ const DROPPED: &str = "dropped";
 pub(crate) struct Listening {
     metrics: Arc<Metrics>,
     dropped: Arc<BlockMetrics>,
+    overloaded: Arc<Counter>,
+    unsent: Arc<Counter>,
 }
 
 impl Listening {
     pub(crate) fn new(metrics: Arc<Metrics>, address: ListenAddress) -> Listening {
-        let dropped = metrics.block(&address.to_string(), DROPPED, "");
-        Listening { metrics, dropped }
+        let server = address.to_string();
+        let counter = |name, help| metrics.counters(name, help, &["server"]).with(&[&server]);
+        Listening {
+            dropped: metrics.block(&server, DROPPED, ""),
+            overloaded: counter(
+                "cairn_queries_overloaded_total",
+                "Queries told SERVFAIL because as many as may wait were waiting.",
+            ),
+            unsent: counter(
+                "cairn_replies_unsent_total",
+                "Replies that the kernel did not take.",
+            ),
+            metrics,
+        }
     }
 }
 
 impl Hooks for Listening {
     fn panicked(&self) {
         self.metrics.server().panicked();
+    }
+
+    fn overloaded(&self) {
+        self.overloaded.increment();
+    }
+
+    fn unsent(&self, count: usize) {
+        self.unsent.add(count as u64);
     }
 
     fn answered_outside(&self, query: &Query, rcode: Rcode, size: usize) {

@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 
 use crate::chain::Chain;
 use crate::cluster::registry::Followed;
-use crate::config::listen::{Key, ListenAddress};
+use crate::config::listen::ListenAddress;
 use crate::config::{Block, Config, Setting};
 use crate::counting::Caching;
 use crate::dns::{Name, Zones};
@@ -32,7 +32,7 @@ use crate::plugin::prometheus::Prometheus;
 use crate::plugin::{Plugin, bind};
 use crate::server::router::Router;
 use crate::telemetry::EnabledPlugin;
-use caches::{answered_alone, cache_counters, cache_metrics};
+use caches::{answered_alone, cache_counters, cache_metrics, keeps_alike};
 
 pub use process::Process;
 
@@ -47,7 +47,7 @@ pub struct Generation {
     /// With the time after which it is told that one is not synced.
     kubernetes: Vec<(Arc<Kubernetes>, Duration)>,
     /// The answers kept by each block, for the generation after.
-    stores: Vec<(Vec<Key>, Arc<Store>)>,
+    stores: Vec<(Block, Arc<Store>)>,
     /// Loop guards, and the listener that each probes.
     guards: Vec<(ListenAddress, Arc<LoopGuard>)>,
     /// What the plugins do beside answering; dropped, it ends.
@@ -243,8 +243,7 @@ impl Generation {
         }
     }
 
-    /// The cache of a block. Answers that the block before kept are as good as ever, if it kept them by the same
-    /// rules for the same zones.
+    /// The cache of a block, with the answers of the block before where they are as good as ever.
     fn cache(
         &mut self,
         config: &cache::Config,
@@ -253,8 +252,7 @@ impl Generation {
         previous: Option<&Generation>,
     ) -> Part {
         let stores = previous.into_iter().flat_map(|previous| &previous.stores);
-        let mut same =
-            stores.filter(|(keys, store)| *keys == block.keys && store.config() == config);
+        let mut same = stores.filter(|(old, _)| keeps_alike(old, block));
         let store = same.next().map_or_else(
             || {
                 // What makes room does not know for which listener: it is counted on the first.
@@ -268,7 +266,7 @@ impl Generation {
             },
             |(_, store)| store.clone(),
         );
-        self.stores.push((block.keys.clone(), store.clone()));
+        self.stores.push((block.clone(), store.clone()));
         Part::Cache(store, answered_alone(block))
     }
 

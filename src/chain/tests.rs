@@ -5,7 +5,7 @@ use serde_json::json;
 use super::*;
 use crate::cluster::Cluster;
 use crate::cluster::object::{Event, Object, Resource};
-use crate::dns::{Class, Transport, Type, Zones};
+use crate::dns::{Transport, Type, Zones};
 use crate::plugin::kubernetes::{Kubernetes, Options, Pods};
 use crate::plugin::scripted::Scripted;
 

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
@@ -63,6 +64,7 @@ fn start(flags: &Serve, lines: Lines, log: &LogControl) -> ExitCode {
             .collect();
         return failed(&faults);
     };
+    let descriptors = raise_descriptors();
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -71,6 +73,8 @@ fn start(flags: &Serve, lines: Lines, log: &LogControl) -> ExitCode {
         Err(fault) => return failed(&format!("the runtime could not be started: {fault}")),
     };
     let mut process = Process::new(runtime.handle().clone(), lines);
+    process.listener.connections_max =
+        connections_max(descriptors, process.listener.connections_max);
     let (looping, loops) = mpsc::channel(1);
     // One is enough to end the process.
     process.on_loop = Arc::new(move |found| drop(looping.try_send(found.to_string())));
@@ -78,6 +82,25 @@ fn start(flags: &Serve, lines: Lines, log: &LogControl) -> ExitCode {
     // What still waits for the network has lost its client.
     runtime.shutdown_background();
     code
+}
+
+/// Raises the soft limit of file descriptors to the hard one, and says what it is then. The soft limit is for
+/// programs that use `select`; every connection and every query to an upstream takes a descriptor here.
+fn raise_descriptors() -> u64 {
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
+        return u64::MAX;
+    };
+    match setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
+        Ok(()) => hard,
+        Err(_) => soft,
+    }
+}
+
+/// How many TCP connections may be open, so that half of the descriptors are left for upstreams, watches and operators.
+fn connections_max(descriptors: u64, most: usize) -> usize {
+    usize::try_from(descriptors / 2)
+        .unwrap_or(usize::MAX)
+        .clamp(1, most)
 }
 
 async fn serve(
@@ -245,6 +268,28 @@ impl Signals {
                 _ = self.hangup.recv() => {}
                 _ = self.upgrade.recv() => tracing::warn!("SIGUSR2: an upgrade in place is not supported; ignored"),
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_leave_half_of_the_descriptors() {
+        for (descriptors, expected) in [
+            (0, 1),
+            (64, 32),
+            (1024, 512),
+            (1 << 20, 20_000),
+            (u64::MAX, 20_000),
+        ] {
+            assert_eq!(
+                connections_max(descriptors, 20_000),
+                expected,
+                "{descriptors}"
+            );
         }
     }
 }

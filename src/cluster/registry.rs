@@ -1,8 +1,8 @@
 //! The clusters that are followed, for as long as a generation needs them.
 //!
 //! Stanzas of all server blocks, and of the generation that a reload replaces, share a cluster if they name the
-//! same source and selectors. A resource that a new generation needs is followed from then on; what nobody
-//! needs any more is no longer followed. So a reload lists nothing again that is known already.
+//! same source and selectors. A resource that a new generation needs is followed from then on, and a cluster that
+//! nobody needs any more is no longer followed. So a reload lists nothing again that is known already.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -108,8 +108,7 @@ impl Clusters {
     fn start(&self, key: &ClusterKey) -> Result<Followed, ConnectionError> {
         // Building a client spawns its connection tasks.
         let _entered = self.runtime.enter();
-        let (cluster, name): (_, Arc<str>) =
-            (Arc::new(Cluster::default()), key.source.to_string().into());
+        let (cluster, name): (_, Arc<str>) = (Arc::new(Cluster::default()), key.to_string().into());
         let (events, received) = mpsc::channel(EVENTS_QUEUED_MAX);
         let mut tasks = JoinSet::new();
         let feed = match &key.source {
@@ -209,6 +208,23 @@ impl Followed {
 impl Drop for Followed {
     fn drop(&mut self) {
         self.observer.forgets(&self.name);
+    }
+}
+
+impl fmt::Display for ClusterKey {
+    /// As an operator tells clusters apart.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.source)?;
+        let selectors = [
+            ("labels", &self.labels),
+            ("namespace_labels", &self.namespace_labels),
+        ];
+        for (property, selector) in selectors {
+            if let Some(selector) = selector {
+                write!(f, " {property} {selector}")?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -36,6 +36,18 @@ pub(super) fn cache_metrics(
         .cache(&address.to_string(), &zones.join(","), "")
 }
 
+/// Whether two blocks keep the same answers: for the same zones, by the same rules, from the same plugins below.
+pub(super) fn keeps_alike(old: &Block, new: &Block) -> bool {
+    let from_cache = |block: &Block| -> Vec<Setting> {
+        let settings = block.settings.iter();
+        settings
+            .skip_while(|setting| setting.name() != "cache")
+            .cloned()
+            .collect()
+    };
+    old.keys == new.keys && from_cache(old) == from_cache(new)
+}
+
 /// The zones of a cluster that the block answers for without asking anybody: their view is the cache.
 pub(super) fn answered_alone(block: &Block) -> Zones {
     let clusters = block.settings.iter().filter_map(|setting| match setting {
@@ -56,4 +68,46 @@ pub(super) fn answered_alone(block: &Block) -> Zones {
             .filter(move |zone| !passes(zone))
     });
     Zones::new(zones)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::load;
+    use crate::corefile::{Location, Memory};
+
+    fn block(directives: &str) -> Block {
+        let world = Memory::new().file("Corefile", format!("a.test {{\n{directives}\n}}"));
+        let config = load(&world, &Location::Default, 53).config;
+        config.expect("a sound Corefile").blocks.remove(0)
+    }
+
+    #[test]
+    fn answers_are_taken_over_if_they_would_be_given_again() {
+        let old = block("errors\ncache 30\nforward . 127.0.0.1");
+        for (fact, new, expected) in [
+            (
+                "nothing changed",
+                "errors\ncache 30\nforward . 127.0.0.1",
+                true,
+            ),
+            (
+                "something above",
+                "log\ncache 30\nforward . 127.0.0.1",
+                true,
+            ),
+            (
+                "other rules",
+                "errors\ncache 60\nforward . 127.0.0.1",
+                false,
+            ),
+            (
+                "another upstream",
+                "errors\ncache 30\nforward . 127.0.0.2",
+                false,
+            ),
+        ] {
+            assert_eq!(keeps_alike(&old, &block(new)), expected, "{fact}");
+        }
+    }
 }
