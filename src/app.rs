@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::config::listen::ListenAddress;
@@ -153,6 +154,8 @@ impl App {
 
     /// Tells the rooms that outlive a generation about the one that is served.
     fn tell(&mut self) {
+        let debug = self.generation.config.has("debug");
+        self.process.panics_end_it.store(debug, Ordering::Relaxed);
         let listeners = &self.listeners;
         let bound = |address: &ListenAddress| listeners.get(address).map(Serving::local_address);
         self.generation.probe(&self.process.runtime, bound);
@@ -209,7 +212,12 @@ fn serve(
 ) -> Result<HashMap<ListenAddress, Serving>, AppError> {
     let started = bound.into_iter().map(|(address, listener)| {
         let router = generation.routers[&address].clone();
-        let hooks = Arc::new(Listening::new(process.metrics.clone(), address));
+        let panics_end_it = process.panics_end_it.clone();
+        let hooks = Arc::new(Listening::new(
+            process.metrics.clone(),
+            address,
+            panics_end_it,
+        ));
         let serving = listener.serve(router, hooks, &process.runtime);
         serving
             .map(|serving| (address, serving))

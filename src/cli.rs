@@ -10,7 +10,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::config::listen::DNS_PORT;
 use crate::plugin::ORDER;
@@ -27,7 +27,8 @@ const USAGE: u8 = 2;
 #[command(
     name = "cairn",
     disable_version_flag = true,
-    args_conflicts_with_subcommands = true
+    args_conflicts_with_subcommands = true,
+    args_override_self = true
 )]
 struct Cli {
     #[command(subcommand)]
@@ -62,13 +63,13 @@ struct Serve {
     #[arg(long, value_name = "FILE")]
     pidfile: Option<PathBuf>,
     /// List the plugins that are built, and exit
-    #[arg(long)]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, action = ArgAction::Set, value_name = "BOOL", hide_default_value = true, hide_possible_values = true)]
     plugins: bool,
     /// Do not print what is served at start
-    #[arg(long)]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, action = ArgAction::Set, value_name = "BOOL", hide_default_value = true, hide_possible_values = true)]
     quiet: bool,
     /// Show the version, and exit
-    #[arg(long)]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, action = ArgAction::Set, value_name = "BOOL", hide_default_value = true, hide_possible_values = true)]
     version: bool,
     /// How log lines are written
     #[arg(long, value_name = "FORMAT", default_value = "text")]
@@ -146,11 +147,13 @@ fn print(text: &str) -> ExitCode {
 
 /// What `-version` shows, and the start as its last lines.
 fn version() -> String {
-    let (name, os, arch) = (
-        env!("CARGO_PKG_VERSION"),
-        std::env::consts::OS,
-        std::env::consts::ARCH,
-    );
+    // As Go names it, because that is what tools compare.
+    let arch = match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    };
+    let (name, os) = (env!("CARGO_PKG_VERSION"), std::env::consts::OS);
     format!("Cairn-{name}\n{os}/{arch}, answers as CoreDNS-{COREDNS_VERSION}")
 }
 
@@ -180,6 +183,7 @@ mod tests {
             ("cairn -conf=stdin -p 1053", Some("stdin"), 1053),
             ("cairn -p=1053", None, 1053),
             ("cairn -quiet", None, 53),
+            ("cairn -quiet=true -conf a -conf b", Some("b"), 53),
         ] {
             let args = normalized(line.split(' ').map(OsString::from).collect());
             let cli = Cli::try_parse_from(args).unwrap_or_else(|fault| panic!("{line}: {fault}"));

@@ -55,6 +55,8 @@ pub struct Scope<'a> {
 pub struct Loaded {
     /// The configuration, unless something is wrong.
     pub config: Option<Config>,
+    /// There is no Corefile, or nothing in it: this is what is served then.
+    pub built_in: bool,
     /// Everything that is wrong or doubtful, in the order of the text.
     pub diagnostics: Vec<Diagnostic>,
     /// The texts that the diagnostics point into.
@@ -66,8 +68,9 @@ pub fn load(outside: &dyn Outside, location: &Location, dns_port: u16) -> Loaded
     let parsed = corefile::load(outside, location);
     let mut diagnostics = parsed.diagnostics;
     let mut corefile = parsed.corefile;
-    if corefile.blocks.is_empty() && !diagnostics.iter().any(Diagnostic::is_error) {
-        corefile = built_in(outside);
+    let built_in = corefile.blocks.is_empty() && !diagnostics.iter().any(Diagnostic::is_error);
+    if built_in {
+        corefile = without_corefile(outside);
     }
     let faults = Faults::new();
     let blocks = blocks(&corefile, outside, dns_port, &faults);
@@ -80,13 +83,14 @@ pub fn load(outside: &dyn Outside, location: &Location, dns_port: u16) -> Loaded
         (!diagnostics.iter().any(Diagnostic::is_error)).then_some(Config { blocks, sha512 });
     Loaded {
         config,
+        built_in,
         diagnostics,
         sources: parsed.sources,
     }
 }
 
 /// What is served where there is no Corefile, or an empty one.
-fn built_in(outside: &dyn Outside) -> Corefile {
+fn without_corefile(outside: &dyn Outside) -> Corefile {
     corefile::parse(outside, Path::new("(built in)"), b". {\n whoami\n log\n}\n").corefile
 }
 
@@ -137,6 +141,14 @@ fn block(
         }
     }
     block
+}
+
+impl Config {
+    /// Whether some block has this directive.
+    pub fn has(&self, directive: &str) -> bool {
+        let mut settings = self.blocks.iter().flat_map(|block| &block.settings);
+        settings.any(|setting| setting.name() == directive)
+    }
 }
 
 impl Block {

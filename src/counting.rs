@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::cluster::Observer;
@@ -26,10 +27,15 @@ pub(crate) struct Listening {
     dropped: Arc<BlockMetrics>,
     overloaded: Arc<Counter>,
     unsent: Arc<Counter>,
+    panics_end_it: Arc<AtomicBool>,
 }
 
 impl Listening {
-    pub(crate) fn new(metrics: Arc<Metrics>, address: ListenAddress) -> Listening {
+    pub(crate) fn new(
+        metrics: Arc<Metrics>,
+        address: ListenAddress,
+        panics_end_it: Arc<AtomicBool>,
+    ) -> Listening {
         let server = address.to_string();
         let counter = |name, help| metrics.counters(name, help, &["server"]).with(&[&server]);
         Listening {
@@ -43,6 +49,7 @@ impl Listening {
                 "Replies that the kernel did not take.",
             ),
             metrics,
+            panics_end_it,
         }
     }
 }
@@ -50,6 +57,9 @@ impl Listening {
 impl Hooks for Listening {
     fn panicked(&self) {
         self.metrics.server().panicked();
+        if self.panics_end_it.load(Ordering::Relaxed) {
+            std::process::abort();
+        }
     }
 
     fn overloaded(&self) {

@@ -11,14 +11,26 @@ use crate::app::App;
 use crate::config::{self, Config, Loaded};
 use crate::corefile::{Diagnostic, Filesystem, Location, Sources};
 
+/// Who wants the Corefile to be looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    /// The interval: what is served already, or is still wrong, is passed over.
+    Interval,
+    /// An operator: it is served anew even if its words are the same, because files that it names may have changed,
+    /// and what is wrong is told again.
+    Signal,
+}
+
 /// What became of looking at the Corefile.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// It says what is served already.
     Unchanged,
-    /// It is served now.
-    Reloaded,
-    /// It cannot be read or served, and this is new.
+    /// What was wrong with it has been put back.
+    Mended,
+    /// It is served now; these are its warnings, a line each.
+    Reloaded(Vec<String>),
+    /// It cannot be read or served, and this is to be told.
     Failed(String),
     /// It still cannot, for the same reason.
     StillFailing,
@@ -32,37 +44,56 @@ pub struct Reload {
 
 impl Reload {
     /// Looks at the Corefile and serves it if it has changed.
-    pub async fn look(&mut self, app: &mut App, location: &Location, dns_port: u16) -> Outcome {
+    pub async fn look(
+        &mut self,
+        app: &mut App,
+        location: &Location,
+        dns_port: u16,
+        by: By,
+    ) -> Outcome {
+        if *location == Location::Stdin {
+            return self.failed("standard input can be read once only".to_owned(), by);
+        }
         let location = location.clone();
         // Files may lie on a slow disk; the runtime's threads answer queries.
-        let read =
-            tokio::task::spawn_blocking(move || config::load(&Filesystem, &location, dns_port))
-                .await;
-        match read {
-            Ok(loaded) => self.serve(app, loaded).await,
-            Err(fault) => self.failed(format!("the Corefile could not be read: {fault}")),
+        let read = move || config::load(&Filesystem, &location, dns_port);
+        match tokio::task::spawn_blocking(read).await {
+            Ok(loaded) => self.serve(app, loaded, by).await,
+            Err(fault) => self.failed(format!("the Corefile could not be read: {fault}"), by),
         }
     }
 
-    async fn serve(&mut self, app: &mut App, loaded: Loaded) -> Outcome {
+    async fn serve(&mut self, app: &mut App, loaded: Loaded, by: By) -> Outcome {
         let Some(config) = loaded.config else {
-            return self.failed(reasons(&loaded.diagnostics, &loaded.sources));
+            return self.failed(reasons(&loaded.diagnostics, &loaded.sources), by);
         };
-        if config.sha512 == app.config().sha512 {
-            self.failed = None;
-            return Outcome::Unchanged;
+        // A file that is being written is empty for a moment; to serve what is served without one would take
+        // everything from the cluster.
+        if loaded.built_in {
+            return self.failed("the Corefile is missing or empty".to_owned(), by);
+        }
+        if config.sha512 == app.config().sha512 && by == By::Interval {
+            return match self.failed.take() {
+                Some(_) => Outcome::Mended,
+                None => Outcome::Unchanged,
+            };
         }
         match app.reload(config).await {
             Ok(()) => {
                 self.failed = None;
-                Outcome::Reloaded
+                let warnings = loaded.diagnostics.iter();
+                Outcome::Reloaded(
+                    warnings
+                        .map(|fault| fault.one_line(&loaded.sources))
+                        .collect(),
+                )
             }
-            Err(fault) => self.failed(fault.to_string()),
+            Err(fault) => self.failed(fault.to_string(), by),
         }
     }
 
-    fn failed(&mut self, reason: String) -> Outcome {
-        if self.failed.as_ref() == Some(&reason) {
+    fn failed(&mut self, reason: String, by: By) -> Outcome {
+        if self.failed.as_ref() == Some(&reason) && by == By::Interval {
             return Outcome::StillFailing;
         }
         self.failed = Some(reason.clone());

@@ -25,7 +25,8 @@ pub use tcp::Timeouts;
 /// What the server tells about itself while it serves; every method is called on the path of a query and must
 /// not wait.
 pub trait Hooks: Send + Sync {
-    /// A query's handling panicked; its client is told SERVFAIL. It is called on the thread that panicked.
+    /// A query's handling panicked; its client is told SERVFAIL. It is called on the thread that panicked: where a
+    /// panic shall end the process (`debug`), it does not return.
     fn panicked(&self) {}
 
     /// A well-formed query was answered without a chain: of a class that is not served, in no zone, or after a

@@ -8,6 +8,7 @@ use crate::config::{self, Config, Loaded};
 use crate::corefile::{Filesystem, Location, Outside, Severity, Unreadable};
 
 /// Checks each file, or `./Corefile`, as in a Pod, and prints every fault; fails if one of them cannot be served.
+/// `stdin` and `-` are standard input.
 ///
 pub(super) fn run(files: &[PathBuf], dns_port: u16) -> ExitCode {
     let mut out = String::new();
@@ -15,7 +16,10 @@ pub(super) fn run(files: &[PathBuf], dns_port: u16) -> ExitCode {
         [] => vec![Location::Path(Location::DEFAULT.into())],
         files => files
             .iter()
-            .map(|file| Location::Path(file.clone()))
+            .map(|file| match file.to_str() {
+                Some("stdin" | "-") => Location::Stdin,
+                _ => Location::Path(file.clone()),
+            })
             .collect(),
     };
     let mut refused = false;

@@ -14,7 +14,7 @@ use crate::app::App;
 use crate::config::{self, Config};
 use crate::corefile::{Filesystem, Location};
 use crate::generation::Process;
-use crate::reload::{self, Outcome, Reload};
+use crate::reload::{self, By, Outcome, Reload};
 use crate::telemetry::lines::Lines;
 use crate::telemetry::log::LogControl;
 
@@ -122,7 +122,8 @@ async fn serve(
     if let Some(path) = &flags.pidfile
         && let Err(fault) = std::fs::write(path, format!("{}\n", std::process::id()))
     {
-        return failed(&format!("{}: {fault}", path.display()));
+        // Nobody can be helped by a cluster without DNS.
+        tracing::error!("Could not write pidfile: {}: {fault}", path.display());
     }
     if !flags.quiet {
         print(&banner(app.config()));
@@ -133,6 +134,7 @@ async fn serve(
         Some(found) = loops.recv() => {
             // Answering on would only feed the loop.
             tracing::error!(target: "plugin/loop", fatal = true, "{found}");
+            remove(flags.pidfile.as_deref());
             return ExitCode::FAILURE;
         }
     }
@@ -152,27 +154,46 @@ async fn until_stopped(
     let mut reload = Reload::default();
     loop {
         let setting = reload::setting(app.config()).filter(|_| *location != Location::Stdin);
-        let asked = tokio::select! {
-            () = next_look(setting) => false,
+        let by = tokio::select! {
+            () = next_look(setting) => By::Interval,
             asked = signals.next() => match asked {
-                Asked::Reload => true,
-                Asked::Stop => return,
+                Asked::Reload => By::Signal,
+                Asked::Stop(signal) => {
+                    tracing::info!("{signal}: Shutting down servers then terminating");
+                    return;
+                }
             },
         };
-        if asked {
+        if by == By::Signal {
             tracing::info!("SIGUSR1: Reloading");
         }
-        match reload.look(app, location, dns_port).await {
-            Outcome::Reloaded => {
+        match reload.look(app, location, dns_port, by).await {
+            Outcome::Reloaded(warnings) => {
+                for warning in warnings {
+                    tracing::warn!("{warning}");
+                }
                 tracing::info!("Reloading complete");
                 tell_running(app.config(), log);
             }
+            Outcome::Mended => {
+                tracing::info!(target: "plugin/reload", "The Corefile is again what is served");
+            }
             Outcome::Failed(reason) => {
                 app.process().metrics.reload().failed();
-                tracing::error!(target: "plugin/reload", "Corefile changed but reload failed: {reason}");
+                tell_failed(&reason);
             }
             Outcome::Unchanged | Outcome::StillFailing => {}
         }
+    }
+}
+
+/// A reason may have several lines, with carets under words: each is a line of the log, so that they stay there.
+fn tell_failed(reason: &str) {
+    let mut lines = reason.lines();
+    let first = lines.next().unwrap_or_default();
+    tracing::error!(target: "plugin/reload", "Corefile changed but reload failed: {first}");
+    for line in lines {
+        tracing::error!(target: "plugin/reload", "{line}");
     }
 }
 
@@ -186,23 +207,18 @@ async fn next_look(setting: Option<(Duration, Duration)>) {
 }
 
 fn tell_running(config: &Config, log: &LogControl) {
-    log.set_debug(
-        config
-            .blocks
-            .iter()
-            .flat_map(|block| &block.settings)
-            .any(|setting| setting.name() == "debug"),
-    );
+    log.set_debug(config.has("debug"));
     if reload::setting(config).is_some() {
         tracing::info!(target: "plugin/reload", "Running configuration SHA512 = {}", config.sha512);
     }
 }
 
-/// Stops, unless SIGINT comes again.
+/// Stops; SIGINT again, or SIGQUIT, ends it at once.
 async fn stop(app: App, signals: &mut Signals) -> Option<ExitCode> {
     tokio::select! {
         () = app.stop() => None,
         _ = signals.interrupt.recv() => Some(ExitCode::from(IMPATIENT)),
+        _ = signals.quit.recv() => Some(ExitCode::SUCCESS),
     }
 }
 
@@ -232,7 +248,8 @@ fn banner(config: &Config) -> String {
 /// What a signal asks for.
 enum Asked {
     Reload,
-    Stop,
+    /// With the name of the signal.
+    Stop(&'static str),
 }
 
 struct Signals {
@@ -260,8 +277,8 @@ impl Signals {
     async fn next(&mut self) -> Asked {
         loop {
             tokio::select! {
-                _ = self.interrupt.recv() => return Asked::Stop,
-                _ = self.terminate.recv() => return Asked::Stop,
+                _ = self.interrupt.recv() => return Asked::Stop("SIGINT"),
+                _ = self.terminate.recv() => return Asked::Stop("SIGTERM"),
                 // At once: no lameduck, no last answers.
                 _ = self.quit.recv() => std::process::exit(0),
                 _ = self.reload.recv() => return Asked::Reload,

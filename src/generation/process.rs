@@ -1,6 +1,7 @@
 //! What lives as long as the process and every generation is handed.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::SystemTime;
 
 use tokio::runtime::Handle;
@@ -28,6 +29,8 @@ pub struct Process {
     pub outbound: Arc<Outbound>,
     /// What a listener may use.
     pub listener: server::Config,
+    /// A panic ends the process and not one query, as the served configuration says (`debug`).
+    pub panics_end_it: Arc<AtomicBool>,
     /// What is done about a forwarding loop.
     pub on_loop: Arc<OnLoop>,
 }
@@ -51,6 +54,7 @@ impl Process {
             clusters,
             outbound,
             listener: server::Config::default(),
+            panics_end_it: Arc::default(),
             on_loop: Arc::new(|found| tracing::error!(target: "plugin/loop", "{found}")),
         }
     }

@@ -1,4 +1,4 @@
-//! `debug`: shows debug events in the log of the process. It stands in no chain.
+//! `debug`: shows debug events in the log of the process, and lets a panic end it. It stands in no chain.
 
 use crate::config::Scope;
 use crate::corefile::reader::Reader;

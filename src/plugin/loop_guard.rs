@@ -182,11 +182,13 @@ fn probe(zone: &Name) -> Option<Name> {
     Name::join(name.labels_wire(), zone).ok()
 }
 
+/// An address by which this host reaches a socket. One on all addresses takes both families, and of the two only IPv4 is
+/// there on every host.
 fn own(ip: IpAddr) -> IpAddr {
-    match ip {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
+    if ip.is_unspecified() {
+        Ipv4Addr::LOCALHOST.into()
+    } else {
+        ip
     }
 }
 
@@ -343,7 +345,8 @@ mod tests {
         assert!(found.lock().unwrap().is_empty());
         for (asked, expected) in [
             ("0.0.0.0", "127.0.0.1"),
-            ("::", "::1"),
+            ("::", "127.0.0.1"),
+            ("::1", "::1"),
             ("10.0.0.1", "10.0.0.1"),
         ] {
             let own = own(asked.parse().unwrap()).to_string();

@@ -188,10 +188,16 @@ impl Serving {
     /// Stops reading, answers what was read, and closes; what is not done after `grace` is given up. Returns how
     /// many queries that is.
     pub async fn drain(self, grace: Duration) -> usize {
-        self.stop(Phase::Draining);
+        self.enter(Phase::Draining);
         let queries = permits(self.config.waiting_max);
         let connections = permits(self.config.connections_max);
         let done = async {
+            // A socket that nobody reads would still be given datagrams. So known names are answered until nothing waits
+            // that needs the socket for its reply.
+            while self.service.waiting.available_permits() < self.config.waiting_max {
+                sleep(THREADS_POLL).await;
+            }
+            self.stop_readers();
             while !self.readers.iter().all(udp::Reader::is_finished) {
                 sleep(THREADS_POLL).await;
             }
@@ -206,7 +212,7 @@ impl Serving {
         }
     }
 
-    fn stop(&self, phase: Phase) {
+    fn enter(&self, phase: Phase) {
         self.phase.send_if_modified(|now| {
             let is_later = *now < phase;
             if is_later {
@@ -214,13 +220,17 @@ impl Serving {
             }
             is_later
         });
+    }
+
+    fn stop_readers(&self) {
         self.readers.iter().for_each(udp::Reader::stop);
     }
 }
 
 impl Drop for Serving {
     fn drop(&mut self) {
-        self.stop(Phase::Closed);
+        self.enter(Phase::Closed);
+        self.stop_readers();
     }
 }
 

@@ -388,3 +388,63 @@ fn no_query_is_lost_while_configurations_are_swapped() {
         assert!(thread.join().unwrap() > 20);
     }
 }
+
+/// A file that is being written is empty for a moment.
+#[test]
+fn an_empty_corefile_is_no_news_and_neither_is_one_that_is_gone() {
+    let cairn = Cairn::serving(&corefile("one"), &[]);
+    let empty = |cairn: &Cairn| cairn.write_corefile("# nothing\n");
+    let gone = |cairn: &Cairn| fs::remove_file(cairn.path("Corefile")).unwrap();
+    for (fact, breaks) in [("empty", &empty as &dyn Fn(&Cairn)), ("gone", &gone)] {
+        let failures = |cairn: &Cairn| {
+            cairn
+                .log()
+                .matches("the Corefile is missing or empty")
+                .count()
+        };
+        let before = failures(&cairn);
+        breaks(&cairn);
+        cairn.signal("-USR1");
+        cairn.wait_for(|cairn| failures(cairn) > before);
+        assert!(
+            cairn.ask("one.test.").unwrap().starts_with("NOERROR"),
+            "{fact}"
+        );
+    }
+    cairn.write_corefile(&corefile("two"));
+    cairn.signal("-USR1");
+    cairn.wait_for(|cairn| cairn.ask("two.test.").unwrap().starts_with("NOERROR"));
+}
+
+/// Files that it names may have changed: their words are not its own.
+#[test]
+fn sigusr1_serves_anew_even_if_no_word_changed() {
+    let cairn = Cairn::serving(&corefile("one"), &[]);
+    cairn.signal("-USR1");
+    cairn.wait_for(|cairn| cairn.log().contains("Reloading complete"));
+}
+
+#[test]
+fn it_says_that_it_goes_and_goes_at_once_when_it_must() {
+    let health = free_port();
+    let lame = corefile("one").replacen(
+        "    whoami",
+        &format!("    health 127.0.0.1:{health} {{\n        lameduck 1m\n    }}\n    whoami"),
+        1,
+    );
+    for (signal, code) in [("-INT", 2), ("-QUIT", 0)] {
+        let mut cairn = Cairn::serving(&lame, &[]);
+        cairn.signal("-TERM");
+        cairn.wait_for(|cairn| {
+            cairn
+                .log()
+                .contains("SIGTERM: Shutting down servers then terminating")
+        });
+        assert!(
+            cairn.ask("one.test.").unwrap().starts_with("NOERROR"),
+            "it serves while it is lame"
+        );
+        cairn.signal(signal);
+        assert_eq!(cairn.ended().code(), Some(code), "{signal}");
+    }
+}
