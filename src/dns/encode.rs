@@ -216,6 +216,8 @@ fn record(
         let (this, rest) = data.split_at(len.min(data.len()));
         if *part == Part::Name && !this.is_empty() {
             dictionary.write(this, out);
+        } else if *part == Part::PlainName {
+            dictionary.write_plain(this, out);
         } else {
             out.extend_from_slice(this);
         }
@@ -237,7 +239,8 @@ fn wire_name_len(data: &[u8]) -> usize {
 /// Where names were written, to be pointed at.
 #[derive(Default)]
 struct Dictionary {
-    /// Suffixes in lower case and their offsets. Replies on the long way are rare and may allocate.
+    /// Suffixes and their offsets. Case counts, so that every name comes back in the case in which it was given.
+    /// Replies on the long way are rare and may allocate.
     suffixes: std::collections::HashMap<Vec<u8>, u16, foldhash::fast::RandomState>,
 }
 
@@ -246,19 +249,34 @@ impl Dictionary {
     fn write(&mut self, name: &[u8], out: &mut Vec<u8>) {
         let mut rest = name;
         while let Some((&len, _)) = rest.split_first().filter(|(len, _)| **len != 0) {
-            let key = rest.to_ascii_lowercase();
-            if let Some(at) = self.suffixes.get(&key) {
+            if let Some(at) = self.suffixes.get(rest) {
                 out.extend_from_slice(&(0xc000 | at).to_be_bytes());
                 return;
             }
-            if out.len() <= POINTER_MAX {
-                self.suffixes.insert(key, out.len() as u16);
-            }
+            self.remember(rest, out.len());
             let (label, behind) = rest.split_at(1 + len as usize);
             out.extend_from_slice(label);
             rest = behind;
         }
         out.push(0);
+    }
+
+    /// Writes a name as it is, to be pointed at by others.
+    fn write_plain(&mut self, name: &[u8], out: &mut Vec<u8>) {
+        let mut at = 0;
+        while name.get(at).is_some_and(|len| *len != 0) {
+            if !self.suffixes.contains_key(&name[at..]) {
+                self.remember(&name[at..], out.len() + at);
+            }
+            at += 1 + usize::from(name[at]);
+        }
+        out.extend_from_slice(name);
+    }
+
+    fn remember(&mut self, suffix: &[u8], at: usize) {
+        if at <= POINTER_MAX {
+            self.suffixes.insert(suffix.to_vec(), at as u16);
+        }
     }
 }
 

@@ -225,3 +225,55 @@ fn no_reply_has_more_records_than_a_message_could_hold() {
     assert!(out.len() <= usize::from(u16::MAX));
     assert!(message.metadata.truncation);
 }
+
+#[test]
+fn addresses_of_targets_point_at_the_targets() {
+    let mut query = query("many.demo.svc.cluster.local", Some(512));
+    let mut answer = Reply::new(&mut query, Rcode::NOERROR);
+    let targets: Vec<Name> = (0..6)
+        .map(|n| {
+            format!("10-244-6-{n}.many.demo.svc.cluster.local")
+                .parse()
+                .unwrap()
+        })
+        .collect();
+    for target in &targets {
+        let data: [&[u8]; 2] = [&[0, 0, 0, 1, 0, 80], target.wire()];
+        answer
+            .records
+            .push(Section::Answer, Owner::Asked(0), Type::SRV, 30, &data);
+    }
+    for target in &targets {
+        let owner = answer.records.owner(&[target.wire()]);
+        answer
+            .records
+            .push(Section::Additional, owner, Type::A, 30, &[&[10, 244, 6, 1]]);
+    }
+    let (out, message) = encode(&query, &answer);
+    // Question, OPT, six times a target in full with its fixed parts, six times a pointer and an address.
+    assert_eq!(out.len(), 12 + 29 + 4 + 11 + 6 * (12 + 6 + 40) + 6 * 16);
+    assert!(!message.metadata.truncation);
+    assert_eq!(
+        message.additionals[5].name.to_string(),
+        targets[5].to_string()
+    );
+}
+
+#[test]
+fn names_come_back_in_the_case_in_which_they_were_given() {
+    let mut query = query("a.EXAMPLE.com", None);
+    let mut answer = Reply::new(&mut query, Rcode::NOERROR);
+    for n in 0..20u8 {
+        let target = [&[1, b'a' + n], &b"\x07example\x03com\0"[..]].concat();
+        answer
+            .records
+            .push(Section::Answer, Owner::Asked(0), Type::NS, 30, &[&target]);
+    }
+    let (_, message) = encode(&query, &answer);
+    assert!(
+        message
+            .answers
+            .iter()
+            .all(|record| record.data.to_string().ends_with(".example.com."))
+    );
+}

@@ -160,7 +160,9 @@ pub(super) fn pod_address(label: &[u8]) -> Option<std::net::IpAddr> {
             *from
         };
     }
-    std::str::from_utf8(text).ok()?.parse().ok()
+    let ip: std::net::IpAddr = std::str::from_utf8(text).ok()?.parse().ok()?;
+    // `::ffff:1.2.3.4` is an IPv4 address, however it is written.
+    Some(ip.to_canonical())
 }
 
 #[cfg(test)]
@@ -267,6 +269,7 @@ mod tests {
             ("1-2--3", Some("1:2::3")),
             ("fd00--1", Some("fd00::1")),
             ("--1", Some("::1")),
+            ("--ffff-102-304", Some("1.2.3.4")),
             ("1-2-3", None),
             ("1-2-3-256", None),
             ("1-2-3-04", None),
