@@ -57,6 +57,8 @@ impl App {
         let generation = Generation::build(config, &process, None)?;
         let bound = bind(&generation, &process, |_| true)?;
         let readiness = Readiness::default();
+        // Before anybody can ask: no watches would mean ready.
+        readiness.replace(generation.readiness());
         let mut ops = Ops::new(process.metrics.clone(), readiness.clone());
         let endpoints = ops.apply(&wanted(&generation.config)).await?;
         let listeners = serve(bound, &generation, &process)?;

@@ -305,3 +305,36 @@ fn every_change_in_manifests_is_answered() {
     fs::remove_file(at("db.yaml")).unwrap();
     wait_for(&server, DB, "NXDOMAIN");
 }
+
+/// `/ready` opens before the first list is there; it must not say yes in between.
+#[test]
+fn nobody_is_told_ready_before_the_cluster_is_known() {
+    let api = api();
+    api.inject(Fault::hold().of("services").always());
+    let ready = crate::program::free_port();
+    let address = std::net::SocketAddr::from((std::net::Ipv4Addr::LOCALHOST, ready));
+    let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let asking = {
+        let stop = stop.clone();
+        std::thread::spawn(move || {
+            let mut bodies = Vec::new();
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                bodies.extend(dns::try_http_body(address, "/ready"));
+            }
+            bodies
+        })
+    };
+    let kubeconfig = api.kubeconfig().display().to_string();
+    let stanza = format!("kubernetes cluster.local {{\n kubeconfig {kubeconfig} lab\n}}");
+    let corefile = format!(".:0 {{\n bind 127.0.0.1\n ready 127.0.0.1:{ready}\n {stanza}\n}}\n");
+    let server = Server::start(&Memory::new().file("Corefile", corefile));
+    wait_for(&server, "nosuch.demo.svc.cluster.local.", "SERVFAIL");
+    // One more answer for certain, after the server has started.
+    assert!(dns::http_body(address, "/ready").starts_with("kubernetes"));
+    stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    let bodies = asking.join().unwrap();
+    assert!(
+        bodies.iter().all(|body| body.starts_with("kubernetes")),
+        "{bodies:?}"
+    );
+}

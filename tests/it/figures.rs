@@ -91,8 +91,10 @@ fn measure(what: &str, source: &str, folder: &Path) {
         "A",
     );
     assert!(
-        answer.is_some_and(|answer| answer.starts_with("NOERROR 10.96.")),
-        "{what}"
+        answer
+            .as_ref()
+            .is_some_and(|answer| answer.starts_with("NOERROR 10.96.")),
+        "{what}: {answer:?}"
     );
     let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
     let line = |key: &str| {
