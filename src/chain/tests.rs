@@ -5,8 +5,8 @@ use serde_json::json;
 use super::*;
 use crate::cluster::Cluster;
 use crate::cluster::object::{Event, Object, Resource};
-use crate::dns::{Transport, Type, Zones};
-use crate::plugin::kubernetes::{Kubernetes, Options, Pods};
+use crate::dns::{Transport, Type};
+use crate::plugin::kubernetes::{Kubernetes, Options};
 use crate::plugin::scripted::Scripted;
 
 /// `cluster.local` with an alias `NAME.demo.svc` to each of these targets, and `.` with a scripted plugin.
@@ -29,19 +29,7 @@ fn router(aliases: &[(&str, &str)], script: &Arc<Scripted>) -> Arc<Router> {
         .chain(aliases);
     let cluster = Cluster::told(events.chain(Resource::ALL.map(Event::Listed)));
     let zone: Name = "cluster.local.".parse().unwrap();
-    let options = Options {
-        zones: Zones::new([zone]),
-        primary_zone: zone,
-        ttl: 5,
-        pods: Pods::Disabled,
-        endpoint_pod_names: false,
-        no_endpoints: false,
-        ignore_empty_service: false,
-        namespaces: vec![],
-        namespaces_selected: false,
-        fallthrough: Zones::default(),
-        local_addresses: vec![],
-    };
+    let options = Options::of_zone(zone);
     let kubernetes = Plugin::Kubernetes(Arc::new(Kubernetes::new(options, Arc::new(cluster))));
     let chains = [
         (zone, kubernetes),

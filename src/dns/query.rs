@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Instant;
 
 use super::edns::{self, Edns};
-use super::name::{Name, NameError};
+use super::name::Name;
 use super::rdata;
 use super::reply::Records;
 use super::rr::{Class, Rcode, Type};
@@ -324,17 +324,6 @@ fn u16_at(octets: &[u8], at: usize) -> Option<u16> {
     octets
         .get(at..at + 2)
         .map(|b| u16::from_be_bytes([b[0], b[1]]))
-}
-
-impl From<NameError> for Reject {
-    fn from(_: NameError) -> Reject {
-        Reject::Reply {
-            rcode: Rcode::FORMERR,
-            with_question: false,
-            opcode: opcode::QUERY,
-            flags: 0,
-        }
-    }
 }
 
 #[cfg(test)]

@@ -91,17 +91,8 @@ impl Records {
         for part in rdata {
             self.buffer.extend_from_slice(part);
         }
-        let len =
-            u16::try_from(self.buffer.len() - start).expect("callers give data of one record");
-        self.entries.push(Entry {
-            section,
-            rtype,
-            class,
-            ttl,
-            owner,
-            start: start as u32,
-            len,
-        });
+        let entered = self.enter((section, owner, rtype, class, ttl), start);
+        assert!(entered, "callers give data of one record");
     }
 
     /// Appends a record whose data `write` puts at the end of the buffer; if it fails the record is not there.
@@ -110,12 +101,17 @@ impl Records {
         head: (Section, Owner, Type, Class, u32),
         write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
     ) -> Result<bool, E> {
-        let (section, owner, rtype, class, ttl) = head;
         let start = self.buffer.len();
         write(&mut self.buffer)?;
-        // Expanding compressed names may make data longer than a record can hold.
+        Ok(self.enter(head, start))
+    }
+
+    /// Enters the record whose data is what the buffer holds from `start` on, unless that is more than a record can
+    /// hold: expanding compressed names may make it so.
+    fn enter(&mut self, head: (Section, Owner, Type, Class, u32), start: usize) -> bool {
+        let (section, owner, rtype, class, ttl) = head;
         let Ok(len) = u16::try_from(self.buffer.len() - start) else {
-            return Ok(false);
+            return false;
         };
         self.entries.push(Entry {
             section,
@@ -126,7 +122,7 @@ impl Records {
             start: start as u32,
             len,
         });
-        Ok(true)
+        true
     }
 
     /// Puts a name into the buffer, to be the owner of records.

@@ -151,6 +151,24 @@ impl Kubernetes {
 }
 
 impl Options {
+    /// What a stanza for this zone says that says no more.
+    #[cfg(test)]
+    pub(crate) fn of_zone(zone: Name) -> Options {
+        Options {
+            zones: Zones::new([zone]),
+            primary_zone: zone,
+            ttl: 5,
+            pods: Pods::Disabled,
+            endpoint_pod_names: false,
+            no_endpoints: false,
+            ignore_empty_service: false,
+            namespaces: vec![],
+            namespaces_selected: false,
+            fallthrough: Zones::default(),
+            local_addresses: vec![],
+        }
+    }
+
     /// The resources that must be followed for these options.
     pub fn resources(&self) -> Vec<Resource> {
         let mut resources = vec![Resource::Namespaces, Resource::Services];

@@ -211,11 +211,13 @@ fn zones(reader: &Reader<'_>, scope: &Scope<'_>) -> Option<Vec<Name>> {
     if reader.args().is_empty() {
         return Some(scope.zones.to_vec());
     }
-    let zones: Option<Vec<Vec<Name>>> = reader
-        .args()
-        .iter()
-        .map(|word| reader.value(word, value::zones))
-        .collect();
+    listed(reader)
+}
+
+/// The zones that the arguments name, networks among them.
+fn listed(line: &Reader<'_>) -> Option<Vec<Name>> {
+    let words = line.args().iter();
+    let zones: Option<Vec<Vec<Name>>> = words.map(|word| line.value(word, value::zones)).collect();
     Some(zones?.concat())
 }
 
@@ -358,12 +360,7 @@ fn fallthrough(line: &Reader<'_>) -> Option<Vec<Name>> {
     if line.args().is_empty() {
         return Some(vec![Name::root()]);
     }
-    let zones: Option<Vec<Vec<Name>>> = line
-        .args()
-        .iter()
-        .map(|word| line.value(word, value::zones))
-        .collect();
-    Some(zones?.concat())
+    listed(line)
 }
 
 fn ignore(draft: &mut Draft, line: &Reader<'_>) -> Option<()> {

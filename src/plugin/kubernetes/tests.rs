@@ -101,16 +101,7 @@ fn cluster(synced: bool) -> Cluster {
 fn options() -> Options {
     Options {
         zones: Zones::new(["cluster.local.", "in-addr.arpa."].map(|zone| zone.parse().unwrap())),
-        primary_zone: "cluster.local.".parse().unwrap(),
-        ttl: 5,
-        pods: Pods::Disabled,
-        endpoint_pod_names: false,
-        no_endpoints: false,
-        ignore_empty_service: false,
-        namespaces: vec![],
-        namespaces_selected: false,
-        fallthrough: Zones::default(),
-        local_addresses: vec![],
+        ..Options::of_zone("cluster.local.".parse().unwrap())
     }
 }
 
