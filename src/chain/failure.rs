@@ -1,6 +1,7 @@
 //! Why a query has no better answer, and what the client is told then.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::dns::Rcode;
 use crate::plugin::PluginId;
@@ -27,6 +28,8 @@ pub enum Reason {
     Upstream(Box<Unanswered>),
     /// No upstream is believed to be up.
     NoHealthyUpstream,
+    /// No address of any upstream is known, because their names could not be resolved; in words.
+    NoAddress(Arc<str>),
     /// More queries wait for upstreams than `max_concurrent` allows.
     TooManyConcurrent(usize),
 }
@@ -37,9 +40,10 @@ impl Failure {
         match self.reason {
             // CoreDNS's choice: stub resolvers take REFUSED for "ask the next server".
             Reason::TooManyConcurrent(_) => Rcode::REFUSED,
-            Reason::NoNextPlugin | Reason::Upstream(_) | Reason::NoHealthyUpstream => {
-                Rcode::SERVFAIL
-            }
+            Reason::NoNextPlugin
+            | Reason::Upstream(_)
+            | Reason::NoHealthyUpstream
+            | Reason::NoAddress(_) => Rcode::SERVFAIL,
         }
     }
 }
@@ -56,6 +60,7 @@ impl fmt::Display for Failure {
             }
             Reason::Upstream(unanswered) => unanswered.fmt(f),
             Reason::NoHealthyUpstream => f.write_str("no healthy proxies"),
+            Reason::NoAddress(why) => write!(f, "no upstream can be asked: {why}"),
             Reason::TooManyConcurrent(max) => {
                 write!(f, "concurrent queries exceeded maximum {max}")
             }

@@ -6,43 +6,57 @@
 //! ```
 //!
 //! All stanzas of a server block are one plugin, tried in written order. Decisions ([`policy`], attempts, health,
-//! which connection may be used again) are plain functions of the time they are given; sockets are opened in
-//! `sockets` and `exchange` alone. What is under way, and with it sockets and memory, is bounded for the process
+//! which connection may be used again, when a name is resolved anew) are plain functions of the time they are given;
+//! sockets are opened in `sockets` and `exchange` alone. What is under way, and with it sockets and memory, is bounded for the process
 //! by [`Outbound`] and for a stanza by `max_concurrent`.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use rand::RngExt;
 
 use crate::chain::{Failure, Reason, Step, Unanswered};
 use crate::dns::query::opcode;
-use crate::dns::{Query, Rcode, Reply, Section, Type};
+use crate::dns::{Name, Query, Rcode, Reply, Section, Type};
 
 mod attempts;
+mod channel;
 mod config;
 mod connections;
+mod dial;
+mod endpoint;
 mod exchange;
 mod health;
 mod limit;
 mod observer;
 mod policy;
+mod road;
+mod roster;
 mod sockets;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod upstream;
 
 use super::PluginId;
 use attempts::{Attempt, Attempts};
 pub use config::{
-    AllDown, Carriage, Config, HealthCheck, Idle, Next, Stanza, UPSTREAMS_MAX, parse,
+    AllDown, AttemptsMax, Carriage, Config, DohMethod, HealthCheck, Idle, Next, Resolvers, Stanza,
+    Target, UPSTREAMS_MAX, parse,
 };
+pub use endpoint::{Endpoint, Host, Over, Secure, Speaks};
 use limit::Limit;
 pub use observer::{Observer, Unobserved, UpstreamObserver};
 pub use policy::Policy;
+use roster::{Pace, Roster};
 use sockets::Sockets;
-use upstream::Upstream;
+use tls::Clients;
+pub use tls::Tls;
+use upstream::{Settings, Upstream};
 
 /// How long a query may take in all. The resolver of the C library waits for five seconds before it asks again:
 /// what comes later comes to nobody, and so the client hears of a failure while it listens. (CoreDNS takes the whole
@@ -53,13 +67,26 @@ const ANSWER_WITHIN: Duration = Duration::from_millis(4500);
 /// from which the kernel draws: with more of them taken the rest would be too easy to guess.
 const WAITING_MAX: usize = 12_000;
 
+/// Names of upstreams whose addresses are remembered over reloads: more than a Corefile has, through many of them.
+const HOSTS_MAX: usize = 1024;
+
 const FORWARD: PluginId = PluginId::of("forward");
 
 /// What the queries of all generations share on their way out. It lives as long as the process.
 pub struct Outbound {
     waiting: Limit,
     sockets: Arc<Sockets>,
+    upstreams: Mutex<Vec<Shared>>,
+    /// The last addresses of upstreams that have names.
+    addresses: Mutex<HashMap<Name, Vec<IpAddr>>>,
     observer: Arc<dyn Observer>,
+}
+
+/// An upstream that some stanza asks, and by which all stanzas that say the same of it find it.
+struct Shared {
+    endpoint: Endpoint,
+    settings: Settings,
+    upstream: Weak<Upstream>,
 }
 
 /// The plugin.
@@ -73,7 +100,7 @@ pub struct Forward {
 #[derive(Debug)]
 struct Forwarding {
     config: Stanza,
-    upstreams: Vec<Arc<Upstream>>,
+    upstreams: Roster,
     waiting: Limit,
     /// The memory of `policy round_robin`.
     turn: AtomicUsize,
@@ -85,9 +112,58 @@ impl Outbound {
         Outbound {
             waiting: Limit::new(WAITING_MAX),
             sockets: Arc::default(),
+            upstreams: Mutex::default(),
+            addresses: Mutex::default(),
             observer,
         }
     }
+
+    /// The upstream that is found there and of which that is said, with its connections and what is known of its
+    /// health if a stanza has it already, of this configuration or of the one before.
+    fn upstream(
+        &self,
+        endpoint: &Endpoint,
+        settings: &Settings,
+        clients: &Clients,
+    ) -> Arc<Upstream> {
+        let mut shared = lock(&self.upstreams);
+        shared.retain(|shared| shared.upstream.strong_count() > 0);
+        let mut same = shared
+            .iter()
+            .filter(|shared| shared.endpoint == *endpoint && shared.settings == *settings);
+        if let Some(upstream) = same.find_map(|shared| shared.upstream.upgrade()) {
+            return upstream;
+        }
+        let upstream = Arc::new(Upstream::new(
+            endpoint.clone(),
+            settings,
+            clients,
+            self.sockets.clone(),
+            self.observer.upstream(endpoint.address),
+        ));
+        shared.push(Shared {
+            endpoint: endpoint.clone(),
+            settings: settings.clone(),
+            upstream: Arc::downgrade(&upstream),
+        });
+        upstream
+    }
+
+    /// The last addresses of an upstream's name, if there were any.
+    fn addresses(&self, name: &Name) -> Vec<IpAddr> {
+        lock(&self.addresses).get(name).cloned().unwrap_or_default()
+    }
+
+    fn remember(&self, name: Name, addresses: &[IpAddr]) {
+        let mut known = lock(&self.addresses);
+        if known.len() < HOSTS_MAX || known.contains_key(&name) {
+            known.insert(name, addresses.to_vec());
+        }
+    }
+}
+
+fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl std::fmt::Debug for Outbound {
@@ -108,6 +184,18 @@ impl Forward {
                 .collect(),
             outbound,
         }
+    }
+
+    /// Whether some upstreams are listed in files or have names, and [`Forward::follow`] is to be called.
+    pub fn changes(&self) -> bool {
+        let mut stanzas = self.stanzas.iter();
+        stanzas.any(|stanza| stanza.upstreams.changes())
+    }
+
+    /// Follows files of upstreams and the addresses of their names, for ever.
+    pub async fn follow(self: Arc<Forward>) {
+        let stanzas = self.stanzas.iter();
+        join_all(stanzas.map(|stanza| stanza.upstreams.follow(Pace::default()))).await;
     }
 
     /// Whether the name goes to an upstream at all. What can be refused without one is refused here, where it costs
@@ -194,16 +282,9 @@ impl Next {
 }
 
 impl Forwarding {
-    fn new(config: Stanza, outbound: &Outbound) -> Forwarding {
-        let upstreams = config.upstreams.iter().map(|&address| {
-            let (sockets, observer) = (
-                outbound.sockets.clone(),
-                outbound.observer.upstream(address),
-            );
-            Arc::new(Upstream::new(address, &config, sockets, observer))
-        });
+    fn new(config: Stanza, outbound: &Arc<Outbound>) -> Forwarding {
         Forwarding {
-            upstreams: upstreams.collect(),
+            upstreams: Roster::new(&config, outbound.clone()),
             waiting: Limit::new(config.max_concurrent.map_or(usize::MAX, usize::from)),
             turn: AtomicUsize::new(0),
             config,
@@ -217,8 +298,13 @@ impl Forwarding {
         observer: &dyn Observer,
         deadline: Instant,
     ) -> Result<Reply, Reason> {
-        let mut attempts = self.attempts(deadline);
-        let is_down = |upstream: usize| self.upstreams[upstream].is_down();
+        let current = self.upstreams.current();
+        let upstreams = &current.upstreams;
+        if upstreams.is_empty() {
+            return Err(Reason::NoAddress(current.trouble()));
+        }
+        let mut attempts = self.attempts(upstreams.len(), deadline);
+        let is_down = |upstream: usize| upstreams[upstream].is_down();
         let mut failed: Option<Unanswered> = None;
         let mut passed_over = None;
         loop {
@@ -239,7 +325,7 @@ impl Forwarding {
                 }
                 Attempt::Enough => break,
             };
-            match self.upstreams[upstream].ask(query, deadline).await {
+            match upstreams[upstream].ask(query, deadline).await {
                 Ok(reply) if self.fails_over(&reply) && attempts.has_other(is_down) => {
                     passed_over = Some(reply);
                 }
@@ -255,14 +341,13 @@ impl Forwarding {
         }
     }
 
-    fn attempts(&self, deadline: Instant) -> Attempts {
+    /// The attempts at so many upstreams.
+    fn attempts(&self, count: usize, deadline: Instant) -> Attempts {
         let config = &self.config;
-        let order = config
-            .policy
-            .order(self.upstreams.len(), &self.turn, &mut rand::rng());
+        let order = config.policy.order(count, &self.turn, &mut rand::rng());
         Attempts::new(
             order,
-            config.attempts_max,
+            config.attempts_max.of(count),
             config.all_down,
             Instant::now(),
             deadline,

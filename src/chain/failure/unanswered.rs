@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use crate::dns::Transport;
 use crate::dns::message::MessageError;
@@ -34,7 +35,7 @@ pub enum Operation {
 }
 
 /// Why a step failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Cause {
     /// It took too long.
     Timeout,
@@ -44,6 +45,14 @@ pub enum Cause {
     Malformed(MessageError),
     /// The system said no, with this error number; 0 if it gave none.
     System(i32),
+    /// The upstream answered with something that is no reply to what was asked.
+    OtherReply,
+    /// TLS was refused, by one side or the other; in words.
+    Tls(Arc<str>),
+    /// What came over HTTPS carries no message of DNS; in words.
+    Https(Arc<str>),
+    /// QUIC failed; in words.
+    Quic(Arc<str>),
 }
 
 impl Unanswered {
@@ -66,8 +75,8 @@ impl Unanswered {
     }
 }
 
-impl From<io::Error> for Cause {
-    fn from(error: io::Error) -> Cause {
+impl From<&io::Error> for Cause {
+    fn from(error: &io::Error) -> Cause {
         match error.kind() {
             io::ErrorKind::UnexpectedEof => Cause::Closed,
             io::ErrorKind::TimedOut => Cause::Timeout,
@@ -79,8 +88,13 @@ impl From<io::Error> for Cause {
 impl fmt::Display for Unanswered {
     /// As Go prints a failed operation of its `net` package.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.cause == Cause::Closed {
-            return f.write_str("EOF");
+        // Go's words say who spoke of what, where its standard library knows the protocol; the others are ours.
+        match &self.cause {
+            Cause::Closed => return f.write_str("EOF"),
+            Cause::Tls(why) => return write!(f, "tls {}: {why}", self.to),
+            Cause::Https(why) => return write!(f, "https {}: {why}", self.to),
+            Cause::Quic(why) => return write!(f, "quic {}: {why}", self.to),
+            _ => {}
         }
         let (operation, call) = match self.operation {
             Operation::Dial => ("dial", "connect"),
@@ -94,10 +108,13 @@ impl fmt::Display for Unanswered {
         write!(f, "{}: ", self.to)?;
         match self.cause {
             Cause::Timeout => f.write_str("i/o timeout"),
-            Cause::Closed => unreachable!("said above"),
             Cause::Malformed(why) => why.fmt(f),
+            Cause::OtherReply => f.write_str("message is no reply to the query"),
             Cause::System(0) => f.write_str(call),
             Cause::System(number) => write!(f, "{call}: {}", system_text(number)),
+            Cause::Closed | Cause::Tls(_) | Cause::Https(_) | Cause::Quic(_) => {
+                unreachable!("said above")
+            }
         }
     }
 }

@@ -112,7 +112,7 @@ mod tests {
         let until = Instant::now() + Duration::from_secs(60);
         let mut open = Vec::new();
         for _ in 0..count {
-            open.push(Connection::open(to, until).await.unwrap());
+            open.push(Connection::open(to, None, until).await.unwrap());
         }
         (listener, open)
     }

@@ -49,11 +49,11 @@ impl UpstreamObserver for Recorder {
     fn answered(&self, rcode: Rcode, _: Duration) {
         self.tell(format!("answered {rcode}"));
     }
-    fn connection_reused(&self, transport: Transport) {
-        self.tell(format!("reused {}", transport.as_str()));
+    fn connection_reused(&self, over: Over) {
+        self.tell(format!("reused {}", over.as_str()));
     }
-    fn connection_made(&self, transport: Transport) {
-        self.tell(format!("made {}", transport.as_str()));
+    fn connection_made(&self, over: Over) {
+        self.tell(format!("made {}", over.as_str()));
     }
     fn healthcheck_failed(&self) {
         self.tell("check failed".to_owned());

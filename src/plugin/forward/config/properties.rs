@@ -1,17 +1,24 @@
 //! The block of a `forward` directive.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::Path;
 use std::time::Duration;
 
-use crate::config::value;
-use crate::corefile::Outside;
-use crate::corefile::reader::{Reader, Row};
-use crate::dns::{Name, Rcode, Zones};
-use crate::plugin::forward::policy::Policy;
+use tokio_rustls::rustls::pki_types::ServerName;
 
-use super::{AllDown, Carriage, HealthCheck, Idle, Next, Stanza};
+use crate::config::value;
+use crate::corefile::reader::{Reader, Row};
+use crate::corefile::{Outside, Unreadable, Word};
+use crate::dns::{Name, Rcode, Zones};
+use crate::plugin::forward::endpoint::{Secure, Speaks};
+use crate::plugin::forward::policy::Policy;
+use crate::plugin::forward::tls::{self, FileFault, Tls};
+
+use super::upstreams::{PORT, parse_server_name, socket_address};
+use super::{
+    AllDown, AttemptsMax, Carriage, DohMethod, HealthCheck, Idle, Next, Resolvers, Stanza, Target,
+};
 
 /// The block as written.
 pub(super) struct Properties<'a> {
@@ -21,8 +28,7 @@ pub(super) struct Properties<'a> {
     force_tcp: bool,
     prefer_udp: bool,
     read_timeout: Duration,
-    /// `None` is the default, which depends on the number of upstreams.
-    max_connect_attempts: Option<u32>,
+    attempts_max: AttemptsMax,
     max_concurrent: Option<NonZeroUsize>,
     max_fails: u32,
     health_check: HealthCheck,
@@ -30,6 +36,11 @@ pub(super) struct Properties<'a> {
     failover: Vec<Rcode>,
     next: Next,
     idle: Idle,
+    tls: Option<(Word, Tls)>,
+    tls_servername: Option<(Word, ServerName<'static>)>,
+    doh_method: Option<(Word, DohMethod)>,
+    resolvers: Resolvers,
+    source_address: Option<(Word, IpAddr)>,
 }
 
 /// Reads the block.
@@ -41,7 +52,7 @@ pub(super) fn read<'a>(reader: &Reader<'_>, outside: &'a dyn Outside) -> Option<
         force_tcp: false,
         prefer_udp: false,
         read_timeout: Duration::from_secs(2),
-        max_connect_attempts: None,
+        attempts_max: AttemptsMax::TwiceEach,
         max_concurrent: None,
         max_fails: 2,
         health_check: HealthCheck::default(),
@@ -49,6 +60,11 @@ pub(super) fn read<'a>(reader: &Reader<'_>, outside: &'a dyn Outside) -> Option<
         failover: Vec::new(),
         next: Next::default(),
         idle: Idle::default(),
+        tls: None,
+        tls_servername: None,
+        doh_method: None,
+        resolvers: Resolvers::System,
+        source_address: None,
     };
     reader.block(&mut properties, &rows())?;
     let Idle {
@@ -64,12 +80,25 @@ pub(super) fn read<'a>(reader: &Reader<'_>, outside: &'a dyn Outside) -> Option<
 }
 
 impl Properties<'_> {
+    /// What upstreams within TLS must prove to be, if all the same.
+    pub(super) fn server_name(&self) -> Option<&ServerName<'static>> {
+        self.tls_servername.as_ref().map(|(_, name)| name)
+    }
+
     /// The stanza that these make for a zone and its upstreams.
-    pub(super) fn stanza(self, from: Name, upstreams: Vec<SocketAddr>) -> Stanza {
-        let twice = 2 * upstreams.len() as u32;
-        Stanza {
+    pub(super) fn stanza(self, from: Name, to: Vec<Target>, reader: &Reader<'_>) -> Option<Stanza> {
+        let to = self.of_family(to, reader)?;
+        self.doubt(&to, reader);
+        Some(Stanza {
             from,
             except: Zones::new(self.except),
+            to,
+            resolvers: self.resolvers,
+            source_address: self.source_address.map(|(_, address)| address),
+            tls: self.tls.map(|(_, tls)| tls).unwrap_or_default(),
+            doh_method: self
+                .doh_method
+                .map_or(DohMethod::Post, |(_, method)| method),
             policy: self.policy,
             carriage: match (self.force_tcp, self.prefer_udp) {
                 (true, _) => Carriage::Tcp,
@@ -77,7 +106,7 @@ impl Properties<'_> {
                 (false, false) => Carriage::AsClient,
             },
             read_timeout: self.read_timeout,
-            attempts_max: NonZeroU32::new(self.max_connect_attempts.unwrap_or(twice)),
+            attempts_max: self.attempts_max,
             max_concurrent: self.max_concurrent,
             max_fails: self.max_fails,
             health_check: self.health_check,
@@ -85,7 +114,62 @@ impl Properties<'_> {
             failover: self.failover,
             next: self.next,
             idle: self.idle,
-            upstreams,
+        })
+    }
+
+    /// Without the upstreams that cannot be asked from the source address. CoreDNS keeps them, and every query to them
+    /// fails.
+    fn of_family(&self, mut to: Vec<Target>, reader: &Reader<'_>) -> Option<Vec<Target>> {
+        let Some((word, source)) = &self.source_address else {
+            return Some(to);
+        };
+        to.retain(|target| {
+            let others = target.endpoints();
+            let mut others = others.iter();
+            let other = others.find(|endpoint| endpoint.address.is_ipv4() != source.is_ipv4());
+            if let Some(other) = other {
+                let message =
+                    format!("{other} is of another address family than {source} and is not asked");
+                reader.warn(word, message);
+            }
+            other.is_none() || !matches!(target, Target::Address(_))
+        });
+        let mut endpoints = to.iter().flat_map(Target::endpoints);
+        let can_be_asked = endpoints.any(|endpoint| endpoint.address.is_ipv4() == source.is_ipv4())
+            || to.iter().any(|target| matches!(target, Target::Host(_)));
+        if can_be_asked {
+            return Some(to);
+        }
+        let message = format!("no upstream is of the address family of {source}");
+        reader.refuse(word, message)
+    }
+
+    /// Tells of what is said and has no effect.
+    fn doubt(&self, to: &[Target], reader: &Reader<'_>) {
+        let spoken = || {
+            to.iter().filter_map(|target| match target {
+                Target::Address(endpoint) => Some(&endpoint.speaks),
+                Target::Host(host) => Some(&host.speaks),
+                Target::File { .. } => None,
+            })
+        };
+        if spoken().all(|speaks| *speaks == Speaks::Plain) {
+            let words = [
+                self.tls.as_ref().map(|(word, _)| (word, "tls")),
+                self.tls_servername
+                    .as_ref()
+                    .map(|(word, _)| (word, "tls_servername")),
+            ];
+            for (word, property) in words.into_iter().flatten() {
+                let message = format!("{property} has no effect: no upstream is asked over TLS");
+                reader.warn(word, message);
+            }
+        }
+        if let Some((word, _)) = &self.doh_method
+            && !spoken().any(|speaks| matches!(speaks, Speaks::Secure(Secure::Https, _)))
+        {
+            let message = "doh_method has no effect: no upstream is asked over HTTPS";
+            reader.warn(word, message);
         }
     }
 }
@@ -105,7 +189,9 @@ fn rows<'a>() -> [Row<Properties<'a>>; 21] {
         }),
         Row::Line("read_timeout", read_timeout),
         Row::Line("max_connect_attempts", |properties, line| {
-            properties.max_connect_attempts = Some(line.value(line.one()?, value::unsigned)?);
+            let count = line.value(line.one()?, value::unsigned)?;
+            let max = NonZeroU32::new(count);
+            properties.attempts_max = max.map_or(AttemptsMax::Unlimited, AttemptsMax::InAll);
             Some(())
         }),
         Row::Line("max_concurrent", |properties, line| {
@@ -142,13 +228,10 @@ fn rows<'a>() -> [Row<Properties<'a>>; 21] {
             Some(())
         }),
         Row::Line("tls", tls),
-        Row::Line("tls_servername", |_, line| {
-            // It says whom an upstream of tls:// must prove to be, and such an upstream is refused where it stands.
-            let name = line.one()?;
-            line.warn(
-                name,
-                "tls_servername has no effect: no upstream is asked over TLS",
-            );
+        Row::Line("tls_servername", |properties, line| {
+            let word = line.one()?;
+            let name = line.value(word, parse_server_name)?;
+            properties.tls_servername = Some((word.clone(), name));
             Some(())
         }),
         Row::Line("doh_method", doh_method),
@@ -254,41 +337,91 @@ fn not_negative(line: &Reader<'_>) -> Option<Duration> {
     }
 }
 
-/// Refused; a file that is not there is named first, because that is what to mend first.
+/// `tls`, `tls CA`, `tls CERT KEY` or `tls CERT KEY CA`.
 fn tls(properties: &mut Properties<'_>, line: &Reader<'_>) -> Option<()> {
-    for word in line.at_most(3)? {
-        if let Err(why) = properties.outside.read(Path::new(&word.text)) {
+    let words = line.at_most(3)?;
+    let outside = properties.outside;
+    let read = |word: &Word| match outside.read(Path::new(&word.text)) {
+        Ok(content) => Some(content),
+        Err(why) => {
+            let why = match why {
+                // The system's words, which CoreDNS passes on.
+                Unreadable::Missing => "no such file or directory".to_owned(),
+                why => why.to_string(),
+            };
             let file = &word.text;
-            let message = format!("error reading {file}: open {file}: {why}");
-            return line.refuse(word, message);
+            line.refuse(word, format!("error reading {file}: open {file}: {why}"))
+        }
+    };
+    // All are read, so that all that are not there are told of at once.
+    let read: Vec<Option<Vec<u8>>> = words.iter().map(read).collect();
+    let files = read.into_iter().collect::<Option<Vec<Vec<u8>>>>()?;
+    let mut tls = Tls::default();
+    let (identity, authorities) = match files.len() {
+        0 => (None, None),
+        1 => (None, Some(0)),
+        2 => (Some((0, 1)), None),
+        _ => (Some((0, 1)), Some(2)),
+    };
+    let refuse = |at: usize, why: FileFault| {
+        let word: &Word = &words[at];
+        line.refuse::<()>(word, format!("{} {why}", word.text))
+    };
+    if let Some((certificate, key)) = identity {
+        match tls::certificates(&files[certificate]) {
+            Ok(chain) => match tls.identify(chain, &files[key]) {
+                Ok(()) => {}
+                Err(why) => return refuse(key, why),
+            },
+            Err(why) => return refuse(certificate, why),
         }
     }
-    line.absent()
-}
-
-fn doh_method(_: &mut Properties<'_>, line: &Reader<'_>) -> Option<()> {
-    let word = line.one()?;
-    match word.text.as_str() {
-        "GET" | "POST" => line.absent(),
-        _ => line.refuse(word, "doh_method must be either POST or GET"),
+    if let Some(at) = authorities
+        && let Err(why) = tls.trust(&files[at])
+    {
+        return refuse(at, why);
     }
+    properties.tls = Some((line.name().clone(), tls));
+    Some(())
 }
 
-fn resolver(_: &mut Properties<'_>, line: &Reader<'_>) -> Option<()> {
+fn doh_method(properties: &mut Properties<'_>, line: &Reader<'_>) -> Option<()> {
+    let word = line.one()?;
+    let method = match word.text.as_str() {
+        "GET" => DohMethod::Get,
+        "POST" => DohMethod::Post,
+        _ => return line.refuse(word, "doh_method must be either POST or GET"),
+    };
+    properties.doh_method = Some((word.clone(), method));
+    Some(())
+}
+
+fn resolver(properties: &mut Properties<'_>, line: &Reader<'_>) -> Option<()> {
+    let mut resolvers = match std::mem::replace(&mut properties.resolvers, Resolvers::System) {
+        Resolvers::These(before) => before,
+        Resolvers::System => vec![],
+    };
     for word in line.at_least(1)? {
         let text = &word.text;
-        if text.parse::<IpAddr>().is_err() && text.parse::<SocketAddr>().is_err() {
-            let message = format!("resolver must be an IP address or IP:port: {text:?}");
-            return line.refuse(word, message);
+        match socket_address(text, PORT) {
+            Some(address) => resolvers.push(address),
+            None => {
+                let message = format!("resolver must be an IP address or IP:port: {text:?}");
+                return line.refuse(word, message);
+            }
         }
     }
-    line.absent()
+    properties.resolvers = Resolvers::These(resolvers);
+    Some(())
 }
 
-fn source_address(_: &mut Properties<'_>, line: &Reader<'_>) -> Option<()> {
+fn source_address(properties: &mut Properties<'_>, line: &Reader<'_>) -> Option<()> {
     let word = line.one()?;
     match word.text.parse::<IpAddr>() {
-        Ok(_) => line.absent(),
+        Ok(address) => {
+            properties.source_address = Some((word.clone(), address));
+            Some(())
+        }
         Err(_) => line.refuse(word, format!("invalid IP address: {}", word.text)),
     }
 }

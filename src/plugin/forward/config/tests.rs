@@ -1,4 +1,3 @@
-use std::net::SocketAddr;
 use std::path::Path;
 
 use super::*;
@@ -50,14 +49,17 @@ fn default_stanza() -> Stanza {
     Stanza {
         from: Name::root(),
         except: Zones::default(),
-        upstreams: vec![
-            "127.0.0.1:53".parse().unwrap(),
-            "127.0.0.2:53".parse().unwrap(),
-        ],
+        to: ["127.0.0.1:53", "127.0.0.2:53"]
+            .map(|address| Target::Address(Endpoint::plain(address.parse().unwrap())))
+            .to_vec(),
+        resolvers: Resolvers::System,
+        source_address: None,
+        tls: Tls::default(),
+        doh_method: DohMethod::Post,
         policy: Policy::Random,
         carriage: Carriage::AsClient,
         read_timeout: Duration::from_secs(2),
-        attempts_max: NonZeroU32::new(4),
+        attempts_max: AttemptsMax::TwiceEach,
         max_concurrent: None,
         max_fails: 2,
         health_check: HealthCheck {
@@ -108,10 +110,10 @@ fn each_property_sets_what_it_names_and_nothing_else() {
             stanza.read_timeout = Duration::from_millis(300)
         }),
         ("max_connect_attempts 7", |stanza| {
-            stanza.attempts_max = NonZeroU32::new(7)
+            stanza.attempts_max = AttemptsMax::InAll(NonZeroU32::new(7).unwrap())
         }),
         ("max_connect_attempts 0", |stanza| {
-            stanza.attempts_max = None
+            stanza.attempts_max = AttemptsMax::Unlimited
         }),
         ("max_concurrent 1000", |stanza| {
             stanza.max_concurrent = NonZeroUsize::new(1000)
@@ -151,6 +153,21 @@ fn each_property_sets_what_it_names_and_nothing_else() {
         }),
         ("max_idle_conns 0", |_| {}),
         ("tls_servername dns.test", |_| {}),
+        ("doh_method GET", |stanza| {
+            stanza.doh_method = DohMethod::Get
+        }),
+        ("doh_method POST", |_| {}),
+        ("source_address 10.0.0.1", |stanza| {
+            stanza.source_address = Some("10.0.0.1".parse().unwrap())
+        }),
+        (
+            "resolver 10.0.0.1 [2001:db8::1]:5353\nresolver 10.0.0.2:54",
+            |stanza| {
+                let addresses = ["10.0.0.1:53", "[2001:db8::1]:5353", "10.0.0.2:54"];
+                stanza.resolvers =
+                    Resolvers::These(addresses.map(|address| address.parse().unwrap()).to_vec());
+            },
+        ),
     ];
     for (property, change) in rows {
         let mut expected = default_stanza();
@@ -182,8 +199,8 @@ fn upstreams_are_addresses_or_files_of_them() {
             "127.0.0.1:53 127.0.0.2:53",
         ),
     ] {
-        let got = stanza(&format!("forward . {to}")).upstreams;
-        let got: Vec<String> = got.iter().map(SocketAddr::to_string).collect();
+        let got = stanza(&format!("forward . {to}")).endpoints();
+        let got: Vec<String> = got.iter().map(Endpoint::to_string).collect();
         assert_eq!(got.join(" "), expected, "{to}");
     }
 }
@@ -204,7 +221,7 @@ fn what_is_wrong_is_said_in_the_words_of_coredns() {
     let many = "10.1.0.1 10.1.0.2 10.1.0.3 10.1.0.4 10.1.0.5 10.1.0.6 10.1.0.7 10.1.0.8 \
                 10.1.0.9 10.1.0.10 10.1.0.11 10.1.0.12 10.1.0.13 10.1.0.14 10.1.0.15";
     assert_eq!(
-        stanza(&format!("forward . {many}")).upstreams.len(),
+        stanza(&format!("forward . {many}")).endpoints().len(),
         UPSTREAMS_MAX
     );
     for (arguments, expected) in [
@@ -242,14 +259,21 @@ fn what_is_wrong_is_said_in_the_words_of_coredns() {
             "'grpc' is not supported as a destination protocol in forward: grpc://127.0.0.1:443"
                 .into(),
         ),
-        (". tls://nope", "not an IP address or file: \"nope\"".into()),
         (
-            ". tls://127.0.0.1",
-            "'tls' is known but not supported yet: tls://127.0.0.1:853".into(),
+            ". tls:///etc/resolv.conf",
+            "not an IP address or file: \"/etc/resolv.conf\"".into(),
         ),
         (
-            ". https://127.0.0.1",
-            "'https' is known but not supported yet: https://127.0.0.1:443".into(),
+            ". tls://127.0.0.1:x",
+            "not an IP address or file: \"127.0.0.1:x\"".into(),
+        ),
+        (
+            ". tls://127.0.0.1%a..b",
+            "invalid TLS server name: \"a..b\"".into(),
+        ),
+        (
+            ". tls://127.0.0.1%a.test {\ntls_servername b.test\n}",
+            "both forward ('b.test') and proxy level ('a.test') TLS servernames are set for upstream proxy 'tls://127.0.0.1'".into(),
         ),
         (
             ". https://127.0.0.1/dns-query",
@@ -268,7 +292,6 @@ fn what_is_wrong_is_said_in_the_words_of_coredns() {
 #[test]
 fn wrong_properties_are_refused_in_the_words_of_coredns() {
     let count = |word| format!("Wrong argument count or unexpected line ending after '{word}'");
-    let absent = |property| format!("'{property}' is known but not supported yet");
     for (property, expected) in [
         ("foo", "unknown property 'foo'".into()),
         ("except", count("except")),
@@ -335,23 +358,27 @@ fn wrong_properties_are_refused_in_the_words_of_coredns() {
         ),
         (
             "tls a.pem",
-            "error reading a.pem: open a.pem: no such file".into(),
+            "error reading a.pem: open a.pem: no such file or directory".into(),
         ),
-        ("tls ca.pem", absent("tls")),
-        ("tls", absent("tls")),
+        ("tls ca.pem", "ca.pem holds no certificate".into()),
+        (
+            "tls_servername a..b",
+            "invalid TLS server name: \"a..b\"".into(),
+        ),
         ("tls a b c d", count("d")),
         (
             "doh_method PUT",
             "doh_method must be either POST or GET".into(),
         ),
-        ("doh_method GET", absent("doh_method")),
         (
             "resolver example",
             "resolver must be an IP address or IP:port: \"example\"".into(),
         ),
-        ("resolver 10.0.0.1:53", absent("resolver")),
         ("source_address here", "invalid IP address: here".into()),
-        ("source_address 10.0.0.1", absent("source_address")),
+        (
+            "source_address 2001:db8::1",
+            "no upstream is of the address family of 2001:db8::1".into(),
+        ),
     ] {
         let (config, errors, _) = read(&format!("forward . 127.0.0.1 {{\n{property}\n}}"));
         assert_eq!((config, errors), (None, vec![expected]), "{property}");
@@ -361,7 +388,7 @@ fn wrong_properties_are_refused_in_the_words_of_coredns() {
 #[test]
 fn all_faults_of_all_stanzas_are_told_at_once() {
     let (config, errors, _) =
-        read("forward a..b nope {\npolicy best\nnext NOPE\n}\nforward . 127.0.0.1 {\nfoo\n}");
+        read("forward a..b nope:x {\npolicy best\nnext NOPE\n}\nforward . 127.0.0.1 {\nfoo\n}");
     assert_eq!(config, None);
     assert_eq!(errors.len(), 5, "{errors:?}");
 }

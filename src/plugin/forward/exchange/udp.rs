@@ -34,11 +34,11 @@ pub(in crate::plugin::forward) async fn exchange(
     asked: Asked<'_>,
     until: Instant,
 ) -> Result<Reply, Fault> {
-    send(socket, asked).map_err(|error| Fault::new(Operation::Write, error))?;
+    send(socket, asked).map_err(|error| Fault::io(Operation::Write, &error))?;
     let mut malformed = None;
     let listening = listen(socket, asked, &mut malformed);
     match tokio::time::timeout_at(until.into(), listening).await {
-        Ok(heard) => heard.map_err(|error| Fault::new(Operation::Read, error)),
+        Ok(heard) => heard.map_err(|error| Fault::io(Operation::Read, &error)),
         Err(_) => {
             let cause = malformed.map_or(Cause::Timeout, Cause::Malformed);
             Err(Fault::new(Operation::Read, cause))
