@@ -23,8 +23,6 @@ use crate::corefile::{Filesystem, Outside};
 
 mod known;
 mod lookup;
-#[cfg(test)]
-mod tests;
 
 use super::Outbound;
 use super::config::{Resolvers, Stanza, Target, UPSTREAMS_MAX, listed};

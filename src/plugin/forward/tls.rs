@@ -213,6 +213,7 @@ fn words(error: &Error) -> String {
             )
         }
         Error::InvalidCertificate(UnknownIssuer) => UNKNOWN_ISSUER.to_owned(),
+        Error::InvalidCertificate(BadSignature) => OTHER_ISSUER.to_owned(),
         Error::AlertReceived(alert) => alert_words(*alert),
         other => other.to_string(),
     }
@@ -233,16 +234,21 @@ pub(super) fn refused(alert: u8) -> Cause {
 }
 
 const UNKNOWN_ISSUER: &str = "certificate is signed by an unknown authority";
+const OTHER_ISSUER: &str = "certificate is not signed by the authority that it names";
 
-/// What QUIC says of a failed handshake, where the fault itself is lost.
-pub(super) fn handshake_words(reason: &str) -> String {
+/// Why TLS failed, where a protocol above it has kept the words alone.
+pub(super) fn cause_in_words(reason: &str) -> Cause {
     let reason = reason
         .strip_prefix("invalid peer certificate: ")
         .unwrap_or(reason);
-    match reason {
-        "UnknownIssuer" => UNKNOWN_ISSUER.to_owned(),
-        reason => reason.to_owned(),
-    }
+    Cause::Tls(match reason {
+        "UnknownIssuer" => UNKNOWN_ISSUER.into(),
+        "BadSignature" => OTHER_ISSUER.into(),
+        "received fatal alert: CertificateRequired" => {
+            alert_words(AlertDescription::CertificateRequired).into()
+        }
+        reason => reason.into(),
+    })
 }
 
 /// `DnsName("a.test")` without what stands around the name.

@@ -95,6 +95,11 @@ impl Upstream {
     }
 
     #[cfg(test)]
+    pub(super) fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    #[cfg(test)]
     pub(super) fn set_failed_checks(&self, count: usize) {
         for _ in 0..count {
             self.health.checked(Check::Failed);

@@ -19,6 +19,7 @@ use tokio_rustls::rustls::pki_types::ServerName;
 use crate::chain::{Cause, Operation};
 use crate::dns::Reply;
 use crate::plugin::forward::config::DohMethod;
+use crate::plugin::forward::tls;
 
 use super::{Asked, Connection, Fault, within_fault};
 
@@ -165,8 +166,13 @@ fn said(words: String) -> Fault {
 fn fault(operation: Operation, error: &hyper::Error) -> Fault {
     let mut source = error.source();
     while let Some(under) = source {
-        if let Some(error) = under.downcast_ref::<io::Error>() {
-            return Fault::io(operation, error);
+        match under.downcast_ref::<io::Error>() {
+            // What TLS says after the handshake, as that a client certificate is missing, comes through as its words.
+            Some(error) if error.kind() == io::ErrorKind::InvalidData => {
+                return Fault::new(operation, tls::cause_in_words(&error.to_string()));
+            }
+            Some(error) => return Fault::io(operation, error),
+            None => {}
         }
         source = under.source();
     }

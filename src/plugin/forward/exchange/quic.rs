@@ -179,7 +179,7 @@ fn cause(error: &ConnectionError) -> Cause {
         ConnectionError::TransportError(why)
             if u64::from(why.code) >= ALERT && !why.reason.is_empty() =>
         {
-            Cause::Tls(tls::handshake_words(&why.reason).into())
+            tls::cause_in_words(&why.reason)
         }
         ConnectionError::ConnectionClosed(why) if u64::from(why.error_code) >= ALERT => {
             tls::refused((u64::from(why.error_code) - ALERT) as u8)

@@ -256,7 +256,7 @@ async fn an_upstream_that_fails_its_checks_is_passed_over_until_it_answers_one()
 }
 
 /// Waits for what another task does. The time is only there to end a test that fails.
-async fn wait_for(is_so: impl Fn() -> bool) {
+pub(super) async fn wait_for(is_so: impl Fn() -> bool) {
     let so = async {
         while !is_so() {
             tokio::time::sleep(Duration::from_millis(1)).await;
