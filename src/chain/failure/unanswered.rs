@@ -188,6 +188,38 @@ mod tests {
                 Cause::Malformed(MessageError::Cut),
                 "read tcp 10.0.0.5:4321->8.8.8.8:53: message is cut off",
             ),
+            (
+                Read,
+                Transport::Tcp,
+                local,
+                "8.8.8.8:443",
+                Cause::OtherReply,
+                "read tcp 10.0.0.5:4321->8.8.8.8:443: message is no reply to the query",
+            ),
+            (
+                Dial,
+                Transport::Tcp,
+                None,
+                "8.8.8.8:853",
+                Cause::Tls("certificate expired 3 days ago".into()),
+                "tls 8.8.8.8:853: certificate expired 3 days ago",
+            ),
+            (
+                Read,
+                Transport::Tcp,
+                local,
+                "8.8.8.8:443",
+                Cause::Https("status 503".into()),
+                "https 8.8.8.8:443: status 503",
+            ),
+            (
+                Dial,
+                Transport::Udp,
+                None,
+                "8.8.8.8:853",
+                Cause::Quic("closed".into()),
+                "quic 8.8.8.8:853: closed",
+            ),
         ] {
             let unanswered = Unanswered {
                 operation,

@@ -3,6 +3,8 @@ use std::path::Path;
 use super::*;
 use crate::corefile::{self, Memory, Severity};
 
+use crate::plugin::forward::endpoint::Speaks;
+
 /// Reads the stanzas of one server block: what they came to, the errors and the warnings.
 fn read(block: &str) -> (Option<Config>, Vec<String>, Vec<String>) {
     let outside = Memory::new()
@@ -16,12 +18,16 @@ fn read(block: &str) -> (Option<Config>, Vec<String>, Vec<String>) {
             "nameserver fe80::1%7\nnameserver nonsense\n",
         )
         .file("ca.pem", "a certificate");
+    read_in(&outside, block)
+}
+
+fn read_in(outside: &Memory, block: &str) -> (Option<Config>, Vec<String>, Vec<String>) {
     let text = format!(". {{\n{block}\n}}\n");
-    let parsed = corefile::parse(&outside, Path::new("Corefile"), text.as_bytes());
+    let parsed = corefile::parse(outside, Path::new("Corefile"), text.as_bytes());
     assert!(!parsed.is_refused(), "{block}: {:?}", parsed.diagnostics);
     let scope = Scope {
         zones: &[Name::root()],
-        outside: &outside,
+        outside,
     };
     let faults = Faults::new();
     let occurrences: Vec<_> = parsed.corefile.blocks[0].occurrences("forward").collect();
@@ -95,6 +101,7 @@ fn each_property_sets_what_it_names_and_nothing_else() {
         ("except a.test\nexcept b.test", |stanza| {
             stanza.except = Zones::new(["a.test", "b.test"].map(|zone| zone.parse().unwrap()));
         }),
+        ("tls", |_| {}),
         ("force_tcp", |stanza| stanza.carriage = Carriage::Tcp),
         ("prefer_udp", |stanza| stanza.carriage = Carriage::UdpFirst),
         ("prefer_udp\nforce_tcp", |stanza| {
@@ -205,6 +212,166 @@ fn upstreams_are_addresses_or_files_of_them() {
     }
 }
 
+/// An upstream as it is asked: `scheme://address of name`.
+fn spoken(speaks: &Speaks) -> String {
+    match speaks {
+        Speaks::Plain => "plain".to_owned(),
+        Speaks::Secure(secure, name) => format!("{secure:?} {}", name.to_str()),
+    }
+}
+
+#[test]
+fn upstreams_within_tls_have_the_name_that_they_must_prove() {
+    for (to, property, expected) in [
+        ("tls://9.9.9.9", "", "9.9.9.9:853 Tls 9.9.9.9"),
+        ("tls://9.9.9.9:854", "", "9.9.9.9:854 Tls 9.9.9.9"),
+        (
+            "tls://9.9.9.9%dns.quad9.net",
+            "",
+            "9.9.9.9:853 Tls dns.quad9.net",
+        ),
+        (
+            "tls://9.9.9.9%dns.quad9.net:854",
+            "",
+            "9.9.9.9:854 Tls dns.quad9.net",
+        ),
+        (
+            "tls://2620:fe::fe%dns.quad9.net",
+            "",
+            "[2620:fe::fe]:853 Tls dns.quad9.net",
+        ),
+        (
+            "tls://[2620:fe::fe%dns.quad9.net]:854",
+            "",
+            "[2620:fe::fe]:854 Tls dns.quad9.net",
+        ),
+        (
+            "tls://9.9.9.9",
+            "tls_servername dns.quad9.net",
+            "9.9.9.9:853 Tls dns.quad9.net",
+        ),
+        (
+            "tls://1.1.1.1%a.test tls://1.1.1.1%b.test",
+            "",
+            "1.1.1.1:853 Tls a.test, 1.1.1.1:853 Tls b.test",
+        ),
+        ("https://9.9.9.9", "", "9.9.9.9:443 Https 9.9.9.9"),
+        (
+            "https://[2620:fe::fe]:8443",
+            "",
+            "[2620:fe::fe]:8443 Https 2620:fe::fe",
+        ),
+        ("quic://9.9.9.9", "", "9.9.9.9:853 Quic 9.9.9.9"),
+        (
+            "127.0.0.1 tls://127.0.0.1",
+            "",
+            "127.0.0.1:53 plain, 127.0.0.1:853 Tls 127.0.0.1",
+        ),
+    ] {
+        let stanza = stanza(&format!("forward . {to} {{\n{property}\n}}"));
+        let got: Vec<String> = stanza
+            .endpoints()
+            .iter()
+            .map(|to| format!("{} {}", to.address, spoken(&to.speaks)))
+            .collect();
+        assert_eq!(got.join(", "), expected, "{to} {property}");
+    }
+}
+
+#[test]
+fn upstreams_may_have_names() {
+    for (to, property, expected) in [
+        ("dns.example.net", "", "dns.example.net.:53 plain"),
+        ("DNS.Example.net.:5353", "", "dns.example.net.:5353 plain"),
+        ("dns://resolver_1", "", "resolver_1.:53 plain"),
+        (
+            "tls://dns.example.net",
+            "",
+            "dns.example.net.:853 Tls dns.example.net",
+        ),
+        (
+            "https://dns.example.net:8443",
+            "",
+            "dns.example.net.:8443 Https dns.example.net",
+        ),
+        (
+            "quic://dns.example.net%a.test:854",
+            "",
+            "dns.example.net.:854 Quic a.test",
+        ),
+        (
+            "tls://dns.example.net",
+            "tls_servername a.test",
+            "dns.example.net.:853 Tls a.test",
+        ),
+    ] {
+        let got = stanza(&format!("forward . {to} {{\n{property}\n}}")).to;
+        let [Target::Host(host)] = got.as_slice() else {
+            panic!("{to}: {got:?}");
+        };
+        let got = format!("{}:{} {}", host.name, host.port, spoken(&host.speaks));
+        assert_eq!(got, expected, "{to} {property}");
+    }
+}
+
+#[test]
+fn certificates_and_keys_are_read_with_the_corefile() {
+    let key = |algorithm| rcgen::KeyPair::generate_for(algorithm).unwrap();
+    let (ours, others) = (
+        key(&rcgen::PKCS_ECDSA_P256_SHA256),
+        key(&rcgen::PKCS_ECDSA_P256_SHA256),
+    );
+    let params = rcgen::CertificateParams::new(["a.test".to_owned()]).unwrap();
+    let certificate = params.self_signed(&ours).unwrap();
+    let broken = "-----BEGIN CERTIFICATE-----\n!!\n-----END CERTIFICATE-----\n";
+    let noise = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    let outside = Memory::new()
+        .file("cert.pem", certificate.pem())
+        .file("key.pem", ours.serialize_pem())
+        .file("other.pem", others.serialize_pem())
+        .file("broken.pem", broken)
+        .file("noise.pem", noise)
+        .file("empty.pem", "");
+    for (property, expected) in [
+        ("tls", None),
+        ("tls cert.pem", None),
+        ("tls cert.pem key.pem", None),
+        ("tls cert.pem key.pem cert.pem", None),
+        ("tls empty.pem", Some("empty.pem holds no certificate")),
+        ("tls broken.pem", Some("broken.pem is not valid PEM: ")),
+        (
+            "tls noise.pem",
+            Some("noise.pem holds a certificate that cannot be used: "),
+        ),
+        (
+            "tls cert.pem empty.pem",
+            Some("empty.pem holds no private key"),
+        ),
+        (
+            "tls cert.pem other.pem",
+            Some("other.pem holds a key that does not match the certificate"),
+        ),
+        ("tls key.pem key.pem", Some("key.pem holds no certificate")),
+        (
+            "tls cert.pem key.pem key.pem",
+            Some("key.pem holds no certificate"),
+        ),
+        (
+            "tls cert.pem nosuch.pem empty.pem",
+            Some("error reading nosuch.pem: open nosuch.pem: no such file or directory"),
+        ),
+    ] {
+        let block = format!("forward . tls://127.0.0.1 {{\n{property}\n}}");
+        let (config, errors, warnings) = read_in(&outside, &block);
+        assert_eq!(warnings.len(), 0, "{property}: {warnings:?}");
+        match (expected, errors.as_slice()) {
+            (None, []) => assert!(config.is_some(), "{property}"),
+            (Some(expected), [error]) => assert!(error.starts_with(expected), "{error}"),
+            (expected, errors) => panic!("{property}: {errors:?}, not {expected:?}"),
+        }
+    }
+}
+
 #[test]
 fn stanzas_keep_their_order_and_zones_are_normalized() {
     let (config, ..) =
@@ -273,7 +440,7 @@ fn what_is_wrong_is_said_in_the_words_of_coredns() {
         ),
         (
             ". tls://127.0.0.1%a.test {\ntls_servername b.test\n}",
-            "both forward ('b.test') and proxy level ('a.test') TLS servernames are set for upstream proxy 'tls://127.0.0.1'".into(),
+            "both forward ('b.test') and proxy level ('a.test') TLS servernames are set for upstream proxy 'tls://127.0.0.1:853'".into(),
         ),
         (
             ". https://127.0.0.1/dns-query",
@@ -411,6 +578,18 @@ fn what_coredns_lets_pass_is_doubted() {
         (
             "forward . 127.0.0.1 {\ntls_servername a.test\n}",
             "tls_servername has no effect: no upstream is asked over TLS",
+        ),
+        (
+            "forward . 127.0.0.1 {\ntls\n}",
+            "tls has no effect: no upstream is asked over TLS",
+        ),
+        (
+            "forward . tls://127.0.0.1 {\ndoh_method GET\n}",
+            "doh_method has no effect: no upstream is asked over HTTPS",
+        ),
+        (
+            "forward . 127.0.0.1 tls://[2001:db8::1]:853 {\nsource_address 10.0.0.1\n}",
+            "tls://[2001:db8::1]:853 is of another address family than 10.0.0.1 and is not asked",
         ),
     ] {
         let (config, errors, warnings) = read(block);

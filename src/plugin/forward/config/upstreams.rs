@@ -128,9 +128,11 @@ fn one_secure(
     server_name: Option<&ServerName<'static>>,
 ) -> Option<Target> {
     let (host, named) = split_server_name(text);
+    let address = socket_address(&host, secure.port());
     if let (Some(forward), Some(proxy)) = (server_name, &named) {
+        let to = address.map_or_else(|| host.clone(), |address| address.to_string());
         let message = format!(
-            "both forward ('{}') and proxy level ('{proxy}') TLS servernames are set for upstream proxy '{scheme}://{host}'",
+            "both forward ('{}') and proxy level ('{proxy}') TLS servernames are set for upstream proxy '{scheme}://{to}'",
             forward.to_str()
         );
         return reader.refuse(word, message);
@@ -139,7 +141,7 @@ fn one_secure(
         Some(name) => Some(reader.value(word, |_| parse_server_name(name))?),
         None => server_name.cloned(),
     };
-    if let Some(address) = socket_address(&host, secure.port()) {
+    if let Some(address) = address {
         let name = named.unwrap_or_else(|| ServerName::IpAddress(address.ip().into()));
         let speaks = Speaks::Secure(secure, name);
         return Some(Target::Address(Endpoint { address, speaks }));
