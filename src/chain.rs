@@ -191,7 +191,11 @@ impl Walk<'_> {
     }
 
     fn fail(&self, query: &mut Query, at: usize, failure: Failure) -> Progress {
-        let reply = Reply::new(query, failure.rcode());
+        let mut reply = Reply::new(query, failure.rcode());
+        reply.options = query.edns.as_ref().and_then(|edns| {
+            let error = failure.extended_error()?;
+            Some(error.options(edns))
+        });
         self.up(
             query,
             at,

@@ -124,6 +124,10 @@ impl forward::Observer for Forwarding {
     fn rejected(&self) {
         self.0.forward().rejected();
     }
+
+    fn joined(&self) {
+        self.0.forward().joined();
+    }
 }
 
 struct ToUpstream(Arc<UpstreamMetrics>);
@@ -143,6 +147,10 @@ impl UpstreamObserver for ToUpstream {
 
     fn healthcheck_failed(&self) {
         self.0.healthcheck_failed();
+    }
+
+    fn hedged(&self) {
+        self.0.hedged();
     }
 }
 

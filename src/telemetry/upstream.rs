@@ -35,6 +35,7 @@ pub struct UpstreamMetrics {
     connection_hits: [Arc<Counter>; PROTOS.len()],
     connection_misses: [Arc<Counter>; PROTOS.len()],
     healthcheck_failures: Arc<Counter>,
+    hedges: Arc<Counter>,
 }
 
 impl UpstreamMetrics {
@@ -63,6 +64,11 @@ impl UpstreamMetrics {
     pub fn healthcheck_failed(&self) {
         self.healthcheck_failures.increment();
     }
+
+    /// Counts a query that was sent beside another for the same.
+    pub fn hedged(&self) {
+        self.hedges.increment();
+    }
 }
 
 /// All upstreams of the process.
@@ -77,6 +83,7 @@ struct Families {
     connection_hits: CounterFamily,
     connection_misses: CounterFamily,
     healthcheck_failures: CounterFamily,
+    hedges: CounterFamily,
 }
 
 impl Upstreams {
@@ -103,6 +110,11 @@ impl Upstreams {
                 "Counter of the number of failed healthchecks.",
                 &["proxy_name", "to"],
             ),
+            hedges: CounterFamily::new(
+                "cairn_proxy_hedges_total",
+                "Queries sent beside one that was late.",
+                &["proxy_name", "to"],
+            ),
         };
         Self {
             upstreams: Series::default(),
@@ -122,6 +134,7 @@ impl Upstreams {
             connection_hits: by_proto(&families.connection_hits),
             connection_misses: by_proto(&families.connection_misses),
             healthcheck_failures: families.healthcheck_failures.with(&[proxy_name, to]),
+            hedges: families.hedges.with(&[proxy_name, to]),
         })
     }
 
@@ -131,12 +144,14 @@ impl Upstreams {
             connection_hits,
             connection_misses,
             healthcheck_failures,
+            hedges,
         } = self.families.clone();
         vec![
             Box::new(durations),
             Box::new(connection_hits),
             Box::new(connection_misses),
             Box::new(healthcheck_failures),
+            Box::new(hedges),
         ]
     }
 }

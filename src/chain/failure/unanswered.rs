@@ -42,6 +42,8 @@ pub enum Cause {
     Closed,
     /// The upstream answered with something that cannot be read.
     Malformed(MessageError),
+    /// The upstream repeated the name in another case than it was sent.
+    OtherCase,
     /// The system said no, with this error number; 0 if it gave none.
     System(i32),
 }
@@ -82,22 +84,38 @@ impl fmt::Display for Unanswered {
         if self.cause == Cause::Closed {
             return f.write_str("EOF");
         }
-        let (operation, call) = match self.operation {
-            Operation::Dial => ("dial", "connect"),
-            Operation::Write => ("write", "write"),
-            Operation::Read => ("read", "read"),
+        let operation = match self.operation {
+            Operation::Dial => "dial",
+            Operation::Write => "write",
+            Operation::Read => "read",
         };
         write!(f, "{operation} {} ", self.transport.as_str())?;
         if let Some(from) = self.from {
             write!(f, "{from}->")?;
         }
-        write!(f, "{}: ", self.to)?;
+        write!(f, "{}: {}", self.to, self.what())
+    }
+}
+
+impl Unanswered {
+    /// What failed, as far as a client may know: not from which port we ask.
+    pub(super) fn of_upstream(&self) -> String {
+        format!("{} {}: {}", self.transport.as_str(), self.to, self.what())
+    }
+
+    fn what(&self) -> String {
+        let call = match self.operation {
+            Operation::Dial => "connect",
+            Operation::Write => "write",
+            Operation::Read => "read",
+        };
         match self.cause {
-            Cause::Timeout => f.write_str("i/o timeout"),
-            Cause::Closed => unreachable!("said above"),
-            Cause::Malformed(why) => why.fmt(f),
-            Cause::System(0) => f.write_str(call),
-            Cause::System(number) => write!(f, "{call}: {}", system_text(number)),
+            Cause::Timeout => "i/o timeout".to_owned(),
+            Cause::Closed => "EOF".to_owned(),
+            Cause::Malformed(why) => why.to_string(),
+            Cause::OtherCase => "name in another case".to_owned(),
+            Cause::System(0) => call.to_owned(),
+            Cause::System(number) => format!("{call}: {}", system_text(number)),
         }
     }
 }

@@ -1,18 +1,23 @@
 //! One upstream: asks it, keeps its connections, and checks it while it fails.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Weak};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use crate::chain::{Operation, Unanswered};
+use rand::RngExt;
+
+use crate::chain::{Cause, Operation, Unanswered};
 use crate::dns::query::flag;
 use crate::dns::{Class, Query, Question, Reply, Transport, Type};
 
+use super::conduct::Conduct;
 use super::config::{Carriage, Stanza};
 use super::connections::{Connections, Kept};
 use super::exchange::{self, Asked, Connection, Fault};
 use super::health::{Check, Checks, Health};
 use super::observer::UpstreamObserver;
+use super::policy::Standing;
 use super::sockets::Sockets;
 
 /// How long a connection may take to come up: a lost SYN is sent again after a second, and that one may arrive.
@@ -32,6 +37,9 @@ pub(super) struct Upstream {
     check: Query,
     check_interval: Duration,
     health: Health,
+    conduct: Mutex<Conduct>,
+    /// It answers with the name in another case than it was asked for.
+    changes_case: AtomicBool,
     connections: Connections,
     sockets: Arc<Sockets>,
     observer: Arc<dyn UpstreamObserver>,
@@ -57,6 +65,8 @@ impl Upstream {
             check,
             check_interval: stanza.health_check.interval.max(CHECK_INTERVAL_MIN),
             health: Health::new(stanza.max_fails),
+            conduct: Mutex::default(),
+            changes_case: AtomicBool::new(false),
             connections: Connections::new(stanza.idle),
             sockets,
             observer,
@@ -66,6 +76,36 @@ impl Upstream {
     /// Whether it is to be passed over.
     pub(super) fn is_down(&self) -> bool {
         self.health.is_down()
+    }
+
+    /// How it stands among the others.
+    pub(super) fn standing(&self) -> Standing {
+        Standing::of(&self.conduct(), self.health.is_failing())
+    }
+
+    /// How long it may take before it is late.
+    pub(super) fn patience(&self) -> Duration {
+        self.conduct().patience().min(self.read_timeout)
+    }
+
+    /// A query to it was not answered, or is late.
+    pub(super) fn left_unanswered(self: &Arc<Self>) {
+        let mut conduct = self.conduct();
+        conduct.failed();
+        let is_unreliable = conduct.is_unreliable();
+        drop(conduct);
+        if is_unreliable {
+            self.begin_checks();
+        }
+    }
+
+    /// Is told of a query that is sent to it on suspicion.
+    pub(super) fn hedged(&self) {
+        self.observer.hedged();
+    }
+
+    fn conduct(&self) -> MutexGuard<'_, Conduct> {
+        self.conduct.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     #[cfg(test)]
@@ -114,11 +154,30 @@ impl Upstream {
             }
             Transport::Tcp => self.over_tcp(asked, deadline).await,
         }?;
-        self.observer.answered(reply.rcode, began.elapsed());
+        let elapsed = began.elapsed();
+        self.conduct().answered(elapsed);
+        self.observer.answered(reply.rcode, elapsed);
         Ok(reply)
     }
 
+    /// Asks with the name in random case, unless the upstream is known not to repeat it; and once more if it turns out
+    /// that it does not.
     async fn over_udp(&self, asked: Asked<'_>, until: Instant) -> Result<Reply, Unanswered> {
+        let keeps_case = !self.changes_case.load(Ordering::Relaxed);
+        if keeps_case {
+            match self.once_over_udp(asked.in_random_case(), until).await {
+                Err(unanswered) if unanswered.cause == Cause::OtherCase => {}
+                answer => return answer,
+            }
+        }
+        let reply = self.once_over_udp(asked.anew(), until).await?;
+        if keeps_case {
+            self.changes_case.store(true, Ordering::Relaxed);
+        }
+        Ok(reply)
+    }
+
+    async fn once_over_udp(&self, asked: Asked<'_>, until: Instant) -> Result<Reply, Unanswered> {
         let to = self.address;
         let unanswered = |from, fault: Fault| self.unanswered(Transport::Udp, from, fault);
         let socket = self.sockets.connect(to).map_err(|error| {
@@ -245,8 +304,11 @@ async fn checks(upstream: Weak<Upstream>, interval: Duration) {
         if upstream.health.checked(check) == Checks::End {
             return;
         }
+        // The many servers that watched the same upstream die shall not all ask at once.
+        let spread = rand::rng().random_range(0.9..1.1);
+        let pause = upstream.health.pause(interval).mul_f64(spread);
         drop(upstream);
-        tokio::time::sleep(interval).await;
+        tokio::time::sleep(pause).await;
     }
 }
 

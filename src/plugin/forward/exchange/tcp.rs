@@ -63,12 +63,12 @@ impl Connection {
         within(until, Operation::Write, self.stream.write_all(&message)).await?;
         for _ in 0..OTHERS_MAX {
             within(until, Operation::Read, read(&mut self.stream, &mut message)).await?;
-            match asked.hear(&message) {
+            match asked.hear(&mut message) {
                 Heard::Reply(reply) => return Ok(reply),
                 Heard::Malformed(why) => {
                     return Err(Fault::new(Operation::Read, Cause::Malformed(why)));
                 }
-                Heard::Other => {}
+                Heard::OtherCase | Heard::Other => {}
             }
         }
         Err(Fault::new(Operation::Read, Cause::Closed))
