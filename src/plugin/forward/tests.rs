@@ -15,6 +15,7 @@ use crate::dns::{Class, Edns, Name, Question, Transport};
 
 mod believed;
 mod choice;
+mod late;
 mod upstream;
 
 use upstream::{Act, FakeUpstream, Seen};

@@ -152,7 +152,8 @@ impl Upstream {
                 self.over_udp(asked, deadline.min(began + self.read_timeout))
                     .await
             }
-            Transport::Tcp => self.over_tcp(asked, deadline).await,
+            // Boxed, so that the many queries that go over UDP do not hold its room.
+            Transport::Tcp => Box::pin(self.over_tcp(asked, deadline)).await,
         }?;
         let elapsed = began.elapsed();
         self.conduct().answered(elapsed);
