@@ -1,0 +1,134 @@
+//! The sources of one cluster that run now, and what they say.
+//!
+//! Each source has a channel of its own, which ends with it: what a source said that is no longer wanted can never
+//! be heard later, when the same resource is wanted again. They run under supervision and feed the one task that
+//! owns the index; they are dropped with it and begin anew with it.
+
+use std::future::poll_fn;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::task::Poll;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::follow::Following;
+use super::object::{EVENTS_QUEUED_MAX, Event, Resource};
+use super::selector::Target;
+use super::supervise::supervise;
+use super::{manifests, watch};
+
+/// Where sources read.
+pub(super) enum Feed {
+    /// An API server, where each resource is followed by a task of its own.
+    Api(kube::Client),
+    /// Files and folders, where one reader follows all resources.
+    Manifests(Vec<PathBuf>),
+}
+
+/// The sources that run.
+pub(super) struct Sources {
+    following: Arc<Following>,
+    running: Vec<Running>,
+    /// Whose turn it is to be heard first, so that a busy source does not silence the others.
+    turn: usize,
+}
+
+/// A source; dropped, it ends.
+struct Running {
+    resources: Vec<Resource>,
+    events: mpsc::Receiver<Event>,
+    _task: JoinSet<()>,
+}
+
+impl Sources {
+    /// None yet.
+    pub(super) fn new(following: Arc<Following>) -> Sources {
+        Sources {
+            following,
+            running: Vec::new(),
+            turn: 0,
+        }
+    }
+
+    /// Lets sources run for these resources and for no others. Must be called on a runtime.
+    pub(super) fn want(&mut self, resources: &[Resource]) {
+        let wanted: Vec<Vec<Resource>> = match &self.following.feed {
+            Feed::Api(_) => resources.iter().map(|resource| vec![*resource]).collect(),
+            Feed::Manifests(_) if resources.is_empty() => vec![],
+            Feed::Manifests(_) => vec![resources.to_vec()],
+        };
+        self.running
+            .retain(|running| wanted.contains(&running.resources));
+        for resources in wanted {
+            if !self
+                .running
+                .iter()
+                .any(|known| known.resources == resources)
+            {
+                self.running.push(self.start(resources));
+            }
+        }
+    }
+
+    /// The next event. Never, where nothing runs.
+    pub(super) async fn next(&mut self) -> Event {
+        poll_fn(|context| {
+            let sources = self.running.len();
+            for at in (0..sources).map(|step| (self.turn + step) % sources) {
+                if let Poll::Ready(Some(event)) = self.running[at].events.poll_recv(context) {
+                    self.turn = at + 1;
+                    return Poll::Ready(event);
+                }
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// An event that is there already.
+    pub(super) fn try_next(&mut self) -> Option<Event> {
+        self.running
+            .iter_mut()
+            .find_map(|running| running.events.try_recv().ok())
+    }
+
+    fn start(&self, resources: Vec<Resource>) -> Running {
+        let (send, events) = mpsc::channel(EVENTS_QUEUED_MAX);
+        let (following, wanted) = (self.following.clone(), resources.clone());
+        let mut task = JoinSet::new();
+        task.spawn(async move { run(&following, &wanted, send).await });
+        Running {
+            resources,
+            events,
+            _task: task,
+        }
+    }
+}
+
+/// Follows these resources until nobody listens.
+async fn run(following: &Following, resources: &[Resource], events: mpsc::Sender<Event>) {
+    let targets: Vec<Target> = resources
+        .iter()
+        .map(|resource| following.key.target(*resource))
+        .collect();
+    let names: Vec<String> = resources.iter().map(ToString::to_string).collect();
+    let (name, observer) = (&following.name, &*following.observer);
+    let work = || async {
+        match (&following.feed, &*targets) {
+            (Feed::Api(client), [target]) => {
+                watch::follow(client.clone(), target.clone(), events.clone()).await;
+            }
+            (Feed::Manifests(paths), targets) => {
+                manifests::follow(paths.clone(), targets.to_vec(), events.clone()).await;
+            }
+            (Feed::Api(_), _) => {
+                unreachable!("an API server is asked for one resource by each task")
+            }
+        }
+    };
+    tokio::select! {
+        () = events.closed() => {}
+        () = supervise(names.join(" "), name, observer, work) => {}
+    }
+}
