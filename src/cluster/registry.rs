@@ -118,7 +118,10 @@ impl Clusters {
         let feed = match &key.source {
             Source::Api(connection) => {
                 let observer: Arc<dyn Observer> = self.observer.clone();
-                Feed::Api(connection.client(observer)?)
+                Feed::Api {
+                    client: connection.client(observer)?,
+                    server: connection.url()?.into(),
+                }
             }
             Source::Manifests(paths) => Feed::Manifests(paths.clone()),
         };

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::task::Poll;
 
+use futures_util::future::join_all;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -21,7 +22,11 @@ use super::{manifests, watch};
 /// Where sources read.
 pub(super) enum Feed {
     /// An API server, where each resource is followed by a task of its own.
-    Api(kube::Client),
+    Api {
+        client: kube::Client,
+        /// Its URL.
+        server: Arc<str>,
+    },
     /// Files and folders, where one reader follows all resources.
     Manifests(Vec<PathBuf>),
 }
@@ -54,7 +59,7 @@ impl Sources {
     /// Lets sources run for these resources and for no others. Must be called on a runtime.
     pub(super) fn want(&mut self, resources: &[Resource]) {
         let wanted: Vec<Vec<Resource>> = match &self.following.feed {
-            Feed::Api(_) => resources.iter().map(|resource| vec![*resource]).collect(),
+            Feed::Api { .. } => resources.iter().map(|resource| vec![*resource]).collect(),
             Feed::Manifests(_) if resources.is_empty() => vec![],
             Feed::Manifests(_) => vec![resources.to_vec()],
         };
@@ -115,15 +120,16 @@ async fn run(following: &Following, resources: &[Resource], events: mpsc::Sender
     let names: Vec<String> = resources.iter().map(ToString::to_string).collect();
     let (name, observer) = (&following.name, &*following.observer);
     let work = || async {
-        match (&following.feed, &*targets) {
-            (Feed::Api(client), [target]) => {
-                watch::follow(client.clone(), target.clone(), events.clone()).await;
+        match &following.feed {
+            Feed::Api { client, server } => {
+                let watches = targets.iter().map(|target| {
+                    let (client, server) = (client.clone(), server.clone());
+                    watch::follow(client, server, target.clone(), events.clone())
+                });
+                join_all(watches).await;
             }
-            (Feed::Manifests(paths), targets) => {
-                manifests::follow(paths.clone(), targets.to_vec(), events.clone()).await;
-            }
-            (Feed::Api(_), _) => {
-                unreachable!("an API server is asked for one resource by each task")
+            Feed::Manifests(paths) => {
+                manifests::follow(paths.clone(), targets.clone(), events.clone()).await;
             }
         }
     };
