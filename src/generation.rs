@@ -281,17 +281,24 @@ impl Generation {
         watches
     }
 
-    /// The plugins of each zone, as metrics tell them.
+    /// The handlers of each block that has `prometheus`, as CoreDNS tells them: on all of its addresses, under the
+    /// first of its zones.
     pub fn enabled_plugins(&self) -> Vec<EnabledPlugin> {
-        let blocks = self.config.blocks.iter();
-        let zones = blocks.flat_map(|block| {
-            block
-                .addresses()
+        let counted = |block: &&Block| {
+            let mut settings = block.settings.iter();
+            settings.any(|setting| matches!(setting, Setting::Prometheus(_)))
+        };
+        let servers = self.config.blocks.iter().filter(counted).flat_map(|block| {
+            let first = block.keys.first();
+            let addresses = block.addresses();
+            addresses
+                .filter(move |(key, _)| Some(*key) == first)
                 .map(move |(key, address)| (block, key, address))
         });
-        zones
+        servers
             .flat_map(|(block, key, address)| {
-                block.settings.iter().map(move |setting| EnabledPlugin {
+                let handlers = block.settings.iter().filter(|setting| setting.is_handler());
+                handlers.map(move |setting| EnabledPlugin {
                     server: address.to_string(),
                     zone: key.zone.to_string(),
                     view: String::new(),
