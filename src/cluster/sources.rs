@@ -138,3 +138,93 @@ async fn run(following: &Following, resources: &[Resource], events: mpsc::Sender
         () = supervise(names.join(" "), name, observer, work) => {}
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use bytes::Bytes;
+    use futures_util::stream;
+    use http::{Request, Response};
+    use http_body_util::StreamBody;
+    use hyper::body::Frame;
+    use kube::client::Body;
+    use tower::service_fn;
+
+    use super::*;
+    use crate::cluster::connection::{Request as Answered, RequestObserver};
+    use crate::cluster::registry::{ClusterKey, Source};
+    use crate::cluster::{Cluster, Observer};
+
+    #[derive(Default)]
+    struct Panics(AtomicUsize);
+
+    impl Observer for Panics {
+        fn holds(&self, _: &str, _: Resource, _: usize, _: bool) {}
+        fn forgets(&self, _: &str, _: Resource) {}
+        fn programmed(&self, _: bool, _: std::time::Duration) {}
+        fn panicked(&self) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    impl RequestObserver for Panics {
+        fn answered(&self, _: &Answered<'_>) {}
+    }
+
+    /// A client whose first answer panics when it is read; the others are never complete.
+    fn client() -> kube::Client {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let service = service_fn(move |_: Request<Body>| {
+            let first = asked.fetch_add(1, Ordering::Relaxed) == 0;
+            let body =
+                stream::poll_fn(move |_| -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+                    if first {
+                        panic!("an answer that nobody foresaw");
+                    }
+                    Poll::Pending
+                });
+            async move { Ok::<_, Infallible>(Response::new(StreamBody::new(body))) }
+        });
+        kube::Client::new(service, "default")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_that_panics_begins_again_and_one_that_is_not_wanted_is_not_heard() {
+        let panics = Arc::<Panics>::default();
+        let mut sources = Sources::new(Arc::new(Following {
+            cluster: Arc::new(Cluster::default()),
+            key: ClusterKey {
+                source: Source::Manifests(vec![]),
+                labels: None,
+                namespace_labels: None,
+            },
+            name: "test".into(),
+            feed: Feed::Api {
+                client: client(),
+                server: "https://api".into(),
+            },
+            observer: panics.clone(),
+        }));
+        sources.want(&[Resource::Services]);
+        for begun in 0..2 {
+            let event = sources.next().await;
+            assert_eq!(event, Event::ListStarted(Resource::Services), "{begun}");
+        }
+        assert_eq!(panics.0.load(Ordering::Relaxed), 1);
+
+        sources.want(&[Resource::Services, Resource::Pods]);
+        while sources.running[1].events.is_empty() {
+            tokio::task::yield_now().await;
+        }
+        sources.want(&[Resource::Services]);
+        sources.want(&[Resource::Services, Resource::Pods]);
+        assert_eq!(
+            sources.try_next(),
+            None,
+            "what the first watch said is gone"
+        );
+        assert_eq!(sources.next().await, Event::ListStarted(Resource::Pods));
+    }
+}

@@ -120,6 +120,43 @@ async fn an_index_that_panics_is_made_anew_and_what_was_served_stays() {
     assert_eq!(witness.stated(), [(Resource::Namespaces, 2, true)]);
 }
 
+#[test]
+fn an_index_that_is_made_anew_is_heard_when_it_knows_as_much_as_is_served() {
+    let namespace = |name: &str| {
+        let value = json!({"metadata": {"name": name}});
+        Event::Applied(Object::read(Resource::Namespaces, &value).unwrap())
+    };
+    let (started, listed) = (
+        Event::ListStarted(Resource::Namespaces),
+        Event::Listed(Resource::Namespaces),
+    );
+    let known = Cluster::told([started.clone(), namespace("one"), listed.clone()]);
+    for (fact, cluster, at_the_first, at_the_end) in [
+        ("nothing is served", Cluster::default(), ["two"], ["two"]),
+        ("a whole list is served", known, ["one"], ["two"]),
+    ] {
+        let mut owner = Owner::new(Arc::new(Following {
+            cluster: Arc::new(cluster),
+            key: key(Path::new("/nonexistent")),
+            name: "test".into(),
+            feed: Feed::Manifests(vec![]),
+            observer: Arc::<Witness>::default(),
+        }));
+        owner.wanted = vec![Resource::Namespaces];
+        let served = |owner: &Owner| {
+            let view = owner.following.cluster.view();
+            let has =
+                |name: &&str| view.has_namespace(&crate::cluster::records::label(name).unwrap());
+            ["one", "two"].into_iter().filter(has).collect::<Vec<_>>()
+        };
+        owner.apply(started.clone());
+        owner.apply(namespace("two"));
+        assert_eq!(served(&owner), at_the_first, "{fact}");
+        owner.apply(listed.clone());
+        assert_eq!(served(&owner), at_the_end, "{fact}");
+    }
+}
+
 #[tokio::test]
 async fn a_resource_is_followed_while_some_lease_needs_it() {
     let folder = tempfile::tempdir().unwrap();
