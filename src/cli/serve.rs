@@ -181,7 +181,7 @@ async fn serve(
     }
     tell_running(app.config(), log);
     tokio::select! {
-        () = until_stopped(&mut app, &mut signals, location, flags.dns_port, log) => {}
+        () = until_stopped(&mut app, &mut signals, location, flags, log) => {}
         Some(found) = loops.recv() => {
             // Answering on would only feed the loop.
             tracing::error!(target: "plugin/loop", fatal = true, "{found}");
@@ -199,7 +199,7 @@ async fn until_stopped(
     app: &mut App,
     signals: &mut Signals,
     location: &Location,
-    dns_port: u16,
+    flags: &Serve,
     log: &LogControl,
 ) {
     let mut reload = Reload::default();
@@ -218,7 +218,7 @@ async fn until_stopped(
         if by == By::Signal {
             tracing::info!("SIGUSR1: Reloading");
         }
-        match reload.look(app, location, dns_port, by).await {
+        match reload.look(app, location, flags.dns_port, by).await {
             Outcome::Reloaded(warnings) => {
                 for warning in warnings {
                     tracing::warn!("{warning}");
@@ -231,16 +231,21 @@ async fn until_stopped(
             }
             Outcome::Failed(reason) => {
                 app.process().metrics.reload().failed();
-                tell_failed(&reason);
+                tell_failed(flags.log_format, &reason);
             }
             Outcome::Unchanged | Outcome::StillFailing => {}
         }
     }
 }
 
-/// A reason may have several lines, with carets under words: each is a line of the log, so that they stay there.
-fn tell_failed(reason: &str) {
-    let mut lines = reason.lines();
+/// A reason may have several lines, with carets under words: each is a line of the log, so that they stay there. An
+/// object holds them all.
+fn tell_failed(format: Format, reason: &str) {
+    let mut lines = match format {
+        Format::Text => reason.lines().collect(),
+        Format::Json => vec![reason.trim_end()],
+    }
+    .into_iter();
     let first = lines.next().unwrap_or_default();
     tracing::error!(target: "plugin/reload", "Corefile changed but reload failed: {first}");
     for line in lines {

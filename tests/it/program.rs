@@ -324,6 +324,22 @@ fn with_json_all_that_is_said_at_start_is_objects_of_the_log() {
     let log = objects(&cairn.log());
     assert!(log.contains(&served), "{log:?}");
     assert!(log.iter().any(|line| line["msg"] == "Started"), "{log:?}");
+
+    cairn.write_corefile(&corefile("one").replacen("whoami", "whomai", 1));
+    cairn.signal("-USR1");
+    cairn.wait_for(|cairn| cairn.log().contains("reload failed"));
+    let failures: Vec<Value> = objects(&cairn.log())
+        .into_iter()
+        .filter(|line| line["level"] == "ERROR")
+        .collect();
+    let [failure] = failures.as_slice() else {
+        panic!("not one object: {failures:?}");
+    };
+    let message = failure["msg"].as_str().unwrap();
+    assert!(
+        message.contains("Corefile:3:5: error: ") && message.contains("^^^^^^"),
+        "{message}"
+    );
 }
 
 #[test]
