@@ -174,6 +174,8 @@ fn it_prints_what_it_serves_and_by_whom() {
         cairn.port,
         env!("CARGO_PKG_VERSION")
     );
+    // It answers before it has printed them.
+    cairn.wait_for(|cairn| cairn.log().contains("Cairn-"));
     assert!(cairn.log().starts_with(&expected), "{}", cairn.log());
     let quiet = Cairn::serving(&corefile("one"), &["-quiet"]);
     assert_eq!(quiet.log(), "");
