@@ -30,6 +30,8 @@ pub enum Reason {
     NoHealthyUpstream,
     /// More queries wait for upstreams than `max_concurrent` allows.
     TooManyConcurrent(usize),
+    /// The question for the target of an alias was dropped.
+    TargetDropped,
 }
 
 impl Failure {
@@ -38,9 +40,10 @@ impl Failure {
         match self.reason {
             // CoreDNS's choice: stub resolvers take REFUSED for "ask the next server".
             Reason::TooManyConcurrent(_) => Rcode::REFUSED,
-            Reason::NoNextPlugin | Reason::Upstream(_) | Reason::NoHealthyUpstream => {
-                Rcode::SERVFAIL
-            }
+            Reason::NoNextPlugin
+            | Reason::Upstream(_)
+            | Reason::NoHealthyUpstream
+            | Reason::TargetDropped => Rcode::SERVFAIL,
         }
     }
 
@@ -77,6 +80,9 @@ impl fmt::Display for Failure {
             Reason::NoHealthyUpstream => f.write_str("no healthy proxies"),
             Reason::TooManyConcurrent(max) => {
                 write!(f, "concurrent queries exceeded maximum {max}")
+            }
+            Reason::TargetDropped => {
+                f.write_str("the query for the target of an alias was dropped")
             }
         }
     }
