@@ -12,9 +12,13 @@ use std::time::Duration;
 use crate::config::listen::ListenAddress;
 use crate::config::{Config, Setting};
 use crate::counting::Listening;
-use crate::generation::{BuildError, Generation, Process};
-use crate::ops::{BoundEndpoint, Endpoint, Ops, OpsError, Readiness};
+use crate::generation::{Generation, Process};
+use crate::ops::{BoundEndpoint, Endpoint, Ops, Readiness};
 use crate::server::{Listener, Serving};
+
+mod error;
+
+pub use error::AppError;
 
 /// How long queries that are being answered may take when the server stops, as in CoreDNS.
 const DRAIN_TIME: Duration = Duration::from_secs(5);
@@ -27,25 +31,6 @@ pub struct App {
     ops: Ops,
     endpoints: Vec<BoundEndpoint>,
     readiness: Readiness,
-}
-
-/// Why a configuration cannot be served.
-#[derive(Debug, thiserror::Error)]
-pub enum AppError {
-    /// A plugin cannot be built.
-    #[error(transparent)]
-    Build(#[from] BuildError),
-    /// An address for DNS cannot be had.
-    #[error("listen {address}: {source}")]
-    Listen {
-        /// The address.
-        address: ListenAddress,
-        /// What the system says.
-        source: std::io::Error,
-    },
-    /// An address for operators cannot be had.
-    #[error(transparent)]
-    Ops(#[from] OpsError),
 }
 
 impl App {
@@ -195,13 +180,8 @@ fn bind(
 ) -> Result<Vec<(ListenAddress, Listener)>, AppError> {
     let addresses = generation.routers.keys().filter(|address| wanted(address));
     let bound = addresses.map(|address| {
-        let bound = Listener::bind(address.socket(), process.listener);
-        bound
-            .map(|listener| (*address, listener))
-            .map_err(|source| AppError::Listen {
-                address: *address,
-                source,
-            })
+        let bound = Listener::bind(address.socket(), process.listener)?;
+        Ok((*address, bound))
     });
     bound.collect()
 }
@@ -223,7 +203,7 @@ fn serve(
         let serving = listener.serve(router, hooks, &process.runtime);
         serving
             .map(|serving| (address, serving))
-            .map_err(|source| AppError::Listen { address, source })
+            .map_err(|source| AppError::Serve { address, source })
     });
     started.collect()
 }

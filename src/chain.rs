@@ -191,7 +191,11 @@ impl Walk<'_> {
     }
 
     fn fail(&self, query: &mut Query, at: usize, failure: Failure) -> Progress {
-        let reply = Reply::new(query, failure.rcode());
+        let mut reply = Reply::new(query, failure.rcode());
+        reply.options = query.edns.as_ref().and_then(|edns| {
+            let error = failure.extended_error()?;
+            Some(error.options(edns))
+        });
         self.up(
             query,
             at,
@@ -230,9 +234,13 @@ impl Walk<'_> {
         };
         match progress {
             Progress::Answered(found) => {
-                self.settle(query, at, joined(reply, Some(&found), &asked))
+                let step = joined(reply, Some(&found), &asked, self.chain.plugins[at].id());
+                self.settle(query, at, step)
             }
-            Progress::Dropped => self.settle(query, at, joined(reply, None, &asked)),
+            Progress::Dropped => {
+                let step = joined(reply, None, &asked, self.chain.plugins[at].id());
+                self.settle(query, at, step)
+            }
             Progress::Waiting(waiting) => self.wait(
                 at,
                 Wait::Target {
@@ -265,7 +273,7 @@ impl Waiting {
                     waiting,
                 } => {
                     let found = Box::pin(waiting.finish(&mut asked)).await;
-                    joined(reply, found.as_ref(), &asked)
+                    joined(reply, found.as_ref(), &asked, chain.plugins[at].id())
                 }
             };
             match (Walk {
@@ -294,18 +302,20 @@ impl Answer {
     }
 }
 
-/// The reply with what was found out about the target of its alias: the answers, whatever the rcode. Where
-/// there was not even silence to report, the alias is not told either.
-fn joined(mut reply: Reply, found: Option<&Answer>, asked: &Query) -> Step {
-    match found {
-        Some(found) => {
-            reply
-                .records
-                .append_answers(&found.reply.records, &asked.question.asked);
-            reply.flags |= found.reply.flags & flag::TC;
-        }
-        None => reply.records.clear(),
-    }
+/// The reply of plugin `by` with what was found out about the target of its alias: the answers, whatever the rcode.
+/// Where there was not even a reply to report, it is a failure: without records the reply would say, and caches
+/// would keep, that the name has none (RFC 2308 section 2.2).
+fn joined(mut reply: Reply, found: Option<&Answer>, asked: &Query, by: PluginId) -> Step {
+    let Some(found) = found else {
+        return Step::Fail(Failure {
+            by: Some(by),
+            reason: Reason::TargetDropped,
+        });
+    };
+    reply
+        .records
+        .append_answers(&found.reply.records, &asked.question.asked);
+    reply.flags |= found.reply.flags & flag::TC;
     Step::Reply(reply)
 }
 

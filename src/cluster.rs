@@ -7,8 +7,9 @@
 //! ```
 //!
 //! A source speaks in [`object::Event`]s only: objects cut to the fields that we serve, and the state of each
-//! list. It does not know who listens; the index does not know which source speaks. [`registry`] starts sources
-//! and keeps them for as long as a generation needs them. What is worth counting is told to an [`Observer`].
+//! list. It does not know who listens; the index does not know which source speaks. [`registry`] leases resources to
+//! generations, `follow` owns the index and has `sources` run for what is leased, and `supervise` begins anew what
+//! fails. What is worth counting is told to an [`Observer`].
 
 pub mod connection;
 mod follow;
@@ -19,6 +20,8 @@ pub mod object;
 pub(crate) mod records;
 pub mod registry;
 pub mod selector;
+mod sources;
+mod supervise;
 mod table;
 pub(crate) mod view;
 pub mod watch;
@@ -31,7 +34,7 @@ use arc_swap::{ArcSwap, Guard};
 use object::{Resource, Trouble};
 use view::View;
 
-pub use registry::{ClusterKey, Source};
+pub use registry::{ClusterKey, Lease, Source};
 
 /// A cluster as the rest of the server holds it: the view, and what keeps it from being complete.
 #[derive(Debug, Default)]
@@ -44,11 +47,13 @@ pub struct Cluster {
 pub trait Observer: connection::RequestObserver {
     /// So many objects of a resource of this cluster are known, and its first list has been applied or not.
     fn holds(&self, cluster: &str, resource: Resource, objects: usize, synced: bool);
-    /// This cluster is no longer followed.
-    fn forgets(&self, cluster: &str);
+    /// This resource of this cluster is no longer followed, or never was.
+    fn forgets(&self, cluster: &str, resource: Resource);
     /// A change of endpoints that happened `elapsed` ago is answered from now on. `headless`: the Service has no
     /// addresses of its own.
     fn programmed(&self, headless: bool, elapsed: Duration);
+    /// A task has panicked; it begins again.
+    fn panicked(&self);
 }
 
 impl Cluster {

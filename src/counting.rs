@@ -56,10 +56,7 @@ impl Listening {
 
 impl Hooks for Listening {
     fn panicked(&self) {
-        self.metrics.server().panicked();
-        if self.panics_end_it.load(Ordering::Relaxed) {
-            std::process::abort();
-        }
+        panicked(&self.metrics, &self.panics_end_it);
     }
 
     fn overloaded(&self) {
@@ -78,6 +75,14 @@ impl Hooks for Listening {
             PluginId::SERVER,
             Duration::ZERO,
         ));
+    }
+}
+
+/// Counts a panic that was contained, unless it is to end the process.
+fn panicked(metrics: &Metrics, ends_it: &AtomicBool) {
+    metrics.server().panicked();
+    if ends_it.load(Ordering::Relaxed) {
+        std::process::abort();
     }
 }
 
@@ -124,6 +129,10 @@ impl forward::Observer for Forwarding {
     fn rejected(&self) {
         self.0.forward().rejected();
     }
+
+    fn joined(&self) {
+        self.0.forward().joined();
+    }
 }
 
 struct ToUpstream(Arc<UpstreamMetrics>);
@@ -143,6 +152,10 @@ impl UpstreamObserver for ToUpstream {
 
     fn healthcheck_failed(&self) {
         self.0.healthcheck_failed();
+    }
+
+    fn hedged(&self) {
+        self.0.hedged();
     }
 }
 
@@ -195,18 +208,32 @@ fn cache_type(kind: Kind) -> CacheType {
 }
 
 /// Counts what is asked of API servers and what is known of clusters.
-pub(crate) struct Following(pub(crate) KubernetesMetrics);
+pub(crate) struct Following {
+    metrics: Arc<Metrics>,
+    panics_end_it: Arc<AtomicBool>,
+}
+
+impl Following {
+    pub(crate) fn new(metrics: Arc<Metrics>, panics_end_it: Arc<AtomicBool>) -> Following {
+        Following {
+            metrics,
+            panics_end_it,
+        }
+    }
+
+    fn room(&self) -> &KubernetesMetrics {
+        self.metrics.kubernetes()
+    }
+}
 
 impl Observer for Following {
     fn holds(&self, cluster: &str, resource: Resource, objects: usize, synced: bool) {
-        self.0
+        self.room()
             .holds(cluster, &resource.to_string(), objects as u64, synced);
     }
 
-    fn forgets(&self, cluster: &str) {
-        for resource in Resource::ALL {
-            self.0.forgets(cluster, &resource.to_string());
-        }
+    fn forgets(&self, cluster: &str, resource: Resource) {
+        self.room().forgets(cluster, &resource.to_string());
     }
 
     fn programmed(&self, headless: bool, elapsed: Duration) {
@@ -215,7 +242,11 @@ impl Observer for Following {
         } else {
             ServiceKind::ClusterIp
         };
-        self.0.programmed(kind, elapsed);
+        self.room().programmed(kind, elapsed);
+    }
+
+    fn panicked(&self) {
+        panicked(&self.metrics, &self.panics_end_it);
     }
 }
 
@@ -225,7 +256,7 @@ impl RequestObserver for Following {
         let code = request
             .code
             .map_or_else(|| "<error>".to_owned(), |code| code.to_string());
-        self.0.requested(host, method, &code, request.duration);
-        self.0.held_back(host, method, request.waited);
+        self.room().requested(host, method, &code, request.duration);
+        self.room().held_back(host, method, request.waited);
     }
 }

@@ -16,7 +16,6 @@ use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
 use crate::chain::Chain;
-use crate::cluster::registry::Followed;
 use crate::config::listen::ListenAddress;
 use crate::config::{Block, Config, Setting};
 use crate::counting::Caching;
@@ -42,8 +41,6 @@ pub struct Generation {
     pub config: Config,
     /// What each listener serves.
     pub routers: BTreeMap<ListenAddress, Arc<Router>>,
-    /// Keeps the clusters followed that the chains read.
-    followed: Vec<Arc<Followed>>,
     /// With the time after which it is told that one is not synced.
     kubernetes: Vec<(Arc<Kubernetes>, Duration)>,
     /// The answers kept by each block, for the generation after.
@@ -75,7 +72,6 @@ impl Generation {
         let mut building = Generation {
             config,
             routers: BTreeMap::new(),
-            followed: vec![],
             kubernetes: vec![],
             stores: vec![],
             guards: vec![],
@@ -158,9 +154,9 @@ impl Generation {
             plugin: "kubernetes",
             reason: fault.to_string(),
         };
-        let followed = process
+        let lease = process
             .clusters
-            .obtain(&config.cluster, &config.options.resources())
+            .lease(&config.cluster, &config.options.resources())
             .map_err(failed)?;
         let mut options = config.options.clone();
         options.local_addresses = if block.bind.is_empty() {
@@ -168,8 +164,7 @@ impl Generation {
         } else {
             block.bind.clone()
         };
-        let kubernetes = Arc::new(Kubernetes::new(options, followed.cluster().clone()));
-        self.followed.push(followed);
+        let kubernetes = Arc::new(Kubernetes::new(options, lease));
         self.kubernetes
             .push((kubernetes.clone(), config.startup_timeout));
         Ok(kubernetes)
@@ -293,17 +288,24 @@ impl Generation {
         watches
     }
 
-    /// The plugins of each zone, as metrics tell them.
+    /// The handlers of each block that has `prometheus`, as CoreDNS tells them: on all of its addresses, under the
+    /// first of its zones.
     pub fn enabled_plugins(&self) -> Vec<EnabledPlugin> {
-        let blocks = self.config.blocks.iter();
-        let zones = blocks.flat_map(|block| {
-            block
-                .addresses()
+        let counted = |block: &&Block| {
+            let mut settings = block.settings.iter();
+            settings.any(|setting| matches!(setting, Setting::Prometheus(_)))
+        };
+        let servers = self.config.blocks.iter().filter(counted).flat_map(|block| {
+            let first = block.keys.first();
+            let addresses = block.addresses();
+            addresses
+                .filter(move |(key, _)| Some(*key) == first)
                 .map(move |(key, address)| (block, key, address))
         });
-        zones
+        servers
             .flat_map(|(block, key, address)| {
-                block.settings.iter().map(move |setting| EnabledPlugin {
+                let handlers = block.settings.iter().filter(|setting| setting.is_handler());
+                handlers.map(move |setting| EnabledPlugin {
                     server: address.to_string(),
                     zone: key.zone.to_string(),
                     view: String::new(),

@@ -19,7 +19,7 @@ mod udp;
 
 use crate::dns::{Query, Rcode};
 
-pub use listener::{Config, Listener, Serving};
+pub use listener::{BindError, Config, Listener, Serving};
 pub use tcp::Timeouts;
 
 /// What the server tells about itself while it serves; every method is called on the path of a query and must

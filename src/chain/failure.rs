@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::dns::Rcode;
+use crate::dns::edns::{ErrorCode, ExtendedError};
 use crate::plugin::PluginId;
 
 mod unanswered;
@@ -32,6 +33,8 @@ pub enum Reason {
     NoAddress(Arc<str>),
     /// More queries wait for upstreams than `max_concurrent` allows.
     TooManyConcurrent(usize),
+    /// The question for the target of an alias was dropped.
+    TargetDropped,
 }
 
 impl Failure {
@@ -43,8 +46,37 @@ impl Failure {
             Reason::NoNextPlugin
             | Reason::Upstream(_)
             | Reason::NoHealthyUpstream
-            | Reason::NoAddress(_) => Rcode::SERVFAIL,
+            | Reason::NoAddress(_)
+            | Reason::TargetDropped => Rcode::SERVFAIL,
         }
+    }
+
+    /// What the client is told besides, if it understands EDNS.
+    pub fn extended_error(&self) -> Option<ExtendedError> {
+        let (code, text) = match &self.reason {
+            Reason::NoNextPlugin => return None,
+            Reason::Upstream(unanswered) => {
+                let code = match unanswered.cause {
+                    Cause::Timeout => ErrorCode::NoReachableAuthority,
+                    Cause::Malformed(_) | Cause::OtherCase | Cause::OtherReply => {
+                        ErrorCode::InvalidData
+                    }
+                    Cause::Closed
+                    | Cause::System(_)
+                    | Cause::Tls(_)
+                    | Cause::Https(_)
+                    | Cause::Quic(_) => ErrorCode::NetworkError,
+                };
+                (code, unanswered.of_upstream())
+            }
+            Reason::NoHealthyUpstream | Reason::NoAddress(_) => {
+                (ErrorCode::NoReachableAuthority, self.to_string())
+            }
+            Reason::TooManyConcurrent(_) | Reason::TargetDropped => {
+                (ErrorCode::Other, self.to_string())
+            }
+        };
+        Some(ExtendedError { code, text })
     }
 }
 
@@ -64,6 +96,53 @@ impl fmt::Display for Failure {
             Reason::TooManyConcurrent(max) => {
                 write!(f, "concurrent queries exceeded maximum {max}")
             }
+            Reason::TargetDropped => {
+                f.write_str("the query for the target of an alias was dropped")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dns::Transport;
+
+    #[test]
+    fn a_client_is_told_which_upstream_failed_and_how() {
+        let unanswered = |cause| {
+            Reason::Upstream(Box::new(Unanswered {
+                operation: Operation::Read,
+                transport: Transport::Udp,
+                from: Some("10.0.0.5:4321".parse().unwrap()),
+                to: "8.8.8.8:53".parse().unwrap(),
+                cause,
+            }))
+        };
+        for (reason, expected) in [
+            (Reason::NoNextPlugin, None),
+            (
+                unanswered(Cause::Timeout),
+                Some((22, "udp 8.8.8.8:53: i/o timeout")),
+            ),
+            (unanswered(Cause::Closed), Some((23, "udp 8.8.8.8:53: EOF"))),
+            (
+                unanswered(Cause::System(libc::ECONNREFUSED)),
+                Some((23, "udp 8.8.8.8:53: read: connection refused")),
+            ),
+            (
+                unanswered(Cause::OtherCase),
+                Some((24, "udp 8.8.8.8:53: name in another case")),
+            ),
+            (Reason::NoHealthyUpstream, Some((22, "no healthy proxies"))),
+            (
+                Reason::TooManyConcurrent(7),
+                Some((0, "concurrent queries exceeded maximum 7")),
+            ),
+        ] {
+            let told = Failure { by: None, reason }.extended_error();
+            let told = told.map(|error| (error.code as u16, error.text));
+            assert_eq!(told, expected.map(|(code, text)| (code, text.to_owned())));
         }
     }
 }

@@ -9,10 +9,10 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
-use super::{Serve, print, version};
+use super::{Format, Serve, print, version};
 use crate::app::App;
-use crate::config::{self, Config};
-use crate::corefile::{Filesystem, Location};
+use crate::config::{self, Config, Loaded};
+use crate::corefile::{Diagnostic, Filesystem, Location};
 use crate::generation::Process;
 use crate::reload::{self, By, Outcome, Reload};
 use crate::telemetry::lines::Lines;
@@ -37,7 +37,7 @@ pub(super) fn run(flags: &Serve) -> ExitCode {
 }
 
 /// Prints why there is no server; the log may not be there to tell.
-fn failed(reason: &str) -> ExitCode {
+pub(super) fn failed(reason: &str) -> ExitCode {
     use std::io::Write;
     let _ = write!(
         std::io::stderr(),
@@ -48,29 +48,74 @@ fn failed(reason: &str) -> ExitCode {
     ExitCode::FAILURE
 }
 
+/// Says why there is no server, where whoever reads the log looks for it: among other objects, if lines are objects.
+fn fatal(format: Format, reason: &str) -> ExitCode {
+    match format {
+        Format::Text => failed(reason),
+        Format::Json => {
+            tracing::error!(fatal = true, "{reason}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Says what is wrong with the Corefile: for people with carets, else an object for each fault.
+fn refuse(format: Format, loaded: &Loaded) -> ExitCode {
+    let faults = &loaded.diagnostics;
+    match format {
+        Format::Text => {
+            let faults = faults.iter().map(|fault| fault.render(&loaded.sources));
+            failed(&faults.collect::<String>())
+        }
+        Format::Json => {
+            faults.iter().for_each(|fault| tell_fault(fault, loaded));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn tell_fault(fault: &Diagnostic, loaded: &Loaded) {
+    let at = fault.span.map(|span| loaded.sources.position(span));
+    let file = at.as_ref().map(|at| at.path.display().to_string());
+    let (line, column) = (
+        at.as_ref().map(|at| at.line),
+        at.as_ref().map(|at| at.column),
+    );
+    let hint = fault.hint.as_deref();
+    let plugin = fault.plugin.iter().map(|name| format!("plugin/{name}: "));
+    let message = plugin.collect::<String>() + &fault.message;
+    if fault.is_error() {
+        tracing::error!(fatal = true, file, line, column, hint, "{message}");
+    } else {
+        tracing::warn!(file, line, column, hint, "{message}");
+    }
+}
+
 fn start(flags: &Serve, lines: Lines, log: &LogControl) -> ExitCode {
     let location = Location::from_flag(flags.conf.as_deref());
     let loaded = config::load(&Filesystem, &location, flags.dns_port);
+    let format = flags.log_format;
+    let Some(config) = loaded.config.clone() else {
+        return refuse(format, &loaded);
+    };
     for fault in &loaded.diagnostics {
-        if loaded.config.is_some() {
-            tracing::warn!("{}", fault.one_line(&loaded.sources));
+        match format {
+            Format::Text => tracing::warn!("{}", fault.one_line(&loaded.sources)),
+            Format::Json => tell_fault(fault, &loaded),
         }
     }
-    let Some(config) = loaded.config else {
-        let faults: String = loaded
-            .diagnostics
-            .iter()
-            .map(|fault| fault.render(&loaded.sources))
-            .collect();
-        return failed(&faults);
-    };
     let descriptors = raise_descriptors();
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
     {
         Ok(runtime) => runtime,
-        Err(fault) => return failed(&format!("the runtime could not be started: {fault}")),
+        Err(fault) => {
+            return fatal(
+                format,
+                &format!("the runtime could not be started: {fault}"),
+            );
+        }
     };
     let mut process = Process::new(runtime.handle().clone(), lines);
     process.listener.connections_max =
@@ -113,11 +158,14 @@ async fn serve(
 ) -> ExitCode {
     let mut signals = match Signals::install() {
         Ok(signals) => signals,
-        Err(fault) => return failed(&format!("signals cannot be caught: {fault}")),
+        Err(fault) => {
+            let reason = format!("signals cannot be caught: {fault}");
+            return fatal(flags.log_format, &reason);
+        }
     };
     let mut app = match App::start(config, process).await {
         Ok(app) => app,
-        Err(fault) => return failed(&fault.to_string()),
+        Err(fault) => return fatal(flags.log_format, &fault.to_string()),
     };
     if let Some(path) = &flags.pidfile
         && let Err(fault) = std::fs::write(path, format!("{}\n", std::process::id()))
@@ -126,11 +174,14 @@ async fn serve(
         tracing::error!("Could not write pidfile: {}: {fault}", path.display());
     }
     if !flags.quiet {
-        print(&banner(app.config()));
+        match flags.log_format {
+            Format::Text => drop(print(&banner(app.config()))),
+            Format::Json => tell_served(app.config()),
+        }
     }
     tell_running(app.config(), log);
     tokio::select! {
-        () = until_stopped(&mut app, &mut signals, location, flags.dns_port, log) => {}
+        () = until_stopped(&mut app, &mut signals, location, flags, log) => {}
         Some(found) = loops.recv() => {
             // Answering on would only feed the loop.
             tracing::error!(target: "plugin/loop", fatal = true, "{found}");
@@ -148,7 +199,7 @@ async fn until_stopped(
     app: &mut App,
     signals: &mut Signals,
     location: &Location,
-    dns_port: u16,
+    flags: &Serve,
     log: &LogControl,
 ) {
     let mut reload = Reload::default();
@@ -167,7 +218,7 @@ async fn until_stopped(
         if by == By::Signal {
             tracing::info!("SIGUSR1: Reloading");
         }
-        match reload.look(app, location, dns_port, by).await {
+        match reload.look(app, location, flags.dns_port, by).await {
             Outcome::Reloaded(warnings) => {
                 for warning in warnings {
                     tracing::warn!("{warning}");
@@ -180,16 +231,21 @@ async fn until_stopped(
             }
             Outcome::Failed(reason) => {
                 app.process().metrics.reload().failed();
-                tell_failed(&reason);
+                tell_failed(flags.log_format, &reason);
             }
             Outcome::Unchanged | Outcome::StillFailing => {}
         }
     }
 }
 
-/// A reason may have several lines, with carets under words: each is a line of the log, so that they stay there.
-fn tell_failed(reason: &str) {
-    let mut lines = reason.lines();
+/// A reason may have several lines, with carets under words: each is a line of the log, so that they stay there. An
+/// object holds them all.
+fn tell_failed(format: Format, reason: &str) {
+    let mut lines = match format {
+        Format::Text => reason.lines().collect(),
+        Format::Json => vec![reason.trim_end()],
+    }
+    .into_iter();
     let first = lines.next().unwrap_or_default();
     tracing::error!(target: "plugin/reload", "Corefile changed but reload failed: {first}");
     for line in lines {
@@ -243,6 +299,16 @@ fn banner(config: &Config) -> String {
     lines.sort();
     lines.push(version());
     lines.join("\n")
+}
+
+/// The same as objects of the log.
+fn tell_served(config: &Config) {
+    let blocks = config.blocks.iter();
+    for (key, address) in blocks.flat_map(|block| block.addresses()) {
+        let address_of = address.ip.map(|ip| ip.to_string());
+        tracing::info!(zone = %key.zone, port = address.port, address = address_of, "Serving");
+    }
+    tracing::info!(version = version(), "Started");
 }
 
 /// What a signal asks for.

@@ -164,6 +164,15 @@ impl Connection {
         Ok(())
     }
 
+    /// The URL of the server, as it is written where it is written.
+    ///
+    /// # Errors
+    /// As [`Connection::check`].
+    pub fn url(&self) -> Result<String, ConnectionError> {
+        let url = self.server.config()?.cluster_url.to_string();
+        Ok(url.trim_end_matches('/').to_owned())
+    }
+
     /// Builds the client; connections are opened when they are needed. Needs a tokio runtime.
     ///
     /// # Errors

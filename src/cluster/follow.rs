@@ -1,63 +1,152 @@
-//! The task that owns an index: takes events, publishes views, tells what is worth counting.
+//! The task that owns an index: starts and ends sources, takes their events, publishes views, tells what is worth
+//! counting.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use tokio::sync::mpsc;
+use tokio::sync::watch;
 
 use super::index::Index;
-use super::object::{EVENTS_QUEUED_MAX, Event, Object, Resource};
+use super::object::{EVENTS_QUEUED_MAX, Event, Object, Resource, Trouble};
 use super::records::{ServiceKind, service_key};
+use super::registry::{ClusterKey, Leased};
+use super::sources::{Feed, Sources};
+use super::supervise::supervise;
 use super::view::View;
 use super::{Cluster, Observer};
 
-/// Applies events to the view of `cluster` until their senders are gone. A view is published after each batch:
-/// whatever has arrived when the index gets to look. An event on its own is published at once.
-pub(super) async fn follow(
-    cluster: Arc<Cluster>,
-    name: Arc<str>,
-    mut events: mpsc::Receiver<Event>,
-    observer: Arc<dyn Observer>,
-) {
-    let mut index = Index::default();
-    let mut changes = Vec::new();
-    while let Some(first) = events.recv().await {
-        let mut next = Some(first);
-        let mut changed = false;
-        let now = SystemTime::now();
-        let mut applied = 0;
-        while let Some(event) = next {
-            cluster.note(&event);
-            changes.extend(trigger(&event, index.latest()));
-            changed |= index.apply(event, unix_seconds(now));
-            applied += 1;
-            // A stream of events that never ends must not keep what is known already from being published.
-            next = (applied < EVENTS_QUEUED_MAX)
-                .then(|| events.try_recv().ok())
-                .flatten();
-        }
-        if changed {
-            let view = index.view();
-            publish(&name, &view, &index, &*observer);
-            cluster.view.store(Arc::new(view));
-        }
-        for (headless, happened) in changes.drain(..) {
-            // A clock that is behind the API server's makes changes that have not happened yet.
-            if let Ok(elapsed) = SystemTime::now().duration_since(happened) {
-                observer.programmed(headless, elapsed);
-            }
+/// Which cluster is followed, from where, and who is told.
+pub(super) struct Following {
+    pub(super) cluster: Arc<Cluster>,
+    pub(super) key: ClusterKey,
+    /// As an operator knows the cluster.
+    pub(super) name: Arc<str>,
+    pub(super) feed: Feed,
+    pub(super) observer: Arc<dyn Observer>,
+}
+
+/// Follows the resources that are leased until it is dropped. If the index panics, it is made anew from what the
+/// sources list anew; until it knows as much as what is served, that stays served.
+pub(super) async fn follow(following: Arc<Following>, leased: watch::Receiver<Leased>) {
+    let _stated = Stated(following.clone());
+    let own = || Owner::new(following.clone()).run(leased.clone());
+    supervise("index", &following.name, &*following.observer, own).await;
+}
+
+/// Takes back what was stated of a cluster, after the task that states it.
+struct Stated(Arc<Following>);
+
+impl Drop for Stated {
+    fn drop(&mut self) {
+        for resource in Resource::ALL {
+            self.0.observer.forgets(&self.0.name, resource);
         }
     }
 }
 
-fn publish(name: &str, view: &View, index: &Index, observer: &dyn Observer) {
-    for resource in Resource::ALL {
-        observer.holds(
-            name,
-            resource,
-            index.count(resource),
-            view.is_synced(resource),
-        );
+struct Owner {
+    following: Arc<Following>,
+    sources: Sources,
+    wanted: Vec<Resource>,
+    index: Index,
+    /// Changes of endpoints that the next view answers.
+    changes: Vec<(bool, SystemTime)>,
+}
+
+impl Owner {
+    fn new(following: Arc<Following>) -> Owner {
+        Owner {
+            sources: Sources::new(following.clone()),
+            following,
+            wanted: Vec::new(),
+            index: Index::default(),
+            changes: Vec::new(),
+        }
+    }
+
+    /// A view is published after each batch: whatever has arrived when the index gets to look. An event on its own
+    /// is published at once.
+    async fn run(mut self, mut leased: watch::Receiver<Leased>) {
+        self.want(leased.borrow_and_update().resources());
+        loop {
+            tokio::select! {
+                Ok(()) = leased.changed() => self.want(leased.borrow_and_update().resources()),
+                event = self.sources.next() => self.apply(event),
+            }
+        }
+    }
+
+    /// Follows these resources from now on, and forgets the others: nobody can ask for them.
+    fn want(&mut self, resources: Vec<Resource>) {
+        self.sources.want(&resources);
+        let unwanted = Resource::ALL
+            .into_iter()
+            .filter(|resource| !resources.contains(resource));
+        let mut changed = false;
+        for resource in unwanted {
+            changed |= self.index.forget(resource, unix_seconds(SystemTime::now()));
+            self.following.cluster.note(resource, None);
+            self.following
+                .observer
+                .forgets(&self.following.name, resource);
+        }
+        self.wanted = resources;
+        if changed {
+            self.publish();
+        }
+    }
+
+    fn apply(&mut self, first: Event) {
+        let now = unix_seconds(SystemTime::now());
+        let (mut next, mut changed, mut applied) = (Some(first), false, 0);
+        while let Some(event) = next {
+            match &event {
+                Event::Trouble(resource, trouble) => {
+                    self.following.cluster.note(*resource, Some(trouble));
+                }
+                Event::Listed(resource) | Event::Current(resource) => {
+                    self.following.cluster.note(*resource, None);
+                }
+                Event::ListStarted(_) | Event::Applied(_) | Event::Deleted(_) => {}
+            }
+            self.changes.extend(trigger(&event, self.index.latest()));
+            changed |= self.index.apply(event, now);
+            applied += 1;
+            // A stream of events that never ends must not keep what is known already from being published.
+            next = (applied < EVENTS_QUEUED_MAX)
+                .then(|| self.sources.try_next())
+                .flatten();
+        }
+        if changed {
+            self.publish();
+        }
+        for (headless, happened) in self.changes.drain(..) {
+            // A clock that is behind the API server's makes changes that have not happened yet.
+            if let Ok(elapsed) = SystemTime::now().duration_since(happened) {
+                self.following.observer.programmed(headless, elapsed);
+            }
+        }
+    }
+
+    /// Publishes what the index knows, unless more is served: an index that was made anew is not heard before it has
+    /// been told all that the one before was told.
+    fn publish(&self) {
+        let (view, cluster) = (self.index.view(), &self.following.cluster);
+        let served = cluster.view();
+        let is_news =
+            |resource: &Resource| view.is_synced(*resource) || !served.is_synced(*resource);
+        if !self.wanted.iter().all(is_news) {
+            return;
+        }
+        for resource in &self.wanted {
+            let (objects, synced) = (self.index.count(*resource), view.is_synced(*resource));
+            let name = &self.following.name;
+            self.following
+                .observer
+                .holds(name, *resource, objects, synced);
+        }
+        drop(served);
+        cluster.view.store(Arc::new(view));
     }
 }
 
@@ -81,17 +170,12 @@ fn trigger(event: &Event, view: &View) -> Option<(bool, SystemTime)> {
 
 impl Cluster {
     /// Remembers what keeps a resource from being followed, until it is followed again.
-    fn note(&self, event: &Event) {
-        let (resource, trouble) = match event {
-            Event::Trouble(resource, trouble) => (*resource, Some(trouble.clone())),
-            Event::Listed(resource) | Event::Current(resource) => (*resource, None),
-            Event::ListStarted(_) | Event::Applied(_) | Event::Deleted(_) => return,
-        };
+    fn note(&self, resource: Resource, trouble: Option<&Trouble>) {
         let mut troubles = self
             .troubles
             .lock()
             .expect("held for a copy only, which does not panic");
-        troubles[resource as usize] = trouble;
+        troubles[resource as usize] = trouble.cloned();
     }
 }
 
@@ -103,61 +187,4 @@ fn unix_seconds(now: SystemTime) -> u32 {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn the_delay_of_a_change_is_told_for_services_that_answer_with_it() {
-        let service = |name: &str, spec: serde_json::Value| {
-            let value = json!({"metadata": {"namespace": "demo", "name": name}, "spec": spec});
-            Event::Applied(Object::read(Resource::Services, &value).unwrap())
-        };
-        let slice = |service: &str, annotations: serde_json::Value| {
-            let labels = json!({"kubernetes.io/service-name": service});
-            let metadata = json!({"namespace": "demo", "name": service, "labels": labels, "annotations": annotations});
-            let value =
-                json!({"metadata": metadata, "addressType": "IPv4", "endpoints": [], "ports": []});
-            Event::Applied(Object::read(Resource::EndpointSlices, &value).unwrap())
-        };
-        let services = [
-            service(
-                "web",
-                json!({"clusterIP": "10.96.0.1", "clusterIPs": ["10.96.0.1"]}),
-            ),
-            service("db", json!({"clusterIP": "None", "clusterIPs": ["None"]})),
-            service(
-                "out",
-                json!({"type": "ExternalName", "externalName": "example.com"}),
-            ),
-        ];
-        let synced = [
-            Event::ListStarted(Resource::EndpointSlices),
-            Event::Listed(Resource::EndpointSlices),
-        ];
-        let stamp =
-            json!({"endpoints.kubernetes.io/last-change-trigger-time": "2026-01-01T00:00:00Z"});
-        for (fact, name, annotations, synced, expected) in [
-            (
-                "a ClusterIP",
-                "web",
-                stamp.clone(),
-                &synced[..],
-                Some(false),
-            ),
-            ("headless", "db", stamp.clone(), &synced, Some(true)),
-            ("an alias", "out", stamp.clone(), &synced, None),
-            ("no Service", "nosuch", stamp.clone(), &synced, None),
-            ("no stamp", "web", json!({}), &synced, None),
-            ("the first list", "web", stamp, &[], None),
-        ] {
-            let mut index = Index::default();
-            for event in services.iter().chain(synced) {
-                index.apply(event.clone(), 0);
-            }
-            let told = trigger(&slice(name, annotations), index.latest());
-            assert_eq!(told.map(|(headless, _)| headless), expected, "{fact}");
-        }
-    }
-}
+mod tests;

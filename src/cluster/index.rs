@@ -14,6 +14,7 @@ use super::object::{EndpointSlice, Event, Metadata, Namespace, Object, Pod, Reso
 use super::records::{
     EndpointSet, ServiceKey, ServiceKind, ServiceRecords, SliceRecords, label, service_key,
 };
+use super::table::Table;
 use super::view::{AddressOwner, PodAddress, View};
 
 /// The index of one cluster.
@@ -46,6 +47,34 @@ impl Index {
             Event::Deleted(object) => self.delete_object(&object, now),
             Event::Current(_) | Event::Trouble(..) => false,
         }
+    }
+
+    /// Knows nothing more of a resource, as before its first list, and gives the memory back; `now` as for
+    /// [`Index::apply`]. Says whether the view changed.
+    pub(crate) fn forget(&mut self, resource: Resource, now: u32) -> bool {
+        let known = self.count(resource) > 0;
+        self.listed[resource as usize] = None;
+        let was_synced = std::mem::take(&mut self.view.synced[resource as usize]);
+        match resource {
+            Resource::Services if known => {
+                self.view.services = Table::default();
+                self.keep_owners(|owner| !owner.is_cluster_ip);
+                self.view.serial = now;
+            }
+            Resource::EndpointSlices if known => {
+                self.slices = Map::default();
+                self.view.endpoints = Table::default();
+                self.keep_owners(|owner| owner.is_cluster_ip);
+                self.view.serial = now;
+            }
+            Resource::Pods => {
+                self.pods = Map::default();
+                self.view.pods = Table::default();
+            }
+            Resource::Namespaces => self.view.namespaces = Table::default(),
+            Resource::Services | Resource::EndpointSlices => {}
+        }
+        known || was_synced
     }
 
     /// The view as it is now, to look into.
@@ -245,6 +274,14 @@ impl Index {
         self.view.addresses.remove(self.hash(ip), |owner| {
             owner.ip == ip && *owner.service == *service && owner.is_cluster_ip == is_cluster_ip
         });
+    }
+
+    fn keep_owners(&mut self, is_kept: impl Fn(&AddressOwner) -> bool) {
+        let mut kept = Table::default();
+        for owner in self.view.addresses.iter().filter(|owner| is_kept(owner)) {
+            kept.insert(self.hash(owner.ip), owner.clone());
+        }
+        self.view.addresses = kept;
     }
 
     fn apply_pod(&mut self, id: u64, pod: &Pod) -> bool {

@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime};
 
 use notify::event::{AccessKind, AccessMode, EventKind};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::cluster::object::{Event, Trouble};
@@ -68,25 +68,16 @@ pub(crate) fn read_any(octets: &[u8], settled: bool) {
     read::read(octets, settled, &|_| true, &mut each);
 }
 
-/// Follows the files until the receiver of `events` is dropped. Faults are logged, and what they hold back stays as it was. When other
-/// resources are wanted the files are read anew, which changes nothing of what is known already.
-pub async fn follow(
-    paths: Vec<PathBuf>,
-    mut targets: watch::Receiver<Vec<Target>>,
-    events: mpsc::Sender<Event>,
-) {
+/// Follows these targets in the files until the receiver of `events` is dropped. Faults are logged, and what they hold back stays as it
+/// was.
+///
+/// # Panics
+/// With the panic of a look at the files.
+pub async fn follow(paths: Vec<PathBuf>, targets: Vec<Target>, events: mpsc::Sender<Event>) {
     // One place: many changes are one reason to look.
     let (wake, mut woken) = mpsc::channel(1);
     let mut alarm = Alarm::new(&paths, wake);
-    // Until something is wanted there is nothing to look for.
-    if targets
-        .wait_for(|targets| !targets.is_empty())
-        .await
-        .is_err()
-    {
-        return;
-    }
-    let mut ledger = Ledger::new(paths.clone(), targets.borrow_and_update().clone());
+    let mut ledger = Ledger::new(paths, targets);
     let mut told = Vec::new();
     loop {
         alarm.arm();
@@ -98,16 +89,16 @@ pub async fn follow(
         let next;
         (ledger, told, next) = match look.await {
             Ok(looked) => looked,
-            // The runtime is going down.
-            Err(_) => return,
+            Err(fault) => match fault.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The runtime is going down, and this task with it.
+                Err(_) => std::future::pending().await,
+            },
         };
         tokio::select! {
             () = events.closed() => return,
             () = sleep(next) => {}
             () = changed(&mut woken) => {}
-            Ok(()) = targets.changed() => {
-                ledger = Ledger::new(paths.clone(), targets.borrow_and_update().clone());
-            }
         }
     }
 }

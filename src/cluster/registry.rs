@@ -1,22 +1,27 @@
-//! The clusters that are followed, for as long as a generation needs them.
+//! The clusters that are followed, and the leases that keep them so.
 //!
 //! Stanzas of all server blocks, and of the generation that a reload replaces, share a cluster if they name the
-//! same source and selectors. A resource that a new generation needs is followed from then on, and a cluster that
-//! nobody needs any more is no longer followed. So a reload lists nothing again that is known already.
+//! same source and selectors. Each holds a [`Lease`] for the resources that it needs: a resource is followed while
+//! some lease needs it, and forgotten after. A generation takes its leases while it is built, before the one that it
+//! replaces drops its own; so a reload lists nothing again that is known already, and a generation that cannot be
+//! built leaves nothing behind.
 
 use std::collections::HashMap;
 use std::fmt;
+use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, Weak};
 
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::connection::{Connection, ConnectionError};
-use super::object::{EVENTS_QUEUED_MAX, Event, Resource};
+use super::follow::{self, Following};
+use super::object::Resource;
 use super::selector::{Selector, Target};
-use super::{Cluster, Observer, follow, manifests, watch as api_watch};
+use super::sources::Feed;
+use super::{Cluster, Observer};
 
 /// Which objects are followed, and where: stanzas with equal keys share them.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -45,28 +50,25 @@ pub struct Clusters {
     known: Mutex<HashMap<ClusterKey, Weak<Followed>>>,
 }
 
-/// A cluster that is followed until this is dropped.
-pub struct Followed {
+/// Some resources of a cluster are followed until this is dropped.
+pub struct Lease {
     cluster: Arc<Cluster>,
-    key: ClusterKey,
-    name: Arc<str>,
-    feed: Feed,
-    observer: Arc<dyn Observer>,
-    /// The index and its sources.
-    tasks: Mutex<JoinSet<()>>,
+    resources: Vec<Resource>,
+    /// `None` for a cluster that hears no more.
+    followed: Option<Arc<Followed>>,
 }
 
-/// How another resource is followed.
-enum Feed {
-    /// By a task of its own.
-    Api {
-        client: kube::Client,
-        events: mpsc::Sender<Event>,
-        followed: Mutex<Vec<Resource>>,
-    },
-    /// By the one reader of all files.
-    Manifests { targets: watch::Sender<Vec<Target>> },
+/// A cluster that is followed while a lease holds it.
+struct Followed {
+    cluster: Arc<Cluster>,
+    leased: watch::Sender<Leased>,
+    /// The index and its sources; dropped, they end.
+    _task: JoinSet<()>,
 }
+
+/// How many leases need each resource.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Leased([usize; Resource::ALL.len()]);
 
 impl Clusters {
     /// No cluster yet. Sources run on `runtime`; what happens is told to `observer`.
@@ -78,15 +80,16 @@ impl Clusters {
         }
     }
 
-    /// The cluster of this key, followed in at least these resources.
+    /// The cluster of this key, followed in at least these resources. What another lease needs already is not listed
+    /// anew.
     ///
     /// # Errors
     /// No client can be built for the API server.
-    pub fn obtain(
+    pub fn lease(
         &self,
         key: &ClusterKey,
         resources: &[Resource],
-    ) -> Result<Arc<Followed>, ConnectionError> {
+    ) -> Result<Lease, ConnectionError> {
         let mut known = self
             .known
             .lock()
@@ -101,102 +104,52 @@ impl Clusters {
             }
         };
         drop(known);
-        followed.follow(&self.runtime, resources);
-        Ok(followed)
+        followed.leased.send_modify(|leased| leased.add(resources));
+        Ok(Lease {
+            cluster: followed.cluster.clone(),
+            resources: resources.to_vec(),
+            followed: Some(followed),
+        })
     }
 
     fn start(&self, key: &ClusterKey) -> Result<Followed, ConnectionError> {
         // Building a client spawns its connection tasks.
         let _entered = self.runtime.enter();
-        let (cluster, name): (_, Arc<str>) = (Arc::new(Cluster::default()), key.to_string().into());
-        let (events, received) = mpsc::channel(EVENTS_QUEUED_MAX);
-        let mut tasks = JoinSet::new();
         let feed = match &key.source {
             Source::Api(connection) => {
                 let observer: Arc<dyn Observer> = self.observer.clone();
                 Feed::Api {
                     client: connection.client(observer)?,
-                    events,
-                    followed: Mutex::default(),
+                    server: connection.url()?.into(),
                 }
             }
-            Source::Manifests(paths) => {
-                let (targets, wanted) = watch::channel(Vec::new());
-                tasks.spawn_on(
-                    manifests::follow(paths.clone(), wanted, events),
-                    &self.runtime,
-                );
-                Feed::Manifests { targets }
-            }
+            Source::Manifests(paths) => Feed::Manifests(paths.clone()),
         };
-        let index = follow::follow(
-            cluster.clone(),
-            name.clone(),
-            received,
-            self.observer.clone(),
-        );
-        tasks.spawn_on(index, &self.runtime);
-        let (observer, tasks) = (self.observer.clone(), Mutex::new(tasks));
+        let cluster = Arc::new(Cluster::default());
+        let following = Arc::new(Following {
+            cluster: cluster.clone(),
+            key: key.clone(),
+            name: key.to_string().into(),
+            feed,
+            observer: self.observer.clone(),
+        });
+        let (leased, wanted) = watch::channel(Leased::default());
+        let mut task = JoinSet::new();
+        task.spawn(follow::follow(following, wanted));
         Ok(Followed {
             cluster,
-            key: key.clone(),
-            name,
-            feed,
-            observer,
-            tasks,
+            leased,
+            _task: task,
         })
     }
 }
 
-impl Followed {
-    /// The cluster.
-    pub fn cluster(&self) -> &Arc<Cluster> {
-        &self.cluster
-    }
-
-    /// Follows these resources too.
-    fn follow(&self, runtime: &Handle, resources: &[Resource]) {
-        match &self.feed {
-            Feed::Api {
-                client,
-                events,
-                followed,
-            } => {
-                let mut followed = followed
-                    .lock()
-                    .expect("held for spawning, which does not panic");
-                let new: Vec<_> = resources
-                    .iter()
-                    .filter(|resource| !followed.contains(resource))
-                    .collect();
-                for resource in new {
-                    let watch =
-                        api_watch::follow(client.clone(), self.target(*resource), events.clone());
-                    self.tasks
-                        .lock()
-                        .expect("held for spawning, which does not panic")
-                        .spawn_on(watch, runtime);
-                    followed.push(*resource);
-                }
-            }
-            Feed::Manifests { targets } => {
-                targets.send_if_modified(|targets| {
-                    let known = targets.len();
-                    for resource in resources {
-                        if targets.iter().all(|target| target.resource != *resource) {
-                            targets.push(self.target(*resource));
-                        }
-                    }
-                    targets.len() > known
-                });
-            }
-        }
-    }
-
-    fn target(&self, resource: Resource) -> Target {
+impl ClusterKey {
+    /// What is followed of a resource.
+    pub(super) fn target(&self, resource: Resource) -> Target {
         let labels = match resource {
-            Resource::Namespaces => &self.key.namespace_labels,
-            Resource::Services | Resource::EndpointSlices | Resource::Pods => &self.key.labels,
+            Resource::Namespaces => &self.namespace_labels,
+            Resource::Services | Resource::EndpointSlices | Resource::Pods => &self.labels,
         };
         Target {
             resource,
@@ -205,9 +158,59 @@ impl Followed {
     }
 }
 
-impl Drop for Followed {
+impl Leased {
+    /// The resources that some lease needs.
+    pub(super) fn resources(&self) -> Vec<Resource> {
+        let needed = |resource: &Resource| self.0[*resource as usize] > 0;
+        Resource::ALL.into_iter().filter(needed).collect()
+    }
+
+    fn add(&mut self, resources: &[Resource]) {
+        for resource in resources {
+            self.0[*resource as usize] += 1;
+        }
+    }
+
+    fn remove(&mut self, resources: &[Resource]) {
+        for resource in resources {
+            self.0[*resource as usize] -= 1;
+        }
+    }
+}
+
+impl Drop for Lease {
     fn drop(&mut self) {
-        self.observer.forgets(&self.name);
+        if let Some(followed) = &self.followed {
+            followed
+                .leased
+                .send_modify(|leased| leased.remove(&self.resources));
+        }
+    }
+}
+
+impl Deref for Lease {
+    type Target = Cluster;
+
+    #[inline]
+    fn deref(&self) -> &Cluster {
+        &self.cluster
+    }
+}
+
+#[cfg(test)]
+impl From<Cluster> for Lease {
+    fn from(cluster: Cluster) -> Lease {
+        Lease {
+            cluster: Arc::new(cluster),
+            resources: vec![],
+            followed: None,
+        }
+    }
+}
+
+impl fmt::Debug for Lease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Lease").field(&self.resources).finish()
     }
 }
 

@@ -11,6 +11,7 @@
 //! with bookmarks; it resumes where it was cut, lists again only when the server has forgotten that place, and never gives up. A list is
 //! read as it arrives: what is held of it is one object. It knows nothing of the index behind the channel.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http_body_util::BodyExt;
@@ -19,17 +20,21 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 
 use crate::cluster::list::{ListReader, Piece};
-use crate::cluster::object::{Event, Fault, Object, Resource, Trouble};
+use crate::cluster::object::{Event, Fault, Object};
 use crate::cluster::selector::Target;
 
+mod cause;
 mod follow;
 mod frame;
+mod log;
 mod request;
 #[cfg(test)]
 mod tests;
 
+use cause::cause;
 use follow::{Ask, End, Follow};
 use frame::{Frame, Frames};
+use log::Log;
 
 /// Without the head of an answer for this long the server does not answer. API servers hold a request in a queue for up to 15 s.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
@@ -49,15 +54,21 @@ const WATCH_QUIET_MARGIN: Duration = Duration::from_secs(30);
 /// Limit for the text of an error answer; the rest is cut off.
 const REFUSAL_BYTES_MAX: usize = 64 << 10;
 
-/// Follows `target` until the receiver of `events` is dropped. Whatever the server does is said as an event, retried and logged.
-pub async fn follow(client: kube::Client, target: Target, events: mpsc::Sender<Event>) {
+/// Follows `target` until the receiver of `events` is dropped. Whatever the server does is said as an event, retried and logged;
+/// `server` is its URL as the log has it.
+pub async fn follow(
+    client: kube::Client,
+    server: Arc<str>,
+    target: Target,
+    events: mpsc::Sender<Event>,
+) {
     let unheard = events.clone();
     let mut watch = Watch {
         client,
+        log: Log::new(target.resource, server),
         target,
         events,
         follow: Follow::new(),
-        log: Log::default(),
     };
     tokio::select! {
         () = unheard.closed() => {}
@@ -73,12 +84,6 @@ struct Watch {
     log: Log,
 }
 
-/// What was last complained of.
-#[derive(Default)]
-struct Log {
-    said: Option<(Trouble, Instant)>,
-}
-
 impl Watch {
     /// Asks once, deals with the answer to its end, waits as long as is due.
     async fn once(&mut self) {
@@ -91,7 +96,7 @@ impl Watch {
         tracing::debug!(target: "plugin/kubernetes", resource = %self.target.resource, ?end, "Request ended");
         let verdict = self.follow.ended(end, began.elapsed(), rand::random());
         if let Some(trouble) = verdict.trouble {
-            self.log.trouble(self.target.resource, &trouble);
+            self.log.trouble(&trouble);
             self.say(Event::Trouble(self.target.resource, trouble))
                 .await;
         }
@@ -132,7 +137,7 @@ impl Watch {
         match page {
             Some(Ok(page)) => {
                 if self.follow.paged(page.next, page.version) {
-                    self.log.recovered(resource);
+                    self.log.recovered();
                     self.say(Event::Listed(resource)).await;
                 }
                 End::Complete
@@ -157,7 +162,7 @@ impl Watch {
         if initial {
             self.say(Event::ListStarted(resource)).await;
         } else {
-            self.log.recovered(resource);
+            self.log.recovered();
             self.say(Event::Current(resource)).await;
         }
         let began = Instant::now();
@@ -217,7 +222,7 @@ impl Watch {
                 if initial_end {
                     *initial = false;
                     self.follow.streamed(version);
-                    self.log.recovered(resource);
+                    self.log.recovered();
                     self.say(Event::Listed(resource)).await;
                 }
             }
@@ -246,7 +251,7 @@ impl Watch {
             .map_err(|error| End::Unreadable(error.to_string()))?;
         let answer = match timeout(HEAD_TIMEOUT, self.client.send(request)).await {
             Err(_) => return Err(End::Unreachable("the server does not answer".to_owned())),
-            Ok(Err(error)) => return Err(End::Unreachable(causes(&error))),
+            Ok(Err(error)) => return Err(End::Unreachable(cause(&error))),
             Ok(Ok(answer)) => answer,
         };
         if answer.status().is_success() {
@@ -269,36 +274,13 @@ impl Watch {
     }
 }
 
-impl Log {
-    /// The same complaint again and again is logged once in this time; the waits between attempts are the other limit.
-    const REPEAT_AFTER: Duration = Duration::from_secs(30);
-
-    fn trouble(&mut self, resource: Resource, trouble: &Trouble) {
-        let now = Instant::now();
-        match &self.said {
-            Some((said, at)) if said == trouble && now.duration_since(*at) < Self::REPEAT_AFTER => {
-            }
-            _ => {
-                tracing::error!(target: "plugin/kubernetes", %resource, reason = %trouble, "Failed to watch");
-                self.said = Some((trouble.clone(), now));
-            }
-        }
-    }
-
-    fn recovered(&mut self, resource: Resource) {
-        if self.said.take().is_some() {
-            tracing::info!(target: "plugin/kubernetes", %resource, "Watching again");
-        }
-    }
-}
-
 /// The next bytes; `None` at the end.
 async fn chunk(body: &mut Body, quiet_max: Duration) -> Result<Option<bytes::Bytes>, End> {
     loop {
         match timeout(quiet_max, body.frame()).await {
             Err(_) => return Err(End::Silent),
             Ok(None) => return Ok(None),
-            Ok(Some(Err(error))) => return Err(End::Cut(causes(&error))),
+            Ok(Some(Err(error))) => return Err(End::Cut(cause(&error))),
             Ok(Some(Ok(frame))) => {
                 if let Ok(bytes) = frame.into_data() {
                     return Ok(Some(bytes));
@@ -313,19 +295,4 @@ fn readable<T>(object: Result<T, Fault>) -> Option<T> {
     object
         .inspect_err(|fault| tracing::warn!(target: "plugin/kubernetes", %fault, "Object skipped"))
         .ok()
-}
-
-/// An error and what caused it: the outermost says that a request failed, the innermost why.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let inner = error.to_string();
-        // Some errors repeat their source in their own text.
-        if !text.ends_with(&inner) {
-            text = format!("{text}: {inner}");
-        }
-        cause = error.source();
-    }
-    text
 }

@@ -58,6 +58,27 @@ directives! {
 }
 
 impl Setting {
+    /// Whether it answers or changes answers: whether it stands in the chains of its block.
+    pub fn is_handler(&self) -> bool {
+        match self {
+            Setting::Reload(_)
+            | Setting::Bind(_)
+            | Setting::Debug(_)
+            | Setting::Ready(_)
+            | Setting::Health(_) => false,
+            Setting::Bufsize(_)
+            | Setting::Prometheus(_)
+            | Setting::Errors(_)
+            | Setting::Log(_)
+            | Setting::Loadbalance(_)
+            | Setting::Cache(_)
+            | Setting::Kubernetes(_)
+            | Setting::Loop(_)
+            | Setting::Forward(_)
+            | Setting::Whoami(_) => true,
+        }
+    }
+
     /// The addresses of `bind`.
     pub(super) fn bind(&self) -> Option<&[IpAddr]> {
         match self {

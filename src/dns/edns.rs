@@ -18,6 +18,28 @@ pub mod option {
     pub const EXTENDED_ERROR: u16 = 15;
 }
 
+/// Why an answer is no better (RFC 8914).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExtendedError {
+    /// What kind of reason it is.
+    pub code: ErrorCode,
+    /// The reason in words, for people who read the output of `dig`.
+    pub text: String,
+}
+
+/// Kinds of reasons (RFC 8914 section 4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorCode {
+    /// None of the others.
+    Other = 0,
+    /// No server that could know was reached.
+    NoReachableAuthority = 22,
+    /// Something else went wrong between us and such a server.
+    NetworkError = 23,
+    /// Such a server answered, but not with an answer.
+    InvalidData = 24,
+}
+
 /// The OPT record of a query.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Edns {
@@ -45,6 +67,22 @@ impl Edns {
         use option::*;
         self.options()
             .filter(|(code, _)| matches!(*code, NSID | EXPIRE | COOKIE | KEEPALIVE | PADDING))
+    }
+}
+
+impl ExtendedError {
+    /// The options of a reply to a client that sent `edns`: those repeated, and this.
+    pub fn options(&self, edns: &Edns) -> Vec<u8> {
+        let code = (self.code as u16).to_be_bytes();
+        let data = [&code, self.text.as_bytes()].concat();
+        let own = (option::EXTENDED_ERROR, data.as_slice());
+        let mut options = Vec::new();
+        for (code, data) in edns.repeated().chain([own]) {
+            options.extend_from_slice(&code.to_be_bytes());
+            options.extend_from_slice(&(data.len() as u16).to_be_bytes());
+            options.extend_from_slice(data);
+        }
+        options
     }
 }
 
@@ -141,5 +179,20 @@ mod tests {
         };
         let codes: Vec<u16> = edns.repeated().map(|(code, _)| code).collect();
         assert_eq!(codes, [option::NSID, option::COOKIE]);
+    }
+
+    #[test]
+    fn an_extended_error_stands_behind_what_is_repeated() {
+        let edns = Edns {
+            options: b"\0\x0f\0\x02\0\0\0\x0a\0\x01c".to_vec(),
+            ..Edns::default()
+        };
+        let error = ExtendedError {
+            code: ErrorCode::NetworkError,
+            text: "why".to_owned(),
+        };
+        let options = error.options(&edns);
+        assert_eq!(options, b"\0\x0a\0\x01c\0\x0f\0\x05\0\x17why");
+        assert!(well_formed(&options));
     }
 }

@@ -7,7 +7,7 @@
 
 use super::edns::Edns;
 use super::name::{Labels, Name};
-use super::query::{HEADER_LEN, Query, Reject, Transport, flag};
+use super::query::{HEADER_LEN, Query, Question, Reject, Transport, flag};
 use super::rdata::{self, Part};
 use super::reply::{Entry, Owner, Records, Reply, Section};
 use super::rr::{Rcode, Type};
@@ -34,7 +34,7 @@ pub fn reply(query: &Query, reply: &Reply, out: &mut Vec<u8>) {
         (Transport::Udp, false) => UNFRAGMENTED_V6,
     };
     header(query, reply, out);
-    question(query, out);
+    question(&query.question.asked, &query.question, out);
     for entry in reply.records.entries() {
         short(&reply.records, entry, &query.question.asked, out);
     }
@@ -61,7 +61,7 @@ pub fn reject(query: &Query, reject: Reject, out: &mut Vec<u8>) {
         out.extend_from_slice(&part.to_be_bytes());
     }
     if with_question {
-        question(query, out);
+        question(&query.question.asked, &query.question, out);
     }
 }
 
@@ -69,7 +69,7 @@ pub fn reject(query: &Query, reject: Reject, out: &mut Vec<u8>) {
 pub fn bad_version(query: &mut Query, out: &mut Vec<u8>) {
     let reply = Reply::new(query, Rcode::BADVERS);
     header(query, &reply, out);
-    question(query, out);
+    question(&query.question.asked, &query.question, out);
     write_opt(Rcode::BADVERS, &Edns::default(), std::iter::empty(), out);
     query.recycle(reply.records);
 }
@@ -90,10 +90,10 @@ fn header(query: &Query, reply: &Reply, out: &mut Vec<u8>) {
     }
 }
 
-fn question(query: &Query, out: &mut Vec<u8>) {
-    out.extend_from_slice(query.question.asked.wire());
-    out.extend_from_slice(&query.question.rtype.0.to_be_bytes());
-    out.extend_from_slice(&query.question.class.0.to_be_bytes());
+fn question(name: &Name, question: &Question, out: &mut Vec<u8>) {
+    out.extend_from_slice(name.wire());
+    out.extend_from_slice(&question.rtype.0.to_be_bytes());
+    out.extend_from_slice(&question.class.0.to_be_bytes());
 }
 
 fn short(records: &Records, entry: &Entry, asked: &Name, out: &mut Vec<u8>) {

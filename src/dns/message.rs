@@ -7,7 +7,7 @@ use super::edns;
 use super::name::{Name, NameError};
 use super::query::{HEADER_LEN, Query, Question, flag};
 use super::rdata::{self, RdataError};
-use super::reply::{Records, Reply, Section};
+use super::reply::{Owner, Records, Reply, Section};
 use super::rr::{Class, Rcode, Type};
 
 /// The most octets that the records of a message may have with their names in full. A message of 65,535 octets that is
@@ -90,6 +90,19 @@ impl Received {
         })
     }
 
+    /// Makes the question of `message`, of which this is the head, that of a client who asked for the same name in
+    /// another case: names that point to it are then in that case.
+    pub fn put_case(&self, message: &mut [u8], asked: &Name) {
+        let repeated = HEADER_LEN..HEADER_LEN + asked.wire().len();
+        if self.question.is_some_and(|got| got.name == *asked)
+            && let Some(name) = message.get_mut(repeated)
+            // A question may itself be compressed, to the root at least.
+            && name.eq_ignore_ascii_case(asked.wire())
+        {
+            name.copy_from_slice(asked.wire());
+        }
+    }
+
     /// The response code in the header; the bits in OPT are read with the records.
     pub fn rcode(&self) -> Rcode {
         Rcode(self.flags & 0xf)
@@ -119,14 +132,17 @@ impl Received {
 /// Reads the whole of a response, of which [`Received::parse`] gave the head, into a reply to `query`.
 pub fn decode(message: &[u8], head: &Received, query: &mut Query) -> Result<Reply, MessageError> {
     let records = query.take_records();
-    decode_into(message, head, &query.question.asked, records)
+    let asked = &query.question.asked;
+    decode_into(message, head, asked, asked, records)
 }
 
-/// Likewise, as a reply to a question for `asked`, with these buffers, which are empty.
+/// Likewise, as a reply to a question for `asked` that was sent in the case of `sent`, with these buffers, which are
+/// empty.
 pub fn decode_into(
     message: &[u8],
     head: &Received,
     asked: &Name,
+    sent: &Name,
     records: Records,
 ) -> Result<Reply, MessageError> {
     let mut reply = head.empty_reply(records);
@@ -136,7 +152,7 @@ pub fn decode_into(
         .zip(head.counts)
     {
         for _ in 0..count {
-            at = record(message, at, section, asked, &mut reply)?;
+            at = record(message, at, section, [asked, sent], &mut reply)?;
             if reply.records.octets() > EXPANDED_MAX {
                 return Err(MessageError::Expanded);
             }
@@ -149,7 +165,7 @@ fn record(
     message: &[u8],
     at: usize,
     section: Section,
-    asked: &Name,
+    [asked, sent]: [&Name; 2],
     reply: &mut Reply,
 ) -> Result<usize, MessageError> {
     let (owner, at) = Name::read(message, at)?;
@@ -179,7 +195,11 @@ fn record(
         return Ok(end);
     }
     let records: &mut Records = &mut reply.records;
-    let owner = records.owner_of(&owner, asked);
+    let owner = match sent.offset_of(&owner) {
+        // It repeats what it was sent, without a pointer: so it is the name asked.
+        Some(at) if sent.wire()[at..] == *owner.wire() => Owner::Asked(at as u8),
+        _ => records.owner_of(&owner, asked),
+    };
     let head = (section, owner, rtype, class, u32::from_be_bytes(ttl));
     if !records.try_push(head, |out| rdata::expand(message, start, end, rtype, out))? {
         return Err(MessageError::Rdata(RdataError::Length));
@@ -191,7 +211,6 @@ fn record(
 mod tests {
     use super::*;
     use crate::dns::encode;
-    use crate::dns::reply::Owner;
 
     fn query(name: &str) -> Query {
         let mut query = Query::empty();
@@ -277,5 +296,36 @@ mod tests {
         ] {
             assert_eq!(head.answers(&question), expected, "{what}");
         }
+    }
+
+    #[test]
+    fn names_come_back_in_the_case_of_the_client_whatever_the_case_sent() {
+        let asked = query("Www.Example.");
+        let sent: Name = "wWW.eXAMPLE.".parse().unwrap();
+        let mut message = b"\0\0\x80\0\0\x01\0\x04\0\0\0\0".to_vec();
+        message.extend([sent.wire(), b"\0\x01\0\x01"].concat());
+        let owners: [&[u8]; 4] = [b"\xc0\x0c", sent.wire(), b"\xc0\x10", b"\x01X\xc0\x10"];
+        for owner in owners {
+            message.extend([owner, b"\0\x01\0\x01\0\0\0\x3c\0\x04\xc0\0\x02\x07"].concat());
+        }
+        let head = Received::parse(&message).unwrap();
+        let client = asked.question.asked;
+        head.put_case(&mut message, &client);
+        let reply = decode_into(&message, &head, &client, &sent, Records::default()).unwrap();
+        let entries = reply.records.entries();
+        let owners: Vec<&[u8]> = entries
+            .iter()
+            .map(|entry| reply.records.owner_wire(entry, &client))
+            .collect();
+        let expected: [&[u8]; 4] = [
+            client.wire(),
+            client.wire(),
+            b"\x07Example\0",
+            b"\x01X\x07Example\0",
+        ];
+        assert_eq!(owners, expected);
+        let mut out = Vec::new();
+        encode::reply(&asked, &reply, &mut out);
+        assert!(out[HEADER_LEN..].starts_with(client.wire()), "the question");
     }
 }

@@ -139,6 +139,19 @@ impl Name {
         lower
     }
 
+    /// This name with the case of those letters changed whose bit is set; the first octet of the name has the lowest bit
+    /// of the first octet of `flips`.
+    pub fn flip_case(&self, flips: &[u8; NAME_MAX.div_ceil(8)]) -> Name {
+        let mut flipped = *self;
+        for (at, octet) in flipped.wire[..self.len as usize].iter_mut().enumerate() {
+            // As with lower case, length octets are no letters.
+            if octet.is_ascii_alphabetic() && flips[at / 8] >> (at % 8) & 1 == 1 {
+                *octet ^= 0x20;
+            }
+        }
+        flipped
+    }
+
     /// The name that starts at this octet; `at` must be the start of a label.
     pub fn suffix(&self, at: usize) -> Name {
         let mut suffix = Name::root();
@@ -335,6 +348,20 @@ impl<'a> Iterator for Labels<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_case_of_letters_is_flipped_and_nothing_else() {
+        let name: Name = "aB-1.[z".parse().unwrap();
+        for (flips, expected) in [
+            ([0; 32], b"\x04aB-1\x02[z\0"),
+            ([0xff; 32], b"\x04Ab-1\x02[Z\0"),
+        ] {
+            assert_eq!(name.flip_case(&flips).wire(), expected);
+        }
+        let mut first = [0; 32];
+        first[0] = 0b10;
+        assert_eq!(name.flip_case(&first).wire(), b"\x04AB-1\x02[z\0");
+    }
 
     #[test]
     fn text_becomes_wire_form_and_reads_back() {

@@ -44,8 +44,9 @@ impl Process {
             &ORDER,
             lines.clone(),
         ));
-        let requests = Arc::new(Following(metrics.kubernetes().clone()));
-        let clusters = Clusters::new(runtime.clone(), requests);
+        let panics_end_it = Arc::<AtomicBool>::default();
+        let observer = Following::new(metrics.clone(), panics_end_it.clone());
+        let clusters = Clusters::new(runtime.clone(), Arc::new(observer));
         let outbound = Arc::new(Outbound::new(Arc::new(Forwarding(metrics.clone()))));
         Process {
             runtime,
@@ -54,7 +55,7 @@ impl Process {
             clusters,
             outbound,
             listener: server::Config::default(),
-            panics_end_it: Arc::default(),
+            panics_end_it,
             on_loop: Arc::new(|found| tracing::error!(target: "plugin/loop", "{found}")),
         }
     }

@@ -1,39 +1,45 @@
 //! `forward`: asks upstream servers for the names of a zone.
 //!
 //! ```text
-//! query ─▶ stanza (whose zone is it?) ─▶ attempts (which upstream next?) ─▶ upstream ─▶ exchange ─▶ wire
-//! reply ◀─ `next`: the stanzas below ◀─── `failover`: another upstream ◀────────────────────┘
+//! query ─▶ stanza (whose zone is it?) ─▶ flights (is it being asked?) ─▶ race (whom next, and when?) ─▶ upstream ─▶ exchange
+//! reply ◀─ `next`: the stanzas below ◀──────────────────────────────── `failover`: another upstream ◀──────────────────┘
 //! ```
 //!
-//! All stanzas of a server block are one plugin, tried in written order. Decisions ([`policy`], attempts, health,
-//! which connection may be used again, when a name is resolved anew) are plain functions of the time they are given;
-//! sockets are opened in `sockets` and `exchange` alone. What is under way, and with it sockets and memory, is bounded for the process
+//! All stanzas of a server block are one plugin, tried in written order. Decisions ([`policy`], the race, conduct,
+//! health, which connection may be used again, when a name is resolved anew) are plain functions of the time they are
+//! given; sockets are opened in `sockets` and `exchange` alone. What is under way, and with it sockets and memory, is bounded for the process
 //! by [`Outbound`] and for a stanza by `max_concurrent`.
 
 use std::collections::HashMap;
+use std::future::Future;
 use std::net::IpAddr;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use futures_util::StreamExt;
 use futures_util::future::join_all;
+use futures_util::stream::FuturesUnordered;
 use rand::RngExt;
 
 use crate::chain::{Failure, Reason, Step, Unanswered};
 use crate::dns::query::opcode;
 use crate::dns::{Name, Query, Rcode, Reply, Section, Type};
 
-mod attempts;
+mod budget;
 mod channel;
+mod conduct;
 mod config;
 mod connections;
 mod dial;
 mod endpoint;
 mod exchange;
+mod flights;
 mod health;
 mod limit;
 mod observer;
 mod policy;
+mod race;
 mod road;
 mod roster;
 mod sockets;
@@ -43,15 +49,18 @@ mod tls;
 mod upstream;
 
 use super::PluginId;
-use attempts::{Attempt, Attempts};
+use budget::Budget;
 pub use config::{
     AllDown, AttemptsMax, Carriage, Config, DohMethod, HealthCheck, Idle, Next, Resolvers, Stanza,
     Target, UPSTREAMS_MAX, parse,
 };
 pub use endpoint::{Endpoint, Host, Over, Secure, Speaks};
+use flights::{Flights, Outcome};
 use limit::Limit;
 pub use observer::{Observer, Unobserved, UpstreamObserver};
 pub use policy::Policy;
+use policy::Standing;
+use race::{Field, Move, Race, Rules};
 use roster::{Pace, Roster};
 use sockets::Sockets;
 use tls::Clients;
@@ -63,9 +72,10 @@ use upstream::{Settings, Upstream};
 /// five.)
 const ANSWER_WITHIN: Duration = Duration::from_millis(4500);
 
-/// Queries of the whole process that may wait for upstreams. Each holds a socket, and so one of the 28,000 ports
-/// from which the kernel draws: with more of them taken the rest would be too easy to guess.
-const WAITING_MAX: usize = 12_000;
+/// Queries of the whole process that may wait for upstreams. Each holds 4 KB, which makes 24 MB, and a socket, and so one
+/// of the 28,000 ports from which the kernel draws: with more of them taken the rest would be easier to guess. At 50 ms
+/// an answer it is 120,000 queries a second; with nobody answering, 1,300.
+const WAITING_MAX: usize = 6_000;
 
 /// Names of upstreams whose addresses are remembered over reloads: more than a Corefile has, through many of them.
 const HOSTS_MAX: usize = 1024;
@@ -102,8 +112,16 @@ struct Forwarding {
     config: Stanza,
     upstreams: Roster,
     waiting: Limit,
+    flights: Flights,
+    budget: Budget,
     /// The memory of `policy round_robin`.
     turn: AtomicUsize,
+}
+
+/// The upstreams that one race is about.
+struct Starters<'a> {
+    upstreams: &'a [Arc<Upstream>],
+    budget: &'a Budget,
 }
 
 impl Outbound {
@@ -286,51 +304,77 @@ impl Forwarding {
         Forwarding {
             upstreams: Roster::new(&config, outbound.clone()),
             waiting: Limit::new(config.max_concurrent.map_or(usize::MAX, usize::from)),
+            flights: Flights::default(),
+            budget: Budget::default(),
             turn: AtomicUsize::new(0),
             config,
         }
     }
 
-    /// Asks one upstream after the other until one answers, or says why none did.
-    async fn ask(
-        &self,
-        query: &Query,
-        observer: &dyn Observer,
-        deadline: Instant,
-    ) -> Result<Reply, Reason> {
+    /// Asks, or waits with others who ask the same.
+    async fn ask(&self, query: &Query, observer: &dyn Observer, deadline: Instant) -> Outcome {
+        let ask = || self.race(query, observer, deadline);
+        self.flights.ask(query, ask, || observer.joined()).await
+    }
+
+    /// Asks until one upstream answers, or says why none did.
+    async fn race(&self, query: &Query, observer: &dyn Observer, deadline: Instant) -> Outcome {
         let current = self.upstreams.current();
         let upstreams = &current.upstreams;
         if upstreams.is_empty() {
             return Err(Reason::NoAddress(current.trouble()));
         }
-        let mut attempts = self.attempts(upstreams.len(), deadline);
-        let is_down = |upstream: usize| upstreams[upstream].is_down();
+        let field = Starters {
+            upstreams,
+            budget: &self.budget,
+        };
+        let mut race = self.start(upstreams, deadline);
+        let mut out = FuturesUnordered::new();
         let mut failed: Option<Unanswered> = None;
         let mut passed_over = None;
+        self.budget.earn();
         loop {
+            let now = Instant::now();
+            while let Some(late) = race.late(now) {
+                upstreams[late].left_unanswered();
+            }
             let random = |count| rand::rng().random_range(0..count);
-            let upstream = match attempts.next(Instant::now(), is_down, random) {
-                Attempt::Ask(upstream) => upstream,
-                Attempt::AskDown(upstream) => {
-                    observer.healthcheck_broken();
-                    upstream
-                }
-                Attempt::Wait(until) => {
-                    tokio::time::sleep_until(until.into()).await;
+            let until = match race.next(now, &field, random) {
+                next @ (Move::Ask(upstream) | Move::Hedge(upstream) | Move::AskDown(upstream)) => {
+                    match next {
+                        Move::Hedge(_) => upstreams[upstream].hedged(),
+                        Move::AskDown(_) => observer.healthcheck_broken(),
+                        _ => {}
+                    }
+                    let asked = &upstreams[upstream];
+                    race.asked(upstream, asked.patience(), now);
+                    out.push(async move { (upstream, asked.ask(query, deadline).await) });
                     continue;
                 }
-                Attempt::AllDown => {
+                Move::AllDown => {
                     observer.healthcheck_broken();
                     break;
                 }
-                Attempt::Enough => break,
+                Move::Rest if out.is_empty() => break,
+                Move::Rest => deadline,
+                Move::Wait(until) => until,
             };
-            match upstreams[upstream].ask(query, deadline).await {
-                Ok(reply) if self.fails_over(&reply) && attempts.has_other(is_down) => {
+            let Some((upstream, answer)) = first_of(&mut out, until).await else {
+                continue;
+            };
+            match answer {
+                Ok(reply) if self.fails_over(&reply) && race.has_other(&field) => {
+                    race.failed(upstream, Instant::now());
                     passed_over = Some(reply);
                 }
                 Ok(reply) => return Ok(reply),
-                Err(unanswered) => failed = Some(unanswered),
+                Err(unanswered) => {
+                    let is_news = race.failed(upstream, Instant::now());
+                    if is_news && !unanswered.is_local() {
+                        upstreams[upstream].left_unanswered();
+                    }
+                    failed = Some(unanswered);
+                }
             }
         }
         match (passed_over, failed) {
@@ -341,22 +385,56 @@ impl Forwarding {
         }
     }
 
-    /// The attempts at so many upstreams.
-    fn attempts(&self, count: usize, deadline: Instant) -> Attempts {
-        let config = &self.config;
-        let order = config.policy.order(count, &self.turn, &mut rand::rng());
-        Attempts::new(
-            order,
-            config.attempts_max.of(count),
-            config.all_down,
-            Instant::now(),
+    /// A race of these upstreams.
+    fn start(&self, upstreams: &[Arc<Upstream>], deadline: Instant) -> Race {
+        let (config, mut rng) = (&self.config, rand::rng());
+        let count = upstreams.len();
+        let mut order = config.policy.order(count, &self.turn, &mut rng);
+        let mut standings = [Standing::default(); UPSTREAMS_MAX];
+        for (standing, upstream) in standings.iter_mut().zip(upstreams) {
+            *standing = upstream.standing();
+        }
+        order.prefer(
+            config.policy,
+            &standings[..count],
+            Policy::is_trial(&mut rng),
+        );
+        let rules = Rules {
+            attempts_max: config.attempts_max.of(count),
+            all_down: config.all_down,
+            repeats: config.policy.repeats(),
             deadline,
-        )
+        };
+        Race::new(order, rules, Instant::now())
     }
 
     fn fails_over(&self, reply: &Reply) -> bool {
         self.config.failover.contains(&reply.rcode)
     }
+}
+
+impl Field for Starters<'_> {
+    fn is_down(&self, upstream: usize) -> bool {
+        self.upstreams[upstream].is_down()
+    }
+
+    fn is_unreliable(&self, upstream: usize) -> bool {
+        self.upstreams[upstream].standing().is_unreliable
+    }
+
+    fn spend(&self) -> bool {
+        self.budget.spend()
+    }
+}
+
+/// The first of those that are out to come back until then. With nobody out it is a pause.
+async fn first_of<F: Future>(out: &mut FuturesUnordered<F>, until: Instant) -> Option<F::Output> {
+    if out.is_empty() {
+        tokio::time::sleep_until(until.into()).await;
+        return None;
+    }
+    let first = tokio::time::timeout_at(until.into(), out.next()).await;
+    first.ok().flatten()
 }
 
 fn fail(reason: Reason) -> Step {

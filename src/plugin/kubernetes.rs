@@ -5,10 +5,9 @@
 //! The rules are those of the Kubernetes DNS specification, version 1.1.0, and of CoreDNS where it says more.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use crate::chain::Step;
-use crate::cluster::Cluster;
+use crate::cluster::Lease;
 use crate::cluster::object::Resource;
 use crate::cluster::view::View;
 use crate::dns::{Name, Query, Rcode, Reply, Section, Type, Zones, reverse};
@@ -69,7 +68,7 @@ pub struct Kubernetes {
     options: Options,
     /// Those that the options need.
     resources: Vec<Resource>,
-    cluster: Arc<Cluster>,
+    cluster: Lease,
 }
 
 /// What is true about a name and type.
@@ -95,8 +94,8 @@ struct Asking<'a> {
 }
 
 impl Kubernetes {
-    /// A plugin that answers from this cluster.
-    pub fn new(options: Options, cluster: Arc<Cluster>) -> Kubernetes {
+    /// A plugin that answers from this cluster. It holds the lease, so that whoever can still ask has what it needs.
+    pub fn new(options: Options, cluster: Lease) -> Kubernetes {
         let resources = options.resources();
         Kubernetes {
             options,

@@ -137,7 +137,7 @@ impl LoopGuard {
         query.flags = flag::RD;
         let id = rand::random();
         let mut message = Vec::new();
-        encode::query(&query, id, &mut message);
+        encode::query(&query, &query.question.asked, id, &mut message);
         let socket = UdpSocket::bind((unspecified(server.ip()), 0)).await?;
         socket.connect(server).await?;
         socket.send(&message).await?;

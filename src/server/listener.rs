@@ -5,7 +5,7 @@
 //! steps: it stops reading, then waits for the queries it has taken.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use super::handle::Service;
 use super::router::Router;
 use super::tcp::{self, Phase, Timeouts};
 use super::{Hooks, udp};
+use crate::dns::Transport;
 
 /// Queries of a listener that may wait at once. Each takes some 4 KB, so that upstreams which do not answer cost
 /// 32 MB at most; 8,192 waiting for 50 ms each are 160,000 queries a second.
@@ -69,6 +70,18 @@ pub struct Listener {
     tcp: TcpListener,
 }
 
+/// A socket that cannot be had.
+#[derive(Debug, thiserror::Error)]
+#[error("{} {address}: {source}", transport.as_str())]
+pub struct BindError {
+    /// For what.
+    pub transport: Transport,
+    /// The address that was asked for.
+    pub address: SocketAddr,
+    /// What the system says.
+    pub source: io::Error,
+}
+
 /// An address that is served. Dropped, it ends at once.
 pub struct Serving {
     local_address: SocketAddr,
@@ -80,12 +93,27 @@ pub struct Serving {
     phase: watch::Sender<Phase>,
 }
 
+impl BindError {
+    /// The address as it is written in a Corefile: `:53` for all addresses.
+    pub fn place(&self) -> String {
+        match self.address.ip() {
+            IpAddr::V6(Ipv6Addr::UNSPECIFIED) => format!(":{}", self.address.port()),
+            IpAddr::V4(_) | IpAddr::V6(_) => self.address.to_string(),
+        }
+    }
+}
+
 impl Listener {
     /// Binds the address for UDP and TCP. Port 0 becomes one that is free for both. `[::]` takes IPv4 too, and is
     /// `0.0.0.0` on a host without IPv6.
-    pub fn bind(address: SocketAddr, config: Config) -> io::Result<Listener> {
+    ///
+    /// # Errors
+    /// One of the sockets cannot be had.
+    pub fn bind(address: SocketAddr, config: Config) -> Result<Listener, BindError> {
         match Listener::bind_any_port(address, config) {
-            Err(error) if address.is_ipv6() && address.ip().is_unspecified() && no_ipv6(&error) => {
+            Err(error)
+                if address.is_ipv6() && address.ip().is_unspecified() && no_ipv6(&error.source) =>
+            {
                 let address = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), address.port());
                 Listener::bind_any_port(address, config)
             }
@@ -93,25 +121,32 @@ impl Listener {
         }
     }
 
-    fn bind_any_port(address: SocketAddr, config: Config) -> io::Result<Listener> {
+    fn bind_any_port(address: SocketAddr, config: Config) -> Result<Listener, BindError> {
         let mut tries = if address.port() == 0 { PORTS_TRIED } else { 1 };
         loop {
             tries -= 1;
             match Listener::bind_both(address, config) {
-                Err(error) if error.kind() == io::ErrorKind::AddrInUse && tries > 0 => {}
+                Err(error) if error.source.kind() == io::ErrorKind::AddrInUse && tries > 0 => {}
                 bound => return bound,
             }
         }
     }
 
-    fn bind_both(address: SocketAddr, config: Config) -> io::Result<Listener> {
-        let first = bind_udp(address)?;
-        let local_address = first.local_addr()?;
+    fn bind_both(address: SocketAddr, config: Config) -> Result<Listener, BindError> {
+        let failed = |transport| {
+            move |source| BindError {
+                transport,
+                address,
+                source,
+            }
+        };
+        let first = bind_udp(address).map_err(failed(Transport::Udp))?;
+        let local_address = first.local_addr().map_err(failed(Transport::Udp))?;
         let mut udp = vec![first];
         for _ in 1..config.udp_threads {
-            udp.push(bind_udp(local_address)?);
+            udp.push(bind_udp(local_address).map_err(failed(Transport::Udp))?);
         }
-        let tcp = bind_tcp(local_address)?;
+        let tcp = bind_tcp(local_address).map_err(failed(Transport::Tcp))?;
         Ok(Listener {
             config,
             local_address,

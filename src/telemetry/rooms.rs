@@ -144,6 +144,7 @@ impl ReloadMetrics {
 pub struct ForwardMetrics {
     healthcheck_broken: IntCounter,
     max_concurrent_rejects: IntCounter,
+    joined: IntCounter,
 }
 
 impl ForwardMetrics {
@@ -157,6 +158,10 @@ impl ForwardMetrics {
                 "coredns_forward_max_concurrent_rejects_total",
                 "Counter of the number of queries rejected because the concurrent queries were at maximum.",
             ),
+            joined: rooms.counter(
+                "cairn_forward_joined_total",
+                "Queries that were not sent because the same was under way.",
+            ),
         }
     }
 
@@ -168,6 +173,11 @@ impl ForwardMetrics {
     /// Counts a query refused by `max_concurrent`.
     pub fn rejected(&self) {
         self.max_concurrent_rejects.inc();
+    }
+
+    /// Counts a query that waited for the answer to another.
+    pub fn joined(&self) {
+        self.joined.inc();
     }
 }
 

@@ -37,6 +37,7 @@ pub struct UpstreamMetrics {
     connection_hits: [Arc<Counter>; PROTOS.len()],
     connection_misses: [Arc<Counter>; PROTOS.len()],
     healthcheck_failures: Arc<Counter>,
+    hedges: Arc<Counter>,
 }
 
 impl UpstreamMetrics {
@@ -65,6 +66,11 @@ impl UpstreamMetrics {
     pub fn healthcheck_failed(&self) {
         self.healthcheck_failures.increment();
     }
+
+    /// Counts a query that was sent beside another for the same.
+    pub fn hedged(&self) {
+        self.hedges.increment();
+    }
 }
 
 /// All upstreams of the process.
@@ -79,6 +85,7 @@ struct Families {
     connection_hits: CounterFamily,
     connection_misses: CounterFamily,
     healthcheck_failures: CounterFamily,
+    hedges: CounterFamily,
 }
 
 impl Upstreams {
@@ -105,6 +112,11 @@ impl Upstreams {
                 "Counter of the number of failed healthchecks.",
                 &["proxy_name", "to"],
             ),
+            hedges: CounterFamily::new(
+                "cairn_proxy_hedges_total",
+                "Queries sent beside one that was late.",
+                &["proxy_name", "to"],
+            ),
         };
         Self {
             upstreams: Series::default(),
@@ -124,6 +136,7 @@ impl Upstreams {
             connection_hits: by_proto(&families.connection_hits),
             connection_misses: by_proto(&families.connection_misses),
             healthcheck_failures: families.healthcheck_failures.with(&[proxy_name, to]),
+            hedges: families.hedges.with(&[proxy_name, to]),
         })
     }
 
@@ -133,12 +146,14 @@ impl Upstreams {
             connection_hits,
             connection_misses,
             healthcheck_failures,
+            hedges,
         } = self.families.clone();
         vec![
             Box::new(durations),
             Box::new(connection_hits),
             Box::new(connection_misses),
             Box::new(healthcheck_failures),
+            Box::new(hedges),
         ]
     }
 }

@@ -257,6 +257,100 @@ fn a_reload_keeps_the_watches_and_starts_those_that_are_new() {
     assert_eq!(api.open_watches("services"), 1);
 }
 
+/// A Corefile whose stanza has these lines, and these blocks beside it.
+fn corefile(lines: &str, beside: &str) -> Memory {
+    let stanza = format!("kubernetes cluster.local {{\n{lines}\n}}");
+    Memory::new().file(
+        "Corefile",
+        format!(".:0 {{\n bind 127.0.0.1\n {stanza}\n}}\n{beside}"),
+    )
+}
+
+#[track_caller]
+fn wait_until(what: &str, mut is: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is() {
+        assert!(Instant::now() < deadline, "waited in vain: {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// How many objects of a resource `/metrics` says are held, if it says anything of it.
+fn held(server: &Server, resource: &str) -> Option<String> {
+    let (metrics, label) = (server.metrics(), format!("resource=\"{resource}\"}} "));
+    let mut lines = metrics
+        .lines()
+        .filter(|line| line.starts_with("cairn_cluster_objects{"));
+    lines.find_map(|line| Some(line.split_once(&label)?.1.to_owned()))
+}
+
+#[test]
+fn a_resource_that_no_configuration_needs_is_neither_watched_nor_held() {
+    let api = api();
+    api.apply(pod("a", "10.0.0.7"));
+    let kubeconfig = format!("kubeconfig {} lab", api.kubeconfig().display());
+    let verified = format!("{kubeconfig}\n pods verified");
+    let mut server = start(&verified);
+    server.wait_until_ready();
+    const POD: &str = "10-0-0-7.demo.pod.cluster.local.";
+    const NO_POD: &str = "10-0-0-8.demo.pod.cluster.local.";
+    assert_eq!(answer(&server, NO_POD), "NXDOMAIN");
+    assert_eq!(held(&server, "pods").as_deref(), Some("1"));
+    let requests = |resource| api.count(resource, Verb::List) + api.count(resource, Verb::Watch);
+    let (services, pods) = (requests("services"), requests("pods"));
+
+    server.reload(&corefile(&format!("{kubeconfig}\n pods insecure"), ""));
+    assert_eq!(answer(&server, NO_POD), "NOERROR 10.0.0.8");
+    assert_eq!(answer(&server, WEB), "NOERROR 10.96.0.1");
+    wait_until("the end of the watch", || api.open_watches("pods") == 0);
+    wait_until("the end of the gauge", || held(&server, "pods").is_none());
+    assert_eq!(server.ready_report(), "Ready");
+    assert_eq!(api.open_watches("services"), 1);
+    assert_eq!((requests("services"), requests("pods")), (services, pods));
+
+    api.delete("pods", "demo", "a");
+    api.apply(pod("b", "10.0.0.9"));
+    server.reload(&corefile(&verified, ""));
+    server.wait_until_ready();
+    assert_eq!(answer(&server, POD), "NXDOMAIN");
+    wait_for(
+        &server,
+        "10-0-0-9.demo.pod.cluster.local.",
+        "NOERROR 10.0.0.9",
+    );
+    assert_eq!(held(&server, "pods").as_deref(), Some("1"));
+    assert_eq!(requests("services"), services);
+    assert!(requests("pods") > pods);
+}
+
+#[test]
+fn a_configuration_that_cannot_be_served_leaves_nothing_watched() {
+    let api = api();
+    api.apply(pod("a", "10.0.0.7"));
+    let kubeconfig = format!("kubeconfig {} lab", api.kubeconfig().display());
+    let mut server = start(&kubeconfig);
+    server.wait_until_ready();
+    let services = api.count("services", Verb::Watch);
+    let taken = std::net::UdpSocket::bind((std::net::Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = taken.local_addr().unwrap().port();
+    // Its own cluster, too, is one that nobody else follows.
+    let other = format!(
+        "example.org:{port} {{\n bind 127.0.0.1\n kubernetes example.org {{\n {kubeconfig}\n labels a=b\n}}\n}}\n"
+    );
+    let refused = server.try_reload(&corefile(&format!("{kubeconfig}\n pods verified"), &other));
+    assert!(refused.is_err());
+    api.apply(service("web", "10.96.0.2"));
+    wait_for(&server, WEB, "NOERROR 10.96.0.2");
+    wait_until("the end of what was begun", || {
+        api.open_watches("pods") == 0
+            && api.open_watches("services") == 1
+            && held(&server, "pods").is_none()
+    });
+    assert!(!server.metrics().contains("labels a=b"));
+    assert_eq!(answer(&server, WEB), "NOERROR 10.96.0.2");
+    assert!(api.count("services", Verb::Watch) <= services + 1);
+}
+
 fn write(path: &Path, objects: &[Value]) {
     let documents: Vec<String> = objects.iter().map(Value::to_string).collect();
     // Written beside and renamed, as editors do.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::time::{Duration, SystemTime};
 
+use cairn_dns::corefile::Memory;
 use cairn_dns::telemetry::lines::Lines;
 use cairn_dns::telemetry::log::LogFormat;
 use cairn_dns::telemetry::{
@@ -11,6 +12,8 @@ use cairn_dns::telemetry::{
     ServiceKind, UpstreamProto,
 };
 use serde::Deserialize;
+
+use crate::support::server::Server;
 
 const PLUGINS: &[&str] = &["cache", "kubernetes", "forward"];
 
@@ -407,4 +410,42 @@ fn the_process_tells_its_own_state() {
         "{text}"
     );
     assert!(value("process_start_time_seconds") > 1.7e9, "{text}");
+}
+
+/// CoreDNS sets a directive up for the first key of its block only, and there asks which handlers the block has.
+#[test]
+fn the_handlers_of_blocks_with_prometheus_are_told_under_their_first_zone() {
+    let corefile = "a.test:0 b.test:0 {
+        bind 127.0.0.1 127.0.0.2
+        health 127.0.0.1:0
+        ready 127.0.0.1:0
+        debug
+        reload
+        prometheus 127.0.0.1:0
+        errors
+        whoami
+    }
+    c.test:0 {
+        bind 127.0.0.1
+        errors
+        whoami
+    }
+";
+    let server = Server::start(&Memory::new().file("Corefile", corefile));
+    let metrics = server.metrics();
+    let mut told: Vec<&str> = metrics
+        .lines()
+        .filter_map(|line| line.strip_prefix("coredns_plugin_enabled"))
+        .collect();
+    told.sort_unstable();
+    let mut expected: Vec<String> = ["127.0.0.1", "127.0.0.2"]
+        .iter()
+        .flat_map(|ip| {
+            ["errors", "prometheus", "whoami"].map(|name| {
+                format!("{{name=\"{name}\",server=\"dns://{ip}:0\",view=\"\",zone=\"a.test.\"}} 1")
+            })
+        })
+        .collect();
+    expected.sort_unstable();
+    assert_eq!(told, expected);
 }

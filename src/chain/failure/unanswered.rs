@@ -43,6 +43,8 @@ pub enum Cause {
     Closed,
     /// The upstream answered with something that cannot be read.
     Malformed(MessageError),
+    /// The upstream repeated the name in another case than it was sent.
+    OtherCase,
     /// The system said no, with this error number; 0 if it gave none.
     System(i32),
     /// The upstream answered with something that is no reply to what was asked.
@@ -88,33 +90,57 @@ impl From<&io::Error> for Cause {
 impl fmt::Display for Unanswered {
     /// As Go prints a failed operation of its `net` package.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Go's words say who spoke of what, where its standard library knows the protocol; the others are ours.
-        match &self.cause {
-            Cause::Closed => return f.write_str("EOF"),
-            Cause::Tls(why) => return write!(f, "tls {}: {why}", self.to),
-            Cause::Https(why) => return write!(f, "https {}: {why}", self.to),
-            Cause::Quic(why) => return write!(f, "quic {}: {why}", self.to),
-            _ => {}
+        if self.cause == Cause::Closed {
+            return f.write_str("EOF");
         }
-        let (operation, call) = match self.operation {
-            Operation::Dial => ("dial", "connect"),
-            Operation::Write => ("write", "write"),
-            Operation::Read => ("read", "read"),
+        // What failed above the transport is not an operation of it.
+        if self.protocol() != self.transport.as_str() {
+            return f.write_str(&self.of_upstream());
+        }
+        let operation = match self.operation {
+            Operation::Dial => "dial",
+            Operation::Write => "write",
+            Operation::Read => "read",
         };
         write!(f, "{operation} {} ", self.transport.as_str())?;
         if let Some(from) = self.from {
             write!(f, "{from}->")?;
         }
-        write!(f, "{}: ", self.to)?;
+        write!(f, "{}: {}", self.to, self.what())
+    }
+}
+
+impl Unanswered {
+    /// What failed, as far as a client may know: not from which port we ask.
+    pub(super) fn of_upstream(&self) -> String {
+        format!("{} {}: {}", self.protocol(), self.to, self.what())
+    }
+
+    /// What failed.
+    fn protocol(&self) -> &'static str {
         match self.cause {
-            Cause::Timeout => f.write_str("i/o timeout"),
-            Cause::Malformed(why) => why.fmt(f),
-            Cause::OtherReply => f.write_str("message is no reply to the query"),
-            Cause::System(0) => f.write_str(call),
-            Cause::System(number) => write!(f, "{call}: {}", system_text(number)),
-            Cause::Closed | Cause::Tls(_) | Cause::Https(_) | Cause::Quic(_) => {
-                unreachable!("said above")
-            }
+            Cause::Tls(_) => "tls",
+            Cause::Https(_) => "https",
+            Cause::Quic(_) => "quic",
+            _ => self.transport.as_str(),
+        }
+    }
+
+    fn what(&self) -> String {
+        let call = match self.operation {
+            Operation::Dial => "connect",
+            Operation::Write => "write",
+            Operation::Read => "read",
+        };
+        match &self.cause {
+            Cause::Timeout => "i/o timeout".to_owned(),
+            Cause::Closed => "EOF".to_owned(),
+            Cause::Malformed(why) => why.to_string(),
+            Cause::OtherCase => "name in another case".to_owned(),
+            Cause::OtherReply => "message is no reply to the query".to_owned(),
+            Cause::System(0) => call.to_owned(),
+            Cause::System(number) => format!("{call}: {}", system_text(*number)),
+            Cause::Tls(why) | Cause::Https(why) | Cause::Quic(why) => why.to_string(),
         }
     }
 }

@@ -132,6 +132,60 @@ fn a_relist_takes_out_what_it_did_not_name_and_nothing_before_its_end() {
     assert_eq!(view.cluster_ip_owner("10.96.0.1".parse().unwrap()), None);
 }
 
+/// Of all resources, the objects of a cluster in which a Service and an endpoint share an address.
+fn everything() -> [Object; 4] {
+    [
+        service("demo", "web", "10.0.0.1"),
+        slice("demo", "web-1", "web", &["10.0.0.1"]),
+        pod("demo", "a", "10.0.0.1"),
+        namespace("demo"),
+    ]
+}
+
+fn list(index: &mut Index, object: &Object) {
+    index.apply(Event::ListStarted(object.resource()), NOW);
+    index.apply(Event::Applied(object.clone()), NOW);
+    index.apply(Event::Listed(object.resource()), NOW);
+}
+
+#[test]
+fn a_resource_that_is_forgotten_is_as_if_it_had_never_been_told() {
+    for resource in Resource::ALL {
+        let (mut index, mut without) = (Index::default(), Index::default());
+        for object in &everything() {
+            list(&mut index, object);
+            if object.resource() != resource {
+                list(&mut without, object);
+            }
+        }
+        index.apply(Event::ListStarted(resource), NOW);
+        assert!(index.forget(resource, NOW), "{resource}");
+        assert_eq!(told(&index.view()), told(&without.view()), "{resource}");
+        for other in Resource::ALL {
+            assert_eq!(
+                (index.count(other), index.view().is_synced(other)),
+                (usize::from(other != resource), other != resource),
+                "{other} without {resource}"
+            );
+        }
+        assert!(!index.forget(resource, NOW), "{resource} again");
+        index.apply(Event::Listed(resource), NOW);
+        assert!(
+            !index.view().is_synced(resource),
+            "the end of a forgotten list of {resource}"
+        );
+        for object in &everything() {
+            list(&mut without, object);
+            list(&mut index, object);
+        }
+        assert_eq!(
+            told(&index.view()),
+            told(&without.view()),
+            "{resource} back"
+        );
+    }
+}
+
 #[test]
 fn a_list_that_breaks_off_and_begins_again_takes_nothing_out() {
     let mut index = Index::default();

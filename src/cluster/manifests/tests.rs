@@ -3,11 +3,6 @@ use std::fs;
 use super::*;
 use crate::cluster::object::{Object, Resource};
 
-/// Wanted once and for all.
-fn wanted() -> watch::Receiver<Vec<Target>> {
-    watch::channel(targets()).1
-}
-
 fn targets() -> Vec<Target> {
     vec![Target {
         resource: Resource::Namespaces,
@@ -42,7 +37,7 @@ async fn changes_are_followed_until_nobody_listens() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("a.yaml"), namespace("one")).unwrap();
     let (send, mut receive) = mpsc::channel(16);
-    let task = tokio::spawn(follow(vec![folder.path().to_owned()], wanted(), send));
+    let task = tokio::spawn(follow(vec![folder.path().to_owned()], targets(), send));
     assert_eq!(next_applied(&mut receive).await, "one");
     assert_eq!(
         receive.recv().await,
@@ -63,7 +58,7 @@ async fn a_path_that_is_missing_is_trouble() {
     let (send, mut receive) = mpsc::channel(16);
     let task = tokio::spawn(follow(
         vec!["/nonexistent/cluster.yaml".into()],
-        wanted(),
+        targets(),
         send,
     ));
     assert_eq!(

@@ -3,7 +3,7 @@
 use super::{Object, Resource};
 
 /// How many events a source may be ahead of the index. A page of a list (500) fits, so that the next page is fetched while this one is
-/// applied; at some 500 bytes an event this bounds the queue to half a megabyte.
+/// applied; at some 500 bytes an event this bounds the queue of a source to half a megabyte.
 pub const EVENTS_QUEUED_MAX: usize = 1024;
 
 /// What a source says to the index, in order, for each resource on its own.

@@ -10,6 +10,7 @@ use hyper::body::Frame as BodyFrame;
 use tower::service_fn;
 
 use super::*;
+use crate::cluster::object::Resource;
 
 /// How an answer ends.
 enum Then {
@@ -143,6 +144,7 @@ async fn run(case: Case) {
     };
     let task = tokio::spawn(follow(
         client(case.answers, Arc::clone(&asked)),
+        "https://api".into(),
         target,
         send,
     ));
@@ -290,7 +292,12 @@ async fn a_list_that_breaks_off_begins_again_with_a_consistent_read() {
             labels: "".parse().unwrap(),
         };
         let answers = vec![answer(400, "", Then::Close), first(), broken, whole()];
-        let task = tokio::spawn(follow(client(answers, Arc::clone(&asked)), target, send));
+        let task = tokio::spawn(follow(
+            client(answers, Arc::clone(&asked)),
+            "https://api".into(),
+            target,
+            send,
+        ));
         let mut lists = Vec::new();
         while let Some(event) = receive.recv().await {
             match brief(event) {
@@ -442,7 +449,12 @@ async fn a_server_that_does_not_answer_is_trouble() {
         resource: Resource::Pods,
         labels: "".parse().unwrap(),
     };
-    let task = tokio::spawn(follow(kube::Client::new(service, "default"), target, send));
+    let task = tokio::spawn(follow(
+        kube::Client::new(service, "default"),
+        "https://api".into(),
+        target,
+        send,
+    ));
     let event = receive.recv().await.map(brief);
     task.abort();
     assert_eq!(event.as_deref(), Some("trouble the server does not answer"));

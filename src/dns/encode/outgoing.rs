@@ -1,18 +1,18 @@
 //! Queries to upstreams.
 
-use super::{Query, Type, flag, question};
+use super::{Name, Query, Type, flag};
 
-/// Encodes a query of ours into `out`, which is cleared first: the client's header and question under this id, and
-/// its OPT record to the letter, because what a client says of itself (size, DO, cookie, subnet) is between it and
+/// Encodes a query of ours into `out`, which is cleared first: the client's header and question under this id, with the
+/// name in the case of `name`, and its OPT record to the letter, because what a client says of itself (size, DO, cookie, subnet) is between it and
 /// the upstream. A query without OPT stays without. AD is set beyond the client's where the answer will be kept.
-pub fn query(query: &Query, id: u16, out: &mut Vec<u8>) {
+pub fn query(query: &Query, name: &Name, id: u16, out: &mut Vec<u8>) {
     out.clear();
     let additionals = u16::from(query.edns.is_some());
     let authentic = if query.asks_authentic { flag::AD } else { 0 };
     for part in [id, query.flags | authentic, 1, 0, 0, additionals] {
         out.extend_from_slice(&part.to_be_bytes());
     }
-    question(query, out);
+    super::question(name, &query.question, out);
     let Some(edns) = &query.edns else { return };
     out.push(0);
     out.extend_from_slice(&Type::OPT.0.to_be_bytes());
@@ -50,7 +50,7 @@ mod tests {
             let mut asked = Query::empty();
             asked.parse(&packet, Transport::Udp).unwrap();
             let mut out = vec![1, 2, 3];
-            query(&asked, 0xbeef, &mut out);
+            query(&asked, &asked.question.asked, 0xbeef, &mut out);
             assert_eq!(out[..2], [0xbe, 0xef], "{what}");
             assert_eq!(out[2..], packet[2..], "{what}");
         }
@@ -61,7 +61,7 @@ mod tests {
         let mut asked = Query::empty();
         asked.asks_authentic = true;
         let mut out = Vec::new();
-        query(&asked, 1, &mut out);
+        query(&asked, &asked.question.asked, 1, &mut out);
         assert_eq!(u16::from_be_bytes([out[2], out[3]]), flag::AD);
     }
 }

@@ -1,8 +1,9 @@
 //! One query to one upstream and its reply, over one protocol.
 //!
 //! What comes back is believed only if it comes from the upstream's address and port and has our id, our question
-//! and our opcode (RFC 5452 section 9). Nothing else ends the wait over UDP, because anybody may have sent it: a
-//! forged packet must not be able to keep out the genuine one.
+//! and our opcode (RFC 5452 section 9), over UDP with the name in the very case in which it was sent: each letter is
+//! one more bit to guess. Nothing else ends the wait over UDP, because anybody may have sent it: a forged packet must
+//! not be able to keep out the genuine one.
 
 use std::future::Future;
 use std::io;
@@ -12,8 +13,9 @@ use tokio_rustls::rustls;
 
 use crate::chain::{Cause, Operation};
 use crate::dns::message::{self, MessageError, Received};
+use crate::dns::name::NAME_MAX;
 use crate::dns::reply::Records;
-use crate::dns::{Query, Reply, encode};
+use crate::dns::{Name, Query, Question, Reply, encode};
 
 use super::tls;
 
@@ -32,8 +34,13 @@ pub(super) use udp::exchange as udp;
 pub(super) struct Asked<'a> {
     query: &'a Query,
     id: u16,
+    /// The letters of the name that are sent in the other case.
+    flips: Option<Flips>,
     take: Take,
 }
+
+/// A bit for each octet of a name.
+type Flips = [u8; NAME_MAX.div_ceil(8)];
 
 /// What is taken for a reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +58,8 @@ enum Heard {
     Reply(Reply),
     /// It has our id and question, but cannot be read.
     Malformed(MessageError),
+    /// The reply, but for the case of the name. Who can forge the rest of it needs no more, so it is the upstream's.
+    OtherCase,
     /// Somebody else's.
     Other,
 }
@@ -70,7 +79,24 @@ impl<'a> Asked<'a> {
         Asked {
             query,
             id: rand::random(),
+            flips: None,
             take: Take::Answer,
+        }
+    }
+
+    /// The same under another id: what was sent under the first is known to somebody.
+    pub(super) fn anew(self) -> Asked<'a> {
+        Asked {
+            id: rand::random(),
+            ..self
+        }
+    }
+
+    /// The same with the name in a case drawn by lot.
+    pub(super) fn in_random_case(self) -> Asked<'a> {
+        Asked {
+            flips: Some(rand::random()),
+            ..self
         }
     }
 
@@ -89,7 +115,7 @@ impl<'a> Asked<'a> {
 
     /// Writes the message into `out`, which is cleared first.
     fn encode(&self, out: &mut Vec<u8>) {
-        encode::query(self.query, self.id, out);
+        encode::query(self.query, &self.sent(), self.id, out);
     }
 
     /// The message behind its length.
@@ -102,15 +128,22 @@ impl<'a> Asked<'a> {
     }
 
     /// The reply, where nothing else may come.
-    fn reply_in(&self, message: &[u8]) -> Result<Reply, Fault> {
+    fn reply_in(&self, message: &mut [u8]) -> Result<Reply, Fault> {
         match self.hear(message) {
             Heard::Reply(reply) => Ok(reply),
             Heard::Malformed(why) => Err(Fault::new(Operation::Read, Cause::Malformed(why))),
-            Heard::Other => Err(Fault::new(Operation::Read, Cause::OtherReply)),
+            Heard::OtherCase | Heard::Other => Err(Fault::new(Operation::Read, Cause::OtherReply)),
         }
     }
 
-    fn hear(&self, message: &[u8]) -> Heard {
+    /// The name as it is sent.
+    fn sent(&self) -> Name {
+        let asked = &self.query.question.asked;
+        self.flips.map_or(*asked, |flips| asked.flip_case(&flips))
+    }
+
+    /// What a message is; the case of its question becomes that of the client's.
+    fn hear(&self, message: &mut [u8]) -> Heard {
         let Ok(head) = Received::parse(message) else {
             return Heard::Other;
         };
@@ -123,8 +156,13 @@ impl<'a> Asked<'a> {
         if !head.answers(&self.query.question) {
             return Heard::Other;
         }
-        let asked = &self.query.question.asked;
-        match message::decode_into(message, &head, asked, Records::default()) {
+        let (asked, sent) = (&self.query.question.asked, self.sent());
+        let repeats = |got: Question| got.asked.wire() == sent.wire();
+        if self.flips.is_some() && !head.question.is_some_and(repeats) {
+            return Heard::OtherCase;
+        }
+        head.put_case(message, asked);
+        match message::decode_into(message, &head, asked, &sent, Records::default()) {
             Ok(reply) => Heard::Reply(reply),
             // Some servers cut inside a record. What they sent is not to be used anyway (RFC 2181 section 9).
             Err(_) if head.is_truncated() => Heard::Reply(head.empty_reply(Records::default())),

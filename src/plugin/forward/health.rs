@@ -7,6 +7,11 @@
 //! Nothing is checked while everything works. Pure counting: who sends the checks, and when, is the upstream's.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
+
+/// The longest pause between two checks, where `health_check` does not ask for a longer one. It is also the longest for
+/// which an upstream that is back goes unused.
+const PAUSE_MAX: Duration = Duration::from_secs(5);
 
 /// The health of one upstream.
 #[derive(Debug)]
@@ -49,6 +54,19 @@ impl Health {
     /// Whether it is to be passed over.
     pub(super) fn is_down(&self) -> bool {
         self.max_fails != 0 && self.fails.load(Ordering::Relaxed) > self.max_fails
+    }
+
+    /// Whether its last check failed.
+    pub(super) fn is_failing(&self) -> bool {
+        self.fails.load(Ordering::Relaxed) > 0
+    }
+
+    /// The pause before the next check: the interval, and once it is down twice as long each time.
+    pub(super) fn pause(&self, interval: Duration) -> Duration {
+        let fails = self.fails.load(Ordering::Relaxed);
+        let doublings = fails.saturating_sub(self.max_fails + 1).min(16);
+        let longest = interval.max(PAUSE_MAX);
+        interval.saturating_mul(1 << doublings).min(longest)
     }
 
     /// A query failed. Says whether checks are to begin: not if they are under way or never made.
@@ -104,6 +122,24 @@ mod tests {
                 health.checked(*check);
             }
             assert_eq!(health.is_down(), expected, "{max_fails} {checks:?}");
+        }
+    }
+
+    #[test]
+    fn the_pause_doubles_while_an_upstream_is_down() {
+        let millis = Duration::from_millis;
+        for (interval, fails, expected) in [
+            (millis(500), 0, millis(500)),
+            (millis(500), 3, millis(500)),
+            (millis(500), 4, millis(1000)),
+            (millis(500), 6, millis(4000)),
+            (millis(500), 7, PAUSE_MAX),
+            (millis(500), 4_000_000_000, PAUSE_MAX),
+            (millis(30_000), 9, millis(30_000)),
+        ] {
+            let health = Health::new(2);
+            health.fails.store(fails, Ordering::Relaxed);
+            assert_eq!(health.pause(interval), expected, "{fails} fails");
         }
     }
 

@@ -16,6 +16,8 @@ pub trait Observer: Send + Sync {
     fn healthcheck_broken(&self);
     /// A query was refused because too many wait.
     fn rejected(&self);
+    /// A query was not sent, because the same was under way.
+    fn joined(&self);
 }
 
 /// Is told of one upstream.
@@ -28,6 +30,8 @@ pub trait UpstreamObserver: Send + Sync {
     fn connection_made(&self, over: Over);
     /// A health check failed.
     fn healthcheck_failed(&self);
+    /// A query was sent to it beside one that another, or it, has not answered yet.
+    fn hedged(&self);
 }
 
 /// Nobody counts.
@@ -40,6 +44,7 @@ impl Observer for Unobserved {
     }
     fn healthcheck_broken(&self) {}
     fn rejected(&self) {}
+    fn joined(&self) {}
 }
 
 impl UpstreamObserver for Unobserved {
@@ -47,4 +52,5 @@ impl UpstreamObserver for Unobserved {
     fn connection_reused(&self, _: Over) {}
     fn connection_made(&self, _: Over) {}
     fn healthcheck_failed(&self) {}
+    fn hedged(&self) {}
 }

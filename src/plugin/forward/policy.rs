@@ -1,11 +1,24 @@
 //! In which order the upstreams of a stanza are asked for one query.
+//!
+//! The policy gives an order, and how the upstreams behave changes it: those that leave queries unanswered come last.
+//! Under `random`, where the operator does not care, so do those that cost much more than the best. Under the other
+//! two an upstream is never passed over for being slow: who writes `sequential` may mean that the first knows names
+//! that the second does not.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use rand::Rng;
 use rand::seq::SliceRandom;
+use rand::{Rng, RngExt};
 
+use super::conduct::Conduct;
 use super::config::UPSTREAMS_MAX;
+
+/// One query in so many is sent as the policy alone says: so that an upstream that mends is found out.
+const TRIAL_ONE_IN: u32 = 16;
+/// Upstreams cost the same if one costs less than twice the other and a little more: servers in one data center do.
+const COST_BAND_FACTOR: f32 = 2.0;
+/// The little more, in seconds.
+const COST_BAND: f32 = 0.02;
 
 /// `policy`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +31,17 @@ pub enum Policy {
     Sequential,
 }
 
+impl Standing {
+    /// How an upstream of this conduct stands.
+    pub(super) fn of(conduct: &Conduct, is_failing: bool) -> Standing {
+        Standing {
+            cost: conduct.cost(),
+            is_unreliable: conduct.is_unreliable(),
+            is_failing,
+        }
+    }
+}
+
 impl Policy {
     /// The words of the Corefile.
     pub(super) const NAMES: &[(&'static str, Policy)] = &[
@@ -25,6 +49,17 @@ impl Policy {
         ("round_robin", Policy::RoundRobin),
         ("sequential", Policy::Sequential),
     ];
+
+    /// Whether the next query is one that finds out about those that behaved badly.
+    pub(super) fn is_trial(rng: &mut impl Rng) -> bool {
+        rng.random_range(0..TRIAL_ONE_IN) == 0
+    }
+
+    /// Whom a second try goes to while the first may still come: under `sequential` the same upstream, because its
+    /// answer is the one that is wanted.
+    pub(super) fn repeats(self) -> bool {
+        self == Policy::Sequential
+    }
 
     /// The order for the next query to `count` upstreams. `turn` is the memory of the stanza.
     pub(super) fn order(self, count: usize, turn: &AtomicUsize, rng: &mut impl Rng) -> Order {
@@ -39,6 +74,27 @@ impl Policy {
         }
         order
     }
+}
+
+/// How much an upstream has to say for itself, best first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    Good,
+    /// It answers, and another costs much less.
+    Slow,
+    /// It leaves queries unanswered.
+    Unreliable,
+}
+
+/// An upstream as one query sees it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Standing {
+    /// Seconds that a query to it costs; `None` before the first.
+    pub(super) cost: Option<f32>,
+    /// It leaves queries unanswered.
+    pub(super) is_unreliable: bool,
+    /// Its health checks fail.
+    pub(super) is_failing: bool,
 }
 
 /// Upstreams of a stanza by their number, in the order in which they are asked.
@@ -58,6 +114,27 @@ impl Order {
             upstreams: std::array::from_fn(|index| index as u8),
             count,
         }
+    }
+
+    /// Puts behind the others those that are not as good. `trial` spares those of which nothing worse is known than
+    /// how they behaved some time ago.
+    pub(super) fn prefer(&mut self, policy: Policy, standings: &[Standing], trial: bool) {
+        let known = standings.iter().filter(|standing| !standing.is_unreliable);
+        let best = known
+            .filter_map(|standing| standing.cost)
+            .fold(f32::INFINITY, f32::min);
+        let rank = |upstream: &u8| {
+            let standing = &standings[usize::from(*upstream)];
+            let costs_more = |cost| cost > best * COST_BAND_FACTOR + COST_BAND;
+            if standing.is_failing || (standing.is_unreliable && !trial) {
+                Rank::Unreliable
+            } else if policy == Policy::Random && !trial && standing.cost.is_some_and(costs_more) {
+                Rank::Slow
+            } else {
+                Rank::Good
+            }
+        };
+        self.upstreams[..self.count].sort_by_key(rank);
     }
 
     /// How many there are.
@@ -109,6 +186,90 @@ mod tests {
             assert_eq!(order, [0, 1, 2]);
         }
         assert!(first.iter().all(|count| *count > 30), "{first:?}");
+    }
+
+    #[test]
+    fn bad_conduct_changes_the_order_of_the_policy() {
+        let standing = |millis: f32| Standing {
+            cost: Some(millis / 1000.0),
+            ..Standing::default()
+        };
+        let unreliable = Standing {
+            is_unreliable: true,
+            ..standing(100.0)
+        };
+        let failing = Standing {
+            is_failing: true,
+            ..unreliable
+        };
+        let unknown = Standing::default();
+        let (quick, fair, slow) = (standing(1.0), standing(20.0), standing(40.0));
+        let (random, sequential) = (Policy::Random, Policy::Sequential);
+        for (what, policy, standings, trial, expected) in [
+            ("alike", random, [fair, quick, fair], false, [0, 1, 2]),
+            ("one is slow", random, [slow, quick, fair], false, [1, 2, 0]),
+            (
+                "one is slow, in sequence",
+                sequential,
+                [slow, quick, fair],
+                false,
+                [0, 1, 2],
+            ),
+            (
+                "a trial of the slow",
+                random,
+                [slow, quick, fair],
+                true,
+                [0, 1, 2],
+            ),
+            (
+                "one is unreliable",
+                sequential,
+                [unreliable, slow, quick],
+                false,
+                [1, 2, 0],
+            ),
+            (
+                "worse than slow",
+                random,
+                [unreliable, slow, quick],
+                false,
+                [2, 1, 0],
+            ),
+            (
+                "a trial of the unreliable",
+                random,
+                [unreliable, slow, quick],
+                true,
+                [0, 1, 2],
+            ),
+            (
+                "no trial of one whose checks fail",
+                random,
+                [failing, slow, quick],
+                true,
+                [1, 2, 0],
+            ),
+            (
+                "all are unreliable",
+                random,
+                [unreliable; 3],
+                false,
+                [0, 1, 2],
+            ),
+            (
+                "one is new",
+                random,
+                [unknown, slow, unreliable],
+                false,
+                [0, 1, 2],
+            ),
+        ] {
+            let mut order = Order::sequential(3);
+            order.prefer(policy, &standings, trial);
+            let order: [usize; 3] = std::array::from_fn(|place| order.at(place));
+            assert_eq!(order, expected, "{what}");
+        }
     }
 
     #[test]

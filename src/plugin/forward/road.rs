@@ -100,13 +100,12 @@ impl Road {
                 let until = self.read_until(deadline);
                 self.over_udp(streams, asked, until).await
             }
+            // Boxed, so that the many queries that go over UDP do not hold their room.
             Way::Streams(streams, kept) => {
-                self.over_streams(over, streams, kept, asked, deadline)
-                    .await
+                Box::pin(self.over_streams(over, streams, kept, asked, deadline)).await
             }
             Way::Channel(channels, slot) => {
-                self.over_channel(over, channels, slot, asked, deadline)
-                    .await
+                Box::pin(self.over_channel(over, channels, slot, asked, deadline)).await
             }
         }
     }

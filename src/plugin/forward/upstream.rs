@@ -1,18 +1,23 @@
 //! One upstream: asks it, and checks it while it fails.
 
 use std::net::IpAddr;
-use std::sync::{Arc, Weak};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use crate::chain::Unanswered;
+use rand::RngExt;
+
+use crate::chain::{Cause, Unanswered};
 use crate::dns::query::flag;
 use crate::dns::{Class, Query, Question, Reply, Type};
 
+use super::conduct::Conduct;
 use super::config::{Carriage, DohMethod, HealthCheck, Idle, Stanza};
 use super::endpoint::{Endpoint, Over, Speaks};
 use super::exchange::Asked;
 use super::health::{Check, Checks, Health};
 use super::observer::UpstreamObserver;
+use super::policy::Standing;
 use super::road::Road;
 use super::sockets::Sockets;
 use super::tls::{Clients, Tls};
@@ -40,9 +45,13 @@ pub(super) struct Settings {
 pub(super) struct Upstream {
     endpoint: Endpoint,
     carriage: Carriage,
+    read_timeout: Duration,
     check: Query,
     check_interval: Duration,
     health: Health,
+    conduct: Mutex<Conduct>,
+    /// It answers with the name in another case than it was asked for.
+    changes_case: AtomicBool,
     road: Arc<Road>,
     observer: Arc<dyn UpstreamObserver>,
 }
@@ -81,9 +90,12 @@ impl Upstream {
         Upstream {
             endpoint,
             carriage: settings.carriage,
+            read_timeout: settings.read_timeout,
             check,
             check_interval: settings.health_check.interval.max(CHECK_INTERVAL_MIN),
             health: Health::new(settings.max_fails),
+            conduct: Mutex::default(),
+            changes_case: AtomicBool::new(false),
             road: Arc::new(road),
             observer,
         }
@@ -92,6 +104,36 @@ impl Upstream {
     /// Whether it is to be passed over.
     pub(super) fn is_down(&self) -> bool {
         self.health.is_down()
+    }
+
+    /// How it stands among the others.
+    pub(super) fn standing(&self) -> Standing {
+        Standing::of(&self.conduct(), self.health.is_failing())
+    }
+
+    /// How long it may take before it is late.
+    pub(super) fn patience(&self) -> Duration {
+        self.conduct().patience().min(self.read_timeout)
+    }
+
+    /// A query to it was not answered, or is late.
+    pub(super) fn left_unanswered(self: &Arc<Self>) {
+        let mut conduct = self.conduct();
+        conduct.failed();
+        let is_unreliable = conduct.is_unreliable();
+        drop(conduct);
+        if is_unreliable {
+            self.begin_checks();
+        }
+    }
+
+    /// Is told of a query that is sent to it on suspicion.
+    pub(super) fn hedged(&self) {
+        self.observer.hedged();
+    }
+
+    fn conduct(&self) -> MutexGuard<'_, Conduct> {
+        self.conduct.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     #[cfg(test)]
@@ -141,8 +183,34 @@ impl Upstream {
     ) -> Result<Reply, Unanswered> {
         let began = Instant::now();
         let asked = Asked::query(query);
-        let reply = self.road.exchange(over, asked, deadline).await?;
-        self.observer.answered(reply.rcode, began.elapsed());
+        let reply = match over {
+            Over::Udp => {
+                self.over_udp(asked, deadline.min(began + self.read_timeout))
+                    .await
+            }
+            _ => self.road.exchange(over, asked, deadline).await,
+        }?;
+        let elapsed = began.elapsed();
+        self.conduct().answered(elapsed);
+        self.observer.answered(reply.rcode, elapsed);
+        Ok(reply)
+    }
+
+    /// Asks with the name in random case, unless the upstream is known not to repeat it; and once more if it turns out
+    /// that it does not.
+    async fn over_udp(&self, asked: Asked<'_>, until: Instant) -> Result<Reply, Unanswered> {
+        let keeps_case = !self.changes_case.load(Ordering::Relaxed);
+        if keeps_case {
+            let asked = asked.in_random_case();
+            match self.road.exchange(Over::Udp, asked, until).await {
+                Err(unanswered) if unanswered.cause == Cause::OtherCase => {}
+                answer => return answer,
+            }
+        }
+        let reply = self.road.exchange(Over::Udp, asked.anew(), until).await?;
+        if keeps_case {
+            self.changes_case.store(true, Ordering::Relaxed);
+        }
         Ok(reply)
     }
 
@@ -188,7 +256,10 @@ async fn checks(upstream: Weak<Upstream>, interval: Duration) {
         if upstream.health.checked(check) == Checks::End {
             return;
         }
+        // The many servers that watched the same upstream die shall not all ask at once.
+        let spread = rand::rng().random_range(0.9..1.1);
+        let pause = upstream.health.pause(interval).mul_f64(spread);
         drop(upstream);
-        tokio::time::sleep(interval).await;
+        tokio::time::sleep(pause).await;
     }
 }

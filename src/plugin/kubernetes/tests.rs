@@ -5,6 +5,7 @@ use hickory_proto::op::Message;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::cluster::Cluster;
 use crate::cluster::object::{Event, Object};
 use crate::dns::{Class, Question, encode};
 
@@ -107,7 +108,7 @@ fn options() -> Options {
 
 /// What the plugin says: the code and the records, or where the question goes.
 fn ask(options: Options, synced: bool, name: &str, rtype: Type) -> String {
-    let plugin = Kubernetes::new(options, Arc::new(cluster(synced)));
+    let plugin = Kubernetes::new(options, cluster(synced).into());
     let mut query = Query::empty();
     query.transport = crate::dns::Transport::Tcp;
     query.question = Question::new(name.parse().unwrap(), rtype, Class::IN);

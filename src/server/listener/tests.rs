@@ -35,20 +35,24 @@ fn port_0_becomes_one_port_for_all_sockets_and_no_two_listeners_share_it() {
 #[test]
 fn an_address_that_is_not_ours_or_taken_is_an_error() {
     let taken = std::net::TcpListener::bind(localhost()).unwrap();
-    for (name, address, expected) in [
+    for (name, address, transport, expected) in [
         (
             "not ours",
             "192.0.2.1:0".parse().unwrap(),
+            Transport::Udp,
             io::ErrorKind::AddrNotAvailable,
         ),
         (
             "taken for TCP",
             taken.local_addr().unwrap(),
+            Transport::Tcp,
             io::ErrorKind::AddrInUse,
         ),
     ] {
         let error = Listener::bind(address, two_threads()).unwrap_err();
-        assert_eq!(error.kind(), expected, "{name}");
+        let told = (error.transport, error.source.kind());
+        assert_eq!(told, (transport, expected), "{name}");
+        assert_eq!(error.address, address, "{name}");
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use cairn_dns::{
-    app::App,
+    app::{App, AppError},
     config::{self, Config},
     corefile::{Location, Outside},
     generation::Process,
@@ -56,11 +56,20 @@ impl Server {
 
     /// Serves the configuration `Corefile` of `outside` from now on.
     pub(crate) fn reload(&mut self, outside: &dyn Outside) {
+        self.try_reload(outside)
+            .unwrap_or_else(|fault| panic!("{fault}"));
+    }
+
+    /// Likewise, if it can be served.
+    pub(crate) fn try_reload(&mut self, outside: &dyn Outside) -> Result<(), AppError> {
         let config = load(outside);
         let runtime = self.runtime.as_ref().expect("it runs until it is dropped");
-        runtime
-            .block_on(self.app.reload(config))
-            .unwrap_or_else(|fault| panic!("{fault}"));
+        runtime.block_on(self.app.reload(config))
+    }
+
+    /// What `/metrics` says.
+    pub(crate) fn metrics(&self) -> String {
+        self.app.process().metrics.render()
     }
 
     /// What keeps `/ready` from saying so.

@@ -94,7 +94,7 @@ impl Https {
             let response = response.map_err(|error| fault(Operation::Read, &error))?;
             read(response).await
         });
-        asked.reply_in(&body.await?)
+        asked.reply_in(&mut Vec::from(body.await?))
     }
 
     fn request(&self, message: Vec<u8>) -> Result<Request<Full<Bytes>>, Fault> {

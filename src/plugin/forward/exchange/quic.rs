@@ -102,8 +102,8 @@ impl Quic {
         .await?;
         // The end of the query is the end of the stream (RFC 9250 section 4.2).
         let _ = send.finish();
-        let reply = within_fault(until, Operation::Read, receive.message()).await?;
-        asked.reply_in(&reply)
+        let mut reply = within_fault(until, Operation::Read, receive.message()).await?;
+        asked.reply_in(&mut reply)
     }
 }
 

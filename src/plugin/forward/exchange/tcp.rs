@@ -100,12 +100,12 @@ impl Connection {
         .await?;
         for _ in 0..OTHERS_MAX {
             within(until, Operation::Read, read(&mut self.stream, &mut message)).await?;
-            match asked.hear(&message) {
+            match asked.hear(&mut message) {
                 Heard::Reply(reply) => return Ok(reply),
                 Heard::Malformed(why) => {
                     return Err(Fault::new(Operation::Read, Cause::Malformed(why)));
                 }
-                Heard::Other => {}
+                Heard::OtherCase | Heard::Other => {}
             }
         }
         Err(Fault::new(Operation::Read, Cause::Closed))

@@ -38,7 +38,9 @@ pub(in crate::plugin::forward) async fn exchange(
     let mut malformed = None;
     let listening = listen(socket, asked, &mut malformed);
     match tokio::time::timeout_at(until.into(), listening).await {
-        Ok(heard) => heard.map_err(|error| Fault::io(Operation::Read, &error)),
+        Ok(Ok(Ok(reply))) => Ok(reply),
+        Ok(Ok(Err(cause))) => Err(Fault::new(Operation::Read, cause)),
+        Ok(Err(error)) => Err(Fault::io(Operation::Read, &error)),
         Err(_) => {
             let cause = malformed.map_or(Cause::Timeout, Cause::Malformed);
             Err(Fault::new(Operation::Read, cause))
@@ -60,12 +62,13 @@ async fn listen(
     socket: &UdpSocket,
     asked: Asked<'_>,
     malformed: &mut Option<MessageError>,
-) -> io::Result<Reply> {
+) -> io::Result<Result<Reply, Cause>> {
     loop {
         // This counts against the task's budget, so that a flood of datagrams cannot keep the timer from ending it.
         let heard = socket.async_io(INTEREST, || receive(socket, asked)).await?;
         match heard {
-            Heard::Reply(reply) => return Ok(reply),
+            Heard::Reply(reply) => return Ok(Ok(reply)),
+            Heard::OtherCase => return Ok(Err(Cause::OtherCase)),
             Heard::Malformed(why) => *malformed = Some(why),
             Heard::Other => {}
         }
@@ -75,6 +78,6 @@ async fn listen(
 fn receive(socket: &UdpSocket, asked: Asked<'_>) -> io::Result<Heard> {
     INCOMING.with_borrow_mut(|message| {
         let (length, _) = rustix::net::recv(socket, &mut message[..], RecvFlags::empty())?;
-        Ok(asked.hear(&message[..length]))
+        Ok(asked.hear(&mut message[..length]))
     })
 }

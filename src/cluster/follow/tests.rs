@@ -1,0 +1,251 @@
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use tokio::runtime::Handle;
+
+use super::*;
+use crate::cluster::connection::{Request, RequestObserver};
+use crate::cluster::registry::{Clusters, Lease, Source};
+
+/// What a busy machine may take for something that needs milliseconds.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Remembers what is stated, and panics where it is told to.
+#[derive(Default)]
+struct Witness {
+    panics: AtomicUsize,
+    panics_next: AtomicBool,
+    stated: Mutex<Vec<(Resource, usize, bool)>>,
+}
+
+impl Observer for Witness {
+    fn holds(&self, _: &str, resource: Resource, objects: usize, synced: bool) {
+        if self.panics_next.swap(false, Ordering::Relaxed) {
+            panic!("told to");
+        }
+        let mut stated = self.stated.lock().unwrap();
+        stated.retain(|known| known.0 != resource);
+        stated.push((resource, objects, synced));
+    }
+
+    fn forgets(&self, _: &str, resource: Resource) {
+        self.stated
+            .lock()
+            .unwrap()
+            .retain(|known| known.0 != resource);
+    }
+
+    fn programmed(&self, _: bool, _: Duration) {}
+
+    fn panicked(&self) {
+        self.panics.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl RequestObserver for Witness {
+    fn answered(&self, _: &Request<'_>) {}
+}
+
+impl Witness {
+    fn stated(&self) -> Vec<(Resource, usize, bool)> {
+        let mut stated = self.stated.lock().unwrap().clone();
+        stated.sort();
+        stated
+    }
+}
+
+fn clusters() -> (Arc<Witness>, Clusters) {
+    let witness = Arc::<Witness>::default();
+    (witness.clone(), Clusters::new(Handle::current(), witness))
+}
+
+fn key(folder: &Path) -> ClusterKey {
+    ClusterKey {
+        source: Source::Manifests(vec![PathBuf::from(folder)]),
+        labels: None,
+        namespace_labels: None,
+    }
+}
+
+fn write(folder: &Path, namespace: &str) {
+    let text = format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: {namespace}}}\n");
+    fs::write(folder.join(format!("{namespace}.yaml")), text).unwrap();
+}
+
+fn write_pod(folder: &Path) {
+    let text = "apiVersion: v1\nkind: Pod\nmetadata: {name: a, namespace: one}\nstatus: {phase: Running, podIP: 10.0.0.7, podIPs: [{ip: 10.0.0.7}]}\n";
+    fs::write(folder.join("pod.yaml"), text).unwrap();
+}
+
+fn has(lease: &Lease, namespace: &str) -> bool {
+    let label = crate::cluster::records::label(namespace).unwrap();
+    lease.view().has_namespace(&label)
+}
+
+fn has_pod(lease: &Lease) -> bool {
+    let label = crate::cluster::records::label("one").unwrap();
+    lease.view().has_pod("10.0.0.7".parse().unwrap(), &label)
+}
+
+async fn wait_for(what: &str, mut is: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is() {
+        assert!(Instant::now() < deadline, "waited in vain: {what}");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+#[tokio::test]
+async fn an_index_that_panics_is_made_anew_and_what_was_served_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), "one");
+    let (witness, clusters) = clusters();
+    let lease = clusters
+        .lease(&key(folder.path()), &[Resource::Namespaces])
+        .unwrap();
+    wait_for("the first list", || has(&lease, "one")).await;
+    witness.panics_next.store(true, Ordering::Relaxed);
+    write(folder.path(), "two");
+    wait_for("the news after the panic", || {
+        assert!(has(&lease, "one"), "what was served is gone");
+        assert!(lease.view().is_synced(Resource::Namespaces));
+        has(&lease, "two")
+    })
+    .await;
+    assert_eq!(witness.panics.load(Ordering::Relaxed), 1);
+    assert_eq!(witness.stated(), [(Resource::Namespaces, 2, true)]);
+}
+
+#[test]
+fn an_index_that_is_made_anew_is_heard_when_it_knows_as_much_as_is_served() {
+    let namespace = |name: &str| {
+        let value = json!({"metadata": {"name": name}});
+        Event::Applied(Object::read(Resource::Namespaces, &value).unwrap())
+    };
+    let (started, listed) = (
+        Event::ListStarted(Resource::Namespaces),
+        Event::Listed(Resource::Namespaces),
+    );
+    let known = Cluster::told([started.clone(), namespace("one"), listed.clone()]);
+    for (fact, cluster, at_the_first, at_the_end) in [
+        ("nothing is served", Cluster::default(), ["two"], ["two"]),
+        ("a whole list is served", known, ["one"], ["two"]),
+    ] {
+        let mut owner = Owner::new(Arc::new(Following {
+            cluster: Arc::new(cluster),
+            key: key(Path::new("/nonexistent")),
+            name: "test".into(),
+            feed: Feed::Manifests(vec![]),
+            observer: Arc::<Witness>::default(),
+        }));
+        owner.wanted = vec![Resource::Namespaces];
+        let served = |owner: &Owner| {
+            let view = owner.following.cluster.view();
+            let has =
+                |name: &&str| view.has_namespace(&crate::cluster::records::label(name).unwrap());
+            ["one", "two"].into_iter().filter(has).collect::<Vec<_>>()
+        };
+        owner.apply(started.clone());
+        owner.apply(namespace("two"));
+        assert_eq!(served(&owner), at_the_first, "{fact}");
+        owner.apply(listed.clone());
+        assert_eq!(served(&owner), at_the_end, "{fact}");
+    }
+}
+
+#[tokio::test]
+async fn a_resource_is_followed_while_some_lease_needs_it() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), "one");
+    write_pod(folder.path());
+    let (witness, clusters) = clusters();
+    let key = key(folder.path());
+    let few = clusters.lease(&key, &[Resource::Namespaces]).unwrap();
+    wait_for("namespaces", || has(&few, "one")).await;
+    assert!(!has_pod(&few));
+
+    let all = [Resource::Namespaces, Resource::Pods];
+    let (first, second) = (
+        clusters.lease(&key, &all).unwrap(),
+        clusters.lease(&key, &all).unwrap(),
+    );
+    wait_for("pods", || has_pod(&few)).await;
+    drop(first);
+    // A lease that comes and goes shows that the index has seen the change before.
+    write(folder.path(), "two");
+    wait_for("news", || has(&few, "two")).await;
+    assert!(has_pod(&few), "one lease is left");
+
+    drop(second);
+    wait_for("the end of pods", || !has_pod(&few)).await;
+    wait_for("one statement", || {
+        witness.stated() == [(Resource::Namespaces, 2, true)]
+    })
+    .await;
+    assert!(!few.view().is_synced(Resource::Pods));
+    assert!(has(&few, "one") && few.view().is_synced(Resource::Namespaces));
+
+    let again = clusters.lease(&key, &all).unwrap();
+    wait_for("pods again", || {
+        has_pod(&again) && again.not_ready(&all).is_empty()
+    })
+    .await;
+    drop((few, again));
+    wait_for("no statement", || witness.stated().is_empty()).await;
+}
+
+#[test]
+fn the_delay_of_a_change_is_told_for_services_that_answer_with_it() {
+    let service = |name: &str, spec: serde_json::Value| {
+        let value = json!({"metadata": {"namespace": "demo", "name": name}, "spec": spec});
+        Event::Applied(Object::read(Resource::Services, &value).unwrap())
+    };
+    let slice = |service: &str, annotations: serde_json::Value| {
+        let labels = json!({"kubernetes.io/service-name": service});
+        let metadata = json!({"namespace": "demo", "name": service, "labels": labels, "annotations": annotations});
+        let value =
+            json!({"metadata": metadata, "addressType": "IPv4", "endpoints": [], "ports": []});
+        Event::Applied(Object::read(Resource::EndpointSlices, &value).unwrap())
+    };
+    let services = [
+        service(
+            "web",
+            json!({"clusterIP": "10.96.0.1", "clusterIPs": ["10.96.0.1"]}),
+        ),
+        service("db", json!({"clusterIP": "None", "clusterIPs": ["None"]})),
+        service(
+            "out",
+            json!({"type": "ExternalName", "externalName": "example.com"}),
+        ),
+    ];
+    let synced = [
+        Event::ListStarted(Resource::EndpointSlices),
+        Event::Listed(Resource::EndpointSlices),
+    ];
+    let stamp = json!({"endpoints.kubernetes.io/last-change-trigger-time": "2026-01-01T00:00:00Z"});
+    for (fact, name, annotations, synced, expected) in [
+        (
+            "a ClusterIP",
+            "web",
+            stamp.clone(),
+            &synced[..],
+            Some(false),
+        ),
+        ("headless", "db", stamp.clone(), &synced, Some(true)),
+        ("an alias", "out", stamp.clone(), &synced, None),
+        ("no Service", "nosuch", stamp.clone(), &synced, None),
+        ("no stamp", "web", json!({}), &synced, None),
+        ("the first list", "web", stamp, &[], None),
+    ] {
+        let mut index = Index::default();
+        for event in services.iter().chain(synced) {
+            index.apply(event.clone(), 0);
+        }
+        let told = trigger(&slice(name, annotations), index.latest());
+        assert_eq!(told.map(|(headless, _)| headless), expected, "{fact}");
+    }
+}

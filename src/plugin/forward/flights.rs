@@ -1,0 +1,304 @@
+//! Queries that are alike and under way at the same time are asked once.
+//!
+//! It spares the upstream, and it spares us: an attacker who makes one question be asked many times at once has so
+//! many chances for each forged answer (the birthday attack that RFC 5452 section 5 describes). Queries for one
+//! question that differ in what else they carry (a cookie, a client subnet) cannot share an answer, so that their number
+//! is bounded.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use foldhash::fast::RandomState;
+use tokio::sync::watch;
+
+use crate::chain::Reason;
+use crate::dns::{Query, Reply};
+
+/// Queries for one question that differ in something else and may be under way at a time; more than any client has
+/// reason for, and few enough to leave a forger nothing.
+const DIFFERENT_MAX: usize = 16;
+
+/// What a query came to.
+pub(super) type Outcome = Result<Reply, Reason>;
+
+/// The queries of a stanza that are under way.
+#[derive(Debug, Default)]
+pub(super) struct Flights {
+    under_way: Mutex<HashMap<Box<[u8]>, Vec<Flight>, RandomState>>,
+}
+
+/// One query that is under way, for all who would ask the same.
+#[derive(Debug)]
+struct Flight {
+    rest: Box<[u8]>,
+    /// Made when the first waits for it. Closed without a word if who asks gives up.
+    landed: Option<watch::Sender<Option<Arc<Outcome>>>>,
+}
+
+/// What a query becomes.
+enum Seat<'a> {
+    /// The one that is asked.
+    Pilot(Pilot<'a>),
+    /// One that waits for the answer to another.
+    Passenger(watch::Receiver<Option<Arc<Outcome>>>),
+    /// One of too many: it comes back when this one has landed.
+    Standby(watch::Receiver<Option<Arc<Outcome>>>),
+}
+
+/// A flight until it lands or is given up.
+struct Pilot<'a> {
+    flights: &'a Flights,
+    key: &'a Key,
+}
+
+/// What makes queries alike: the question, and the rest.
+struct Key {
+    question: Box<[u8]>,
+    rest: Box<[u8]>,
+}
+
+impl Flights {
+    /// Asks, unless the same is being asked: then its answer is waited for. `joined` is told of that.
+    pub(super) async fn ask<F: Future<Output = Outcome>>(
+        &self,
+        query: &Query,
+        ask: impl FnOnce() -> F,
+        joined: impl FnOnce(),
+    ) -> Outcome {
+        let key = Key::of(query);
+        let mut joined = Some(joined);
+        loop {
+            match self.board(&key) {
+                Seat::Pilot(pilot) => {
+                    let outcome = ask().await;
+                    return pilot.land(outcome);
+                }
+                Seat::Passenger(landed) => {
+                    joined.take().into_iter().for_each(|joined| joined());
+                    if let Some(outcome) = landing(landed).await {
+                        return Arc::unwrap_or_clone(outcome);
+                    }
+                }
+                Seat::Standby(landed) => drop(landing(landed).await),
+            }
+        }
+    }
+
+    fn board<'a>(&'a self, key: &'a Key) -> Seat<'a> {
+        let mut under_way = self.lock();
+        let flights = under_way.entry(key.question.clone()).or_default();
+        if let Some(same) = flights.iter_mut().find(|flight| flight.rest == key.rest) {
+            return Seat::Passenger(same.landing());
+        }
+        if flights.len() >= DIFFERENT_MAX {
+            return Seat::Standby(flights[0].landing());
+        }
+        flights.push(Flight {
+            rest: key.rest.clone(),
+            landed: None,
+        });
+        Seat::Pilot(Pilot { flights: self, key })
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Box<[u8]>, Vec<Flight>, RandomState>> {
+        self.under_way
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Flight {
+    fn landing(&mut self) -> watch::Receiver<Option<Arc<Outcome>>> {
+        let landed = self.landed.get_or_insert_with(|| watch::channel(None).0);
+        landed.subscribe()
+    }
+}
+
+impl Pilot<'_> {
+    fn land(self, outcome: Outcome) -> Outcome {
+        let Some(landed) = self.leave() else {
+            return outcome;
+        };
+        let outcome = Arc::new(outcome);
+        landed.send_replace(Some(outcome.clone()));
+        Arc::unwrap_or_clone(outcome)
+    }
+
+    /// Takes the flight off the board. Says who waits for it, if anybody does.
+    fn leave(&self) -> Option<watch::Sender<Option<Arc<Outcome>>>> {
+        let mut under_way = self.flights.lock();
+        let flights = under_way.get_mut(&self.key.question)?;
+        let at = flights
+            .iter()
+            .position(|flight| flight.rest == self.key.rest)?;
+        let flight = flights.swap_remove(at);
+        if flights.is_empty() {
+            under_way.remove(&self.key.question);
+        }
+        flight.landed
+    }
+}
+
+impl Drop for Pilot<'_> {
+    fn drop(&mut self) {
+        // Those who wait see it closed, and one of them asks.
+        drop(self.leave());
+    }
+}
+
+impl Key {
+    fn of(query: &Query) -> Key {
+        let question = &query.question;
+        let mut key = question.name.wire().to_vec();
+        key.extend(question.rtype.0.to_be_bytes());
+        key.extend(question.class.0.to_be_bytes());
+        let mut rest = vec![query.transport as u8, u8::from(query.asks_authentic)];
+        rest.extend(query.flags.to_be_bytes());
+        if let Some(edns) = &query.edns {
+            rest.extend([edns.version, u8::from(edns.dnssec_ok)]);
+            rest.extend(edns.payload.to_be_bytes());
+            rest.extend_from_slice(&edns.options);
+        }
+        Key {
+            question: key.into(),
+            rest: rest.into(),
+        }
+    }
+}
+
+/// Waits until it lands; `None` if it was given up.
+async fn landing(mut landed: watch::Receiver<Option<Arc<Outcome>>>) -> Option<Arc<Outcome>> {
+    let outcome = landed.wait_for(Option::is_some).await.ok()?;
+    outcome.clone()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use futures_util::FutureExt;
+    use tokio::sync::Notify;
+
+    use super::*;
+    use crate::dns::query::flag;
+    use crate::dns::{Class, Edns, Question, Rcode, Type};
+
+    fn query(name: &str) -> Query {
+        let mut query = Query::empty();
+        query.question = Question::new(name.parse().unwrap(), Type::A, Class::IN);
+        query
+    }
+
+    fn cookie(octet: u8) -> Query {
+        let mut query = query("www.example.");
+        query.edns = Some(Edns {
+            options: vec![0, 10, 0, 1, octet],
+            ..Edns::default()
+        });
+        query
+    }
+
+    /// Asks all at once, lets the answers come when all have asked, and says how often an upstream was asked.
+    async fn times_asked(queries: Vec<Query>) -> (usize, usize) {
+        let (flights, go) = (Flights::default(), Notify::new());
+        let (made, joined) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let asks = queries.iter().map(|query| {
+            let ask = async || {
+                made.fetch_add(1, Ordering::Relaxed);
+                go.notified().await;
+                Ok(Reply::new(&mut query.clone(), Rcode::NXDOMAIN))
+            };
+            let joined = || {
+                joined.fetch_add(1, Ordering::Relaxed);
+            };
+            flights.ask(query, ask, joined)
+        });
+        let mut all = Box::pin(futures_util::future::join_all(asks));
+        assert!((&mut all).now_or_never().is_none(), "nobody answers yet");
+        let at_once = made.load(Ordering::Relaxed);
+        let landing = async {
+            loop {
+                go.notify_waiters();
+                tokio::task::yield_now().await;
+            }
+        };
+        let outcomes = tokio::select! {
+            outcomes = all => outcomes,
+            () = landing => unreachable!("goes on for ever"),
+        };
+        for outcome in outcomes {
+            assert_eq!(outcome.unwrap().rcode, Rcode::NXDOMAIN);
+        }
+        assert!(flights.lock().is_empty(), "all have landed");
+        (at_once, joined.into_inner())
+    }
+
+    #[tokio::test]
+    async fn queries_that_are_alike_are_asked_once() {
+        let with = |change: fn(&mut Query)| {
+            let mut other = query("www.example.");
+            change(&mut other);
+            vec![query("www.example."), other]
+        };
+        for (what, queries, expected) in [
+            ("the same", vec![query("www.example."); 100], 1),
+            (
+                "in another case",
+                vec![query("www.example."), query("WWW.example.")],
+                1,
+            ),
+            ("under another id", with(|query| query.id = 7), 1),
+            (
+                "another name",
+                vec![query("www.example."), query("ww.example.")],
+                2,
+            ),
+            (
+                "another type",
+                with(|query| query.question.rtype = Type::AAAA),
+                2,
+            ),
+            (
+                "over TCP",
+                with(|query| query.transport = crate::dns::Transport::Tcp),
+                2,
+            ),
+            ("with CD", with(|query| query.flags |= flag::CD), 2),
+            (
+                "with EDNS",
+                with(|query| query.edns = Some(Edns::default())),
+                2,
+            ),
+            ("with another cookie", vec![cookie(1), cookie(2)], 2),
+        ] {
+            let count = queries.len();
+            let (asked, joined) = times_asked(queries).await;
+            assert_eq!(asked, expected, "{what}");
+            assert_eq!(joined, count - expected, "{what}");
+        }
+    }
+
+    #[tokio::test]
+    async fn one_question_is_not_under_way_in_more_than_a_few_forms() {
+        let queries = (0..100).map(cookie).collect();
+        assert_eq!(times_asked(queries).await.0, DIFFERENT_MAX);
+    }
+
+    #[tokio::test]
+    async fn when_who_asks_gives_up_another_asks() {
+        let flights = Flights::default();
+        let query = query("www.example.");
+        let never = || std::future::pending::<Outcome>();
+        let mut first = Box::pin(flights.ask(&query, never, || {}));
+        assert!((&mut first).now_or_never().is_none());
+        let answer = async || Ok(Reply::new(&mut query.clone(), Rcode::NOERROR));
+        let mut second = Box::pin(flights.ask(&query, answer, || {}));
+        assert!(
+            (&mut second).now_or_never().is_none(),
+            "it waits for the first"
+        );
+        drop(first);
+        assert_eq!(second.await.unwrap().rcode, Rcode::NOERROR);
+    }
+}

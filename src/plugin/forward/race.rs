@@ -1,0 +1,261 @@
+//! Whom to ask next for one query, and when: decisions alone, with the time given.
+//!
+//! ```text
+//! ask one ── no answer within its patience ─▶ ask another beside it (hedge), if the budget has it
+//!    │  └─── it is seen to be dead ─────────▶ ask another beside it, budget or not
+//!    └────── it fails ──────────────────────▶ ask the next (attempt), if max_connect_attempts has it
+//! ```
+//!
+//! Whoever answers first ends the race. Who is asked beside others does not count as an attempt.
+
+use std::num::NonZeroU32;
+use std::time::{Duration, Instant};
+
+use super::config::AllDown;
+use super::policy::Order;
+
+/// The least time from the begin of one round through the upstreams to the next. Refusals come back within
+/// microseconds; without it `max_connect_attempts 0` would ask thousands of times within its seconds, and two
+/// attempts in the same instant are hardly better than one.
+const ROUND_MIN: Duration = Duration::from_millis(50);
+
+/// How often one query is sent on suspicion. Each time is twice as patient as the one before: a name that is slow
+/// everywhere is not asked for faster by asking more.
+const HEDGES_MAX: u32 = 3;
+
+/// The most queries that can be out at a time for one race: the attempt, and those beside it.
+const RUNNERS_MAX: usize = 1 + HEDGES_MAX as usize;
+
+/// The race for an answer to one query.
+#[derive(Debug)]
+pub(super) struct Race {
+    order: Order,
+    rules: Rules,
+    /// Places of the order that were passed, through all rounds.
+    place: usize,
+    attempts: u32,
+    hedges: u32,
+    runners: [Option<Runner>; RUNNERS_MAX],
+    /// When the one asked last is late, by the patience of this race.
+    suspicion: Option<Instant>,
+    round_began: Instant,
+    is_last: bool,
+}
+
+/// What a race obeys.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rules {
+    /// How many attempts there may be; `None` for as many as the time allows.
+    pub(super) attempts_max: Option<NonZeroU32>,
+    /// What is done when all are down.
+    pub(super) all_down: AllDown,
+    /// The first hedge goes to the upstream that was asked already.
+    pub(super) repeats: bool,
+    /// The end of it all.
+    pub(super) deadline: Instant,
+}
+
+/// Who was asked and has not said anything.
+#[derive(Debug, Clone, Copy)]
+struct Runner {
+    upstream: usize,
+    patience: Duration,
+    asked: Instant,
+    /// Its lateness was told.
+    is_late: bool,
+}
+
+/// What to do next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Move {
+    /// Ask this upstream.
+    Ask(usize),
+    /// Ask this one beside those that are out.
+    Hedge(usize),
+    /// All are down: ask this one nevertheless.
+    AskDown(usize),
+    /// Wait for those that are out, until then at most.
+    Wait(Instant),
+    /// Nobody is asked any more: wait for those that are out, if any are.
+    Rest,
+    /// All are down, and the query is to fail.
+    AllDown,
+}
+
+/// The upstreams, as a race sees them.
+pub(super) trait Field {
+    /// Whether it is to be passed over.
+    fn is_down(&self, upstream: usize) -> bool;
+    /// Whether it leaves queries unanswered.
+    fn is_unreliable(&self, upstream: usize) -> bool;
+    /// Pays for a hedge.
+    fn spend(&self) -> bool;
+}
+
+impl Race {
+    /// Nobody asked yet.
+    pub(super) fn new(order: Order, rules: Rules, now: Instant) -> Race {
+        Race {
+            order,
+            rules,
+            place: 0,
+            attempts: 0,
+            hedges: 0,
+            runners: [None; RUNNERS_MAX],
+            suspicion: None,
+            round_began: now,
+            is_last: false,
+        }
+    }
+
+    /// What to do next. `random` picks one of so many.
+    pub(super) fn next(
+        &mut self,
+        now: Instant,
+        field: &impl Field,
+        random: impl FnOnce(usize) -> usize,
+    ) -> Move {
+        if now >= self.rules.deadline {
+            return Move::Rest;
+        }
+        match self.last_runner() {
+            Some(last) => self.beside(now, field, last),
+            None => self.attempt(now, field, random),
+        }
+    }
+
+    /// It was asked, and is late when its patience ends.
+    pub(super) fn asked(&mut self, upstream: usize, patience: Duration, now: Instant) {
+        let free = self.runners.iter_mut().find(|runner| runner.is_none());
+        debug_assert!(free.is_some(), "hedges are counted");
+        if let Some(free) = free {
+            *free = Some(Runner {
+                upstream,
+                patience,
+                asked: now,
+                is_late: false,
+            });
+        }
+        self.suspicion = Some(now + patience * (1 << self.hedges));
+    }
+
+    /// It failed. Says whether that is news: of one that is late it was known.
+    pub(super) fn failed(&mut self, upstream: usize, now: Instant) -> bool {
+        // Nothing more is to come from it, so there is nothing to wait for before another is asked.
+        self.suspicion = Some(now);
+        let runners = self.runners.iter_mut();
+        let of_it =
+            |runner: &&mut Option<Runner>| runner.is_some_and(|runner| runner.upstream == upstream);
+        runners
+            .filter(of_it)
+            .min_by_key(|runner| runner.map(|runner| runner.asked))
+            .and_then(Option::take)
+            .is_some_and(|runner| !runner.is_late)
+    }
+
+    /// An upstream whose patience has ended and of whom that was not told yet.
+    pub(super) fn late(&mut self, now: Instant) -> Option<usize> {
+        let mut out = self.runners.iter_mut().flatten();
+        let late = out.find(|runner| !runner.is_late && runner.asked + runner.patience <= now)?;
+        late.is_late = true;
+        Some(late.upstream)
+    }
+
+    /// Whether there is an upstream that is up and was not asked yet, so that its answer may be a better one.
+    pub(super) fn has_other(&self, field: &impl Field) -> bool {
+        let mut unasked = (self.place..self.order.count()).map(|place| self.order.at(place));
+        !self.is_last && !self.is_enough() && unasked.any(|upstream| !field.is_down(upstream))
+    }
+
+    fn last_runner(&self) -> Option<Runner> {
+        let out = self.runners.iter().flatten();
+        out.max_by_key(|runner| runner.asked).copied()
+    }
+
+    fn is_enough(&self) -> bool {
+        let max = self.rules.attempts_max;
+        max.is_some_and(|max| self.attempts >= max.get())
+    }
+
+    /// Somebody is out: whether another is asked beside.
+    fn beside(&mut self, now: Instant, field: &impl Field, last: Runner) -> Move {
+        let untold = self.runners.iter().flatten();
+        let untold = untold
+            .filter(|runner| !runner.is_late)
+            .map(|runner| runner.asked + runner.patience)
+            .min();
+        let may_hedge = self.hedges < HEDGES_MAX && !self.is_last;
+        let Some(due) = self.suspicion.filter(|_| may_hedge) else {
+            return untold.map_or(Move::Rest, Move::Wait);
+        };
+        if now < due {
+            return Move::Wait(untold.map_or(due, |untold| untold.min(due)));
+        }
+        let (other, place) = self.other(field, last.upstream);
+        let is_dead = field.is_unreliable(last.upstream) && !field.is_unreliable(other);
+        if is_dead || field.spend() {
+            self.hedges += 1;
+            self.place = place;
+            return Move::Hedge(other);
+        }
+        // By then it may be known to be dead.
+        self.suspicion = Some(now + last.patience);
+        self.beside(now, field, last)
+    }
+
+    /// Whom to ask beside the one asked last, and the place behind it.
+    fn other(&self, field: &impl Field, last: usize) -> (usize, usize) {
+        if self.rules.repeats && self.hedges == 0 && !field.is_unreliable(last) {
+            return (last, self.place);
+        }
+        let mut places = self.place..self.place + self.order.count();
+        let up = places.find(|place| {
+            let upstream = self.order.at(*place);
+            upstream != last && !field.is_down(upstream)
+        });
+        match up {
+            Some(place) => (self.order.at(place), place + 1),
+            None => (last, self.place),
+        }
+    }
+
+    /// Nobody is out: whom the next attempt goes to.
+    fn attempt(
+        &mut self,
+        now: Instant,
+        field: &impl Field,
+        random: impl FnOnce(usize) -> usize,
+    ) -> Move {
+        if self.is_last || self.is_enough() {
+            return Move::Rest;
+        }
+        let count = self.order.count();
+        let up =
+            (self.place..self.place + count).find(|place| !field.is_down(self.order.at(*place)));
+        let Some(place) = up else {
+            self.is_last = true;
+            return match self.rules.all_down {
+                AllDown::Fail => Move::AllDown,
+                AllDown::AskOne => Move::AskDown(random(count)),
+            };
+        };
+        if place / count > self.round() {
+            let due = self.round_began + ROUND_MIN;
+            if now < due {
+                return Move::Wait(due.min(self.rules.deadline));
+            }
+            self.round_began = now;
+        }
+        self.place = place + 1;
+        self.attempts += 1;
+        Move::Ask(self.order.at(place))
+    }
+
+    /// The round of the place that was passed last.
+    fn round(&self) -> usize {
+        self.place.saturating_sub(1) / self.order.count()
+    }
+}
+
+#[cfg(test)]
+mod tests;

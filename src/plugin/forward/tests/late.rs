@@ -1,0 +1,127 @@
+//! What becomes of upstreams that are late, lose queries or change the case of names, and of queries that are alike.
+
+use super::*;
+
+/// A query that waits for an upstream that never answers does not end while the test runs.
+const PATIENT: &str = "read_timeout 60s\nmax_fails 0";
+
+fn count(told: &Mutex<Vec<String>>, what: &str) -> usize {
+    let told = told.lock().unwrap();
+    told.iter().filter(|told| *told == what).count()
+}
+
+#[tokio::test]
+async fn who_is_late_is_not_waited_for_alone() {
+    for (policy, expected) in [("sequential", [2, 1]), ("round_robin", [1, 1])] {
+        let silent = FakeUpstream::silent().await;
+        let other = FakeUpstream::answering(2).await;
+        let (forward, told) = observed(&format!(
+            "forward . {} {} {{\npolicy {policy}\n{PATIENT}\n}}",
+            silent.address, other.address
+        ));
+        assert_eq!(ask(&forward, Transport::Udp).await, good(2), "{policy}");
+        let asked = [silent.seen().len(), other.seen().len()];
+        assert_eq!(asked, expected, "{policy}");
+        let hedges = asked[0] + asked[1] - 1;
+        assert_eq!(count(&told, "hedged"), hedges, "{policy}");
+    }
+}
+
+#[tokio::test]
+async fn a_query_that_is_lost_is_sent_again_also_to_the_only_upstream() {
+    let upstream = FakeUpstream::start(|seen| match seen.nth {
+        0 => vec![],
+        _ => vec![Act::Say(seen.answer(1))],
+    })
+    .await;
+    let forward = forward(&format!("forward . {} {{\n{PATIENT}\n}}", upstream.address));
+    assert_eq!(ask(&forward, Transport::Udp).await, good(1));
+    let seen = upstream.seen();
+    assert_eq!(seen.len(), 2);
+    assert_ne!(seen[0].from, seen[1].from, "from another port");
+    assert_ne!(seen[0].id(), seen[1].id(), "under another id");
+}
+
+#[tokio::test]
+async fn an_upstream_that_leaves_three_queries_unanswered_is_asked_after_the_others() {
+    let silent = FakeUpstream::silent().await;
+    let other = FakeUpstream::answering(2).await;
+    let forward = forward(&format!(
+        "forward . {} {} {{\npolicy round_robin\n{PATIENT}\n}}",
+        silent.address, other.address
+    ));
+    for _ in 0..5 {
+        assert_eq!(ask(&forward, Transport::Udp).await, good(2));
+    }
+    let [is_silent, is_other] =
+        [0, 1].map(|at| forward.stanzas[0].upstreams.current().upstreams[at].standing());
+    assert!(is_silent.is_unreliable);
+    assert!(!is_other.is_unreliable);
+    let before = silent.seen().len();
+    for _ in 0..64 {
+        assert_eq!(ask(&forward, Transport::Udp).await, good(2));
+    }
+    // But for trials, of which half go to it: more than ten of 64 come once in ten million runs.
+    assert!(silent.seen().len() - before <= 10);
+}
+
+#[tokio::test]
+async fn an_upstream_that_changes_the_case_of_names_is_found_out_once() {
+    let upstream = FakeUpstream::start(|seen| {
+        let mut reply = seen.answer(1);
+        reply[12..].make_ascii_lowercase();
+        vec![Act::Say(reply)]
+    })
+    .await;
+    let forward = forward(&format!("forward . {} {{\n{PATIENT}\n}}", upstream.address));
+    for queries in 1..=3 {
+        // Of 2^39 cases the one in which it is answered.
+        let name = "a-name.of-very-many-letters.which-are-not-all-small.example.com";
+        assert_eq!(
+            ask_for(&forward, query(name, Transport::Udp)).await,
+            good(1)
+        );
+        assert_eq!(
+            upstream.seen().len(),
+            queries + 1,
+            "after {queries} queries"
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_case_of_a_name_is_drawn_anew_for_each_query() {
+    let upstream = FakeUpstream::answering(1).await;
+    let forward = forward(&format!("forward . {}", upstream.address));
+    for _ in 0..20 {
+        assert_eq!(ask(&forward, Transport::Udp).await, good(1));
+    }
+    let seen = upstream.seen();
+    let cases: HashSet<Vec<u8>> = seen
+        .iter()
+        .map(|seen| seen.query().question.asked.wire().to_vec())
+        .collect();
+    // Thirteen letters: twenty draws of 8,192.
+    assert!(cases.len() >= 18, "{} cases", cases.len());
+}
+
+#[tokio::test]
+async fn queries_that_are_alike_and_come_at_once_are_asked_once() {
+    let upstream = FakeUpstream::answering(1).await;
+    let (forward, told) = observed(&format!("forward . {} {{\n{PATIENT}\n}}", upstream.address));
+    let asks = (0..100).map(|_| {
+        let forward = forward.clone();
+        async move {
+            match forward.ask(&query("www.example.com", Transport::Udp)).await {
+                Step::Reply(reply) => addresses(&reply),
+                step => panic!("{step:?}"),
+            }
+        }
+    });
+    // In one task: all have asked before the first answer can be read.
+    for answer in futures_util::future::join_all(asks).await {
+        assert_eq!(answer, [1]);
+    }
+    assert_eq!(upstream.seen().len(), 1);
+    assert_eq!(count(&told, "joined"), 99);
+}
