@@ -10,11 +10,9 @@
 //! given; sockets are opened in `sockets` and `exchange` alone. What is under way, and with it sockets and memory, is bounded for the process
 //! by [`Outbound`] and for a stanza by `max_concurrent`.
 
-use std::collections::HashMap;
 use std::future::Future;
-use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
@@ -24,7 +22,7 @@ use rand::RngExt;
 
 use crate::chain::{Failure, Reason, Step, Unanswered};
 use crate::dns::query::opcode;
-use crate::dns::{Name, Query, Rcode, Reply, Section, Type};
+use crate::dns::{Query, Rcode, Reply, Section, Type};
 
 mod budget;
 mod channel;
@@ -38,6 +36,7 @@ mod flights;
 mod health;
 mod limit;
 mod observer;
+mod outbound;
 mod policy;
 mod race;
 mod road;
@@ -58,46 +57,20 @@ pub use endpoint::{Endpoint, Host, Over, Secure, Speaks};
 use flights::{Flights, Outcome};
 use limit::Limit;
 pub use observer::{Observer, Unobserved, UpstreamObserver};
+pub use outbound::Outbound;
 pub use policy::Policy;
 use policy::Standing;
 use race::{Field, Move, Race, Rules};
 use roster::{Pace, Roster};
-use sockets::Sockets;
-use tls::Clients;
 pub use tls::Tls;
-use upstream::{Settings, Upstream};
+use upstream::Upstream;
 
 /// How long a query may take in all. The resolver of the C library waits for five seconds before it asks again:
 /// what comes later comes to nobody, and so the client hears of a failure while it listens. (CoreDNS takes the whole
 /// five.)
 const ANSWER_WITHIN: Duration = Duration::from_millis(4500);
 
-/// Queries of the whole process that may wait for upstreams. Each holds 4 KB, which makes 24 MB, and a socket, and so one
-/// of the 28,000 ports from which the kernel draws: with more of them taken the rest would be easier to guess. At 50 ms
-/// an answer it is 120,000 queries a second; with nobody answering, 1,300.
-const WAITING_MAX: usize = 6_000;
-
-/// Names of upstreams whose addresses are remembered over reloads: more than a Corefile has, through many of them.
-const HOSTS_MAX: usize = 1024;
-
 const FORWARD: PluginId = PluginId::of("forward");
-
-/// What the queries of all generations share on their way out. It lives as long as the process.
-pub struct Outbound {
-    waiting: Limit,
-    sockets: Arc<Sockets>,
-    upstreams: Mutex<Vec<Shared>>,
-    /// The last addresses of upstreams that have names.
-    addresses: Mutex<HashMap<Name, Vec<IpAddr>>>,
-    observer: Arc<dyn Observer>,
-}
-
-/// An upstream that some stanza asks, and by which all stanzas that say the same of it find it.
-struct Shared {
-    endpoint: Endpoint,
-    settings: Settings,
-    upstream: Weak<Upstream>,
-}
 
 /// The plugin.
 #[derive(Debug)]
@@ -122,74 +95,6 @@ struct Forwarding {
 struct Starters<'a> {
     upstreams: &'a [Arc<Upstream>],
     budget: &'a Budget,
-}
-
-impl Outbound {
-    /// Nothing under way yet; what happens is told to `observer`.
-    pub fn new(observer: Arc<dyn Observer>) -> Outbound {
-        Outbound {
-            waiting: Limit::new(WAITING_MAX),
-            sockets: Arc::default(),
-            upstreams: Mutex::default(),
-            addresses: Mutex::default(),
-            observer,
-        }
-    }
-
-    /// The upstream that is found there and of which that is said, with its connections and what is known of its
-    /// health if a stanza has it already, of this configuration or of the one before.
-    fn upstream(
-        &self,
-        endpoint: &Endpoint,
-        settings: &Settings,
-        clients: &Clients,
-    ) -> Arc<Upstream> {
-        let mut shared = lock(&self.upstreams);
-        shared.retain(|shared| shared.upstream.strong_count() > 0);
-        let mut same = shared
-            .iter()
-            .filter(|shared| shared.endpoint == *endpoint && shared.settings == *settings);
-        if let Some(upstream) = same.find_map(|shared| shared.upstream.upgrade()) {
-            return upstream;
-        }
-        let upstream = Arc::new(Upstream::new(
-            endpoint.clone(),
-            settings,
-            clients,
-            self.sockets.clone(),
-            self.observer.upstream(endpoint.address),
-        ));
-        shared.push(Shared {
-            endpoint: endpoint.clone(),
-            settings: settings.clone(),
-            upstream: Arc::downgrade(&upstream),
-        });
-        upstream
-    }
-
-    /// The last addresses of an upstream's name, if there were any.
-    fn addresses(&self, name: &Name) -> Vec<IpAddr> {
-        lock(&self.addresses).get(name).cloned().unwrap_or_default()
-    }
-
-    fn remember(&self, name: Name, addresses: &[IpAddr]) {
-        let mut known = lock(&self.addresses);
-        if known.len() < HOSTS_MAX || known.contains_key(&name) {
-            known.insert(name, addresses.to_vec());
-        }
-    }
-}
-
-fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
-    of.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl std::fmt::Debug for Outbound {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Outbound")
-            .field("waiting", &self.waiting)
-            .finish_non_exhaustive()
-    }
 }
 
 impl Forward {

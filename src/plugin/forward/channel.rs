@@ -31,7 +31,14 @@ pub(super) type Opening = Shared<BoxFuture<'static, Result<Channel, Fault>>>;
 #[derive(Debug)]
 pub(super) struct Slot {
     limits: Idle,
-    state: Mutex<State>,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    state: State,
+    /// Somebody comes back to expire it.
+    is_watched: bool,
 }
 
 #[derive(Debug)]
@@ -88,7 +95,10 @@ impl Slot {
     pub(super) fn new(limits: Idle) -> Slot {
         Slot {
             limits,
-            state: Mutex::new(State::Empty),
+            inner: Mutex::new(Inner {
+                state: State::Empty,
+                is_watched: false,
+            }),
         }
     }
 
@@ -98,14 +108,14 @@ impl Slot {
         now: Instant,
         open: impl FnOnce() -> BoxFuture<'static, Result<Channel, Fault>>,
     ) -> Taken {
-        let mut state = self.lock();
-        if self.is_good(&state, now)
-            && let State::Open { channel, used, .. } = &mut *state
+        let state = &mut self.lock().state;
+        if self.is_good(state, now)
+            && let State::Open { channel, used, .. } = state
         {
             *used = now;
             return Taken::Open(channel.clone());
         }
-        if let State::Opening(opening) = &*state
+        if let State::Opening(opening) = state
             && opening.peek().is_none_or(Result::is_ok)
         {
             return Taken::Shared(opening.clone());
@@ -118,29 +128,31 @@ impl Slot {
     /// Says what became of a connection that was being opened. [`Kept::First`] says that somebody has to come back and
     /// [`Slot::expire`] it.
     pub(super) fn opened(&self, opened: &Result<Channel, Fault>, now: Instant) -> Kept {
-        let mut state = self.lock();
-        match (&*state, opened) {
-            (State::Opening(opening), Ok(channel)) if opening.peek().is_some() => {
-                *state = State::Open {
-                    channel: channel.clone(),
-                    opened: now,
-                    used: now,
-                    heard: now,
-                };
-                Kept::First
-            }
-            (State::Opening(opening), Err(_)) if opening.peek().is_some() => {
-                *state = State::Empty;
-                Kept::Another
-            }
+        let inner = &mut *self.lock();
+        match &inner.state {
+            State::Opening(opening) if opening.peek().is_some() => {}
             // Somebody else has said so already.
-            _ => Kept::Another,
+            _ => return Kept::Another,
+        }
+        let Ok(channel) = opened else {
+            inner.state = State::Empty;
+            return Kept::Another;
+        };
+        inner.state = State::Open {
+            channel: channel.clone(),
+            opened: now,
+            used: now,
+            heard: now,
+        };
+        match std::mem::replace(&mut inner.is_watched, true) {
+            false => Kept::First,
+            true => Kept::Another,
         }
     }
 
     /// A reply came over the connection.
     pub(super) fn answered(&self, now: Instant) {
-        if let State::Open { used, heard, .. } = &mut *self.lock() {
+        if let State::Open { used, heard, .. } = &mut self.lock().state {
             (*used, *heard) = (now, now);
         }
     }
@@ -148,7 +160,7 @@ impl Slot {
     /// A query that was sent then got no reply. If no other got one since, the connection is not worth keeping: a new
     /// one may take another path.
     pub(super) fn unanswered(&self, failed: &Channel, sent: Instant) {
-        let is_silent = matches!(&*self.lock(), State::Open { heard, .. } if *heard <= sent);
+        let is_silent = matches!(&self.lock().state, State::Open { heard, .. } if *heard <= sent);
         if is_silent {
             self.clear(failed);
         }
@@ -156,24 +168,25 @@ impl Slot {
 
     /// Lets go of this connection, unless there is another by now. Queries that are on it end on it.
     pub(super) fn clear(&self, failed: &Channel) {
-        let mut state = self.lock();
-        if let State::Open { channel, .. } = &*state
+        let state = &mut self.lock().state;
+        if let State::Open { channel, .. } = state
             && channel.local() == failed.local()
         {
             *state = State::Empty;
         }
     }
 
-    /// Lets go of a connection that may no longer be used. Says whether there is one that may.
+    /// Lets go of a connection that may no longer be used. Says whether there is one that may, or one that is being
+    /// opened; if not, nobody needs to come back.
     pub(super) fn expire(&self, now: Instant) -> bool {
-        let mut state = self.lock();
-        if self.is_good(&state, now) {
-            return true;
+        let inner = &mut *self.lock();
+        if let State::Open { .. } = inner.state
+            && !self.is_good(&inner.state, now)
+        {
+            inner.state = State::Empty;
         }
-        if let State::Open { .. } = &*state {
-            *state = State::Empty;
-        }
-        false
+        inner.is_watched = !matches!(inner.state, State::Empty);
+        inner.is_watched
     }
 
     /// The pause after which [`Slot::expire`] has something to do.
@@ -197,7 +210,7 @@ impl Slot {
             && !channel.is_closed()
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -19,6 +19,7 @@ use super::policy::Policy;
 use super::tls::Tls;
 
 mod properties;
+mod reach;
 mod resolv_conf;
 #[cfg(test)]
 mod tests;
