@@ -14,6 +14,7 @@ mod histogram;
 mod labels;
 pub mod lines;
 pub mod log;
+mod old_names;
 mod process;
 mod registry;
 mod rooms;

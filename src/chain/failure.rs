@@ -54,7 +54,7 @@ impl Failure {
     /// What the client is told besides, if it understands EDNS.
     pub fn extended_error(&self) -> Option<ExtendedError> {
         let (code, text) = match &self.reason {
-            Reason::NoNextPlugin => return None,
+            Reason::NoNextPlugin | Reason::TargetDropped => return None,
             Reason::Upstream(unanswered) => {
                 let code = match unanswered.cause {
                     Cause::Timeout => ErrorCode::NoReachableAuthority,
@@ -121,6 +121,7 @@ mod tests {
         };
         for (reason, expected) in [
             (Reason::NoNextPlugin, None),
+            (Reason::TargetDropped, None),
             (
                 unanswered(Cause::Timeout),
                 Some((22, "udp 8.8.8.8:53: i/o timeout")),

@@ -8,6 +8,7 @@ use prometheus::core::Collector;
 use super::family::{CounterFamily, DurationFamily, Series};
 use super::histogram::Durations;
 use super::labels::{RCODES, rcode_slot};
+use super::old_names;
 use super::sharded::Counter;
 
 /// The protocol of a pooled connection to an upstream; `proto` on `/metrics`.
@@ -148,12 +149,19 @@ impl Upstreams {
             healthcheck_failures,
             hedges,
         } = self.families.clone();
-        vec![
-            Box::new(durations),
+        let mut collectors = old_names::of_forward(
+            &durations,
+            &connection_hits,
+            &connection_misses,
+            &healthcheck_failures,
+        );
+        collectors.extend([
+            Box::new(durations) as Box<dyn Collector>,
             Box::new(connection_hits),
             Box::new(connection_misses),
             Box::new(healthcheck_failures),
             Box::new(hedges),
-        ]
+        ]);
+        collectors
     }
 }

@@ -17,8 +17,8 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Mutex, PoisonError};
 
-use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType};
+use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
 /// Sockets that lie unused, for each address family. As many as queries wait at one time on a busy server; a
@@ -78,10 +78,11 @@ impl Sockets {
 /// word of the next one; after that nothing can come.
 fn is_empty(socket: &UdpSocket) -> bool {
     let mut octet = [0];
-    matches!(
-        rustix::net::recv(socket, &mut octet, RecvFlags::DONTWAIT),
-        Err(Errno::AGAIN)
-    )
+    // Through the runtime, which so learns that the socket is no longer readable: the next query need not find out.
+    let received = socket.try_io(Interest::READABLE, || {
+        Ok(rustix::net::recv(socket, &mut octet, RecvFlags::DONTWAIT)?)
+    });
+    received.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
 }
 
 fn new(to: SocketAddr) -> io::Result<UdpSocket> {

@@ -113,7 +113,7 @@ impl Upstream {
 
     /// How long it may take before it is late.
     pub(super) fn patience(&self) -> Duration {
-        self.conduct().patience().min(self.read_timeout)
+        self.conduct().patience()
     }
 
     /// A query to it was not answered, or is late.

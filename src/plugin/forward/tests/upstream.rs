@@ -107,6 +107,13 @@ impl FakeUpstream {
             let Ok((length, from)) = socket.recv_from(&mut buffer).await else {
                 continue;
             };
+            // The port may have been that of a socket to which another test's upstream still answers.
+            if Query::empty()
+                .parse(&buffer[..length], Transport::Udp)
+                .is_err()
+            {
+                continue;
+            }
             for act in self.see(Transport::Udp, from, &buffer[..length]) {
                 match act {
                     Act::Say(message) => drop(socket.send_to(&message, from).await),
