@@ -26,6 +26,10 @@ use super::upstream::Settings;
 /// arrive.
 const DIAL_MAX: Duration = Duration::from_millis(1500);
 
+/// The least pause between two looks for connections that expired: `expire 0s` is allowed, and would be a loop without
+/// any. What expired is not used in the meantime.
+const EXPIRY_MIN: Duration = Duration::from_millis(100);
+
 /// The road to one upstream.
 pub(super) struct Road {
     to: SocketAddr,
@@ -313,7 +317,7 @@ impl Road {
             Way::Streams(_, kept) => kept.expire_after(),
             Way::Channel(_, slot) => slot.expire_after(),
         };
-        tokio::spawn(expiry(Arc::downgrade(self), pause));
+        tokio::spawn(expiry(Arc::downgrade(self), pause.max(EXPIRY_MIN)));
     }
 
     fn expire(&self, now: Instant) -> bool {

@@ -175,7 +175,11 @@ impl Roster {
 
     async fn follow_host(&self, at_target: usize, host: &Host, pace: Pace) {
         let lookup = Lookup::new(self.resolvers.clone(), self.outbound.sockets.clone());
-        let mut known = Known::new(self.outbound.addresses(&host.name), pace.believe);
+        let mut known = Known::new(
+            self.outbound.addresses(&host.name),
+            pace.believe,
+            Instant::now(),
+        );
         let mut told = None;
         loop {
             let answers = lookup.addresses(host.name).await;

@@ -32,6 +32,9 @@ const PATH: &str = "/dns-query";
 /// The most octets of a message of DNS.
 const MESSAGE_MAX: usize = 65_535;
 
+/// Octets that an upstream may send on all streams before they are read.
+const CONNECTION_MAX: u32 = 16 * MESSAGE_MAX as u32;
+
 /// A connection to an upstream that is asked over HTTPS; its clones are the same connection, which is closed when the
 /// last is dropped.
 #[derive(Debug, Clone)]
@@ -52,8 +55,10 @@ impl Https {
         until: Instant,
     ) -> Result<Https, Fault> {
         let local = connection.local();
-        let handshake = http2::Builder::new(TokioExecutor::new())
-            .handshake(TokioIo::new(connection.into_stream()));
+        let mut http = http2::Builder::new(TokioExecutor::new());
+        http.initial_stream_window_size(MESSAGE_MAX as u32)
+            .initial_connection_window_size(CONNECTION_MAX);
+        let handshake = http.handshake(TokioIo::new(connection.into_stream()));
         let (requests, connection) = within_fault(until, Operation::Dial, async {
             let opened = handshake.await;
             opened.map_err(|error| fault(Operation::Dial, &error))
@@ -140,7 +145,10 @@ async fn read(response: Response<Incoming>) -> Result<Bytes, Fault> {
         return Err(said(format!("status {}", response.status())));
     }
     let of_type = response.headers().get(CONTENT_TYPE);
-    if of_type != Some(&DNS_MESSAGE) {
+    // Parameters say nothing here.
+    let essence =
+        of_type.and_then(|of_type| of_type.as_bytes().split(|octet| *octet == b';').next());
+    if essence != Some(DNS_MESSAGE.as_bytes()) {
         let of_type = of_type.map_or("no type".to_owned(), |of_type| format!("{of_type:?}"));
         return Err(said(format!(
             "the body is no message of DNS, but {of_type}"

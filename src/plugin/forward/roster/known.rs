@@ -40,14 +40,18 @@ pub(super) enum Learned {
 
 impl Known {
     /// These addresses, to be asked for at once, and then believed for no less and no more than that.
-    pub(super) fn new(addresses: Vec<IpAddr>, believe: (Duration, Duration)) -> Known {
+    pub(super) fn new(
+        addresses: Vec<IpAddr>,
+        believe: (Duration, Duration),
+        now: Instant,
+    ) -> Known {
         let (v4, v6) = addresses.into_iter().partition(IpAddr::is_ipv4);
         Known {
             v4,
             v6,
             believe,
             failures: 0,
-            due: Instant::now(),
+            due: now,
         }
     }
 
@@ -177,7 +181,7 @@ mod tests {
             ),
         ] {
             let now = Instant::now();
-            let mut known = Known::new(ips(OLD), BELIEVE);
+            let mut known = Known::new(ips(OLD), BELIEVE, now);
             assert_eq!(known.learn(answers, now), expected, "{fact}");
             assert_eq!(known.due() - now, Duration::from_secs(due), "{fact}");
             if let Learned::Failed(_) = expected {
@@ -189,7 +193,7 @@ mod tests {
     #[test]
     fn failures_are_tried_again_more_and_more_slowly_until_one_succeeds() {
         let now = Instant::now();
-        let mut known = Known::new(vec![], BELIEVE);
+        let mut known = Known::new(vec![], BELIEVE, now);
         let mut pauses = Vec::new();
         for _ in 0..5 {
             known.learn([failed(), failed()], now);
