@@ -72,9 +72,7 @@ impl Failure {
             Reason::NoHealthyUpstream | Reason::NoAddress(_) => {
                 (ErrorCode::NoReachableAuthority, self.to_string())
             }
-            Reason::TooManyConcurrent(_) | Reason::TargetDropped => {
-                (ErrorCode::Other, self.to_string())
-            }
+            Reason::TooManyConcurrent(_) => (ErrorCode::Other, self.to_string()),
         };
         Some(ExtendedError { code, text })
     }
