@@ -112,7 +112,7 @@ impl fmt::Display for Unanswered {
 
 impl Unanswered {
     /// What failed, as far as a client may know: not from which port we ask.
-    pub(super) fn of_upstream(&self) -> String {
+    pub(crate) fn of_upstream(&self) -> String {
         format!("{} {}: {}", self.protocol(), self.to, self.what())
     }
 

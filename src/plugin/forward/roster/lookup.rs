@@ -127,7 +127,8 @@ async fn ask_each(
                 return Ok(addresses(&reply, rtype));
             }
             Ok(reply) => last = format!("the resolver says {}", reply.rcode),
-            Err(unanswered) => last = unanswered.to_string(),
+            // Without our port, which is another each time: the same fault is told once.
+            Err(unanswered) => last = unanswered.of_upstream(),
         }
     }
     Err(last)
