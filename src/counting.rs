@@ -11,7 +11,7 @@ use crate::cluster::object::Resource;
 use crate::config::listen::ListenAddress;
 use crate::dns::{Query, Rcode, Transport};
 use crate::plugin::cache::{Counters, Kind};
-use crate::plugin::forward::{self, UpstreamObserver};
+use crate::plugin::forward::{self, Over, UpstreamObserver};
 use crate::server::Hooks;
 use crate::telemetry::{
     Answered, BlockMetrics, CacheMetrics, CacheType, Counter, Family, KubernetesMetrics, Metrics,
@@ -142,12 +142,12 @@ impl UpstreamObserver for ToUpstream {
         self.0.answered(rcode.0, elapsed);
     }
 
-    fn connection_reused(&self, transport: Transport) {
-        self.0.connection_reused(proto(transport));
+    fn connection_reused(&self, over: Over) {
+        self.0.connection_reused(proto(over));
     }
 
-    fn connection_made(&self, transport: Transport) {
-        self.0.connection_made(proto(transport));
+    fn connection_made(&self, over: Over) {
+        self.0.connection_made(proto(over));
     }
 
     fn healthcheck_failed(&self) {
@@ -159,10 +159,13 @@ impl UpstreamObserver for ToUpstream {
     }
 }
 
-fn proto(transport: Transport) -> UpstreamProto {
-    match transport {
-        Transport::Udp => UpstreamProto::Udp,
-        Transport::Tcp => UpstreamProto::Tcp,
+fn proto(over: Over) -> UpstreamProto {
+    match over {
+        Over::Udp => UpstreamProto::Udp,
+        Over::Tcp => UpstreamProto::Tcp,
+        Over::Tls => UpstreamProto::Tls,
+        Over::Https => UpstreamProto::Https,
+        Over::Quic => UpstreamProto::Quic,
     }
 }
 

@@ -23,7 +23,7 @@ use crate::dns::{Name, Zones};
 use crate::ops::ReadyWatches;
 use crate::plugin::cache::{self, Cache, Counters, Store, Uncounted};
 use crate::plugin::errors::{self, Errors};
-use crate::plugin::forward::Forward;
+use crate::plugin::forward::{self, Forward};
 use crate::plugin::kubernetes::{self, Kubernetes};
 use crate::plugin::log::{Log, Sink};
 use crate::plugin::loop_guard::{self, LoopGuard};
@@ -138,10 +138,7 @@ impl Generation {
             }
             Setting::Loadbalance(_) => Plugin::Loadbalance,
             Setting::Loop(config) => Plugin::Loop(self.loop_guard(config, block, process)),
-            Setting::Forward(config) => Plugin::Forward(Arc::new(Forward::new(
-                config.clone(),
-                process.outbound.clone(),
-            ))),
+            Setting::Forward(config) => Plugin::Forward(self.forward(config, process)),
             Setting::Whoami(_) => Plugin::Whoami,
         };
         Ok(Some(Part::Shared(plugin)))
@@ -181,6 +178,16 @@ impl Generation {
                 .spawn_on(errors.clone().report(), &process.runtime);
         }
         errors
+    }
+
+    /// Upstreams that are listed in files or have names are followed by a task, which ends with the generation.
+    fn forward(&mut self, config: &forward::Config, process: &Process) -> Arc<Forward> {
+        let forward = Arc::new(Forward::new(config.clone(), process.outbound.clone()));
+        if forward.changes() {
+            self.tasks
+                .spawn_on(forward.clone().follow(), &process.runtime);
+        }
+        forward
     }
 
     /// A guard that probes the first listener of its block.

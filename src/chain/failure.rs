@@ -1,6 +1,7 @@
 //! Why a query has no better answer, and what the client is told then.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::dns::Rcode;
 use crate::dns::edns::{ErrorCode, ExtendedError};
@@ -28,6 +29,8 @@ pub enum Reason {
     Upstream(Box<Unanswered>),
     /// No upstream is believed to be up.
     NoHealthyUpstream,
+    /// No address of any upstream is known, because their names could not be resolved; in words.
+    NoAddress(Arc<str>),
     /// More queries wait for upstreams than `max_concurrent` allows.
     TooManyConcurrent(usize),
     /// The question for the target of an alias was dropped.
@@ -43,6 +46,7 @@ impl Failure {
             Reason::NoNextPlugin
             | Reason::Upstream(_)
             | Reason::NoHealthyUpstream
+            | Reason::NoAddress(_)
             | Reason::TargetDropped => Rcode::SERVFAIL,
         }
     }
@@ -54,12 +58,20 @@ impl Failure {
             Reason::Upstream(unanswered) => {
                 let code = match unanswered.cause {
                     Cause::Timeout => ErrorCode::NoReachableAuthority,
-                    Cause::Malformed(_) | Cause::OtherCase => ErrorCode::InvalidData,
-                    Cause::Closed | Cause::System(_) => ErrorCode::NetworkError,
+                    Cause::Malformed(_) | Cause::OtherCase | Cause::OtherReply => {
+                        ErrorCode::InvalidData
+                    }
+                    Cause::Closed
+                    | Cause::System(_)
+                    | Cause::Tls(_)
+                    | Cause::Https(_)
+                    | Cause::Quic(_) => ErrorCode::NetworkError,
                 };
                 (code, unanswered.of_upstream())
             }
-            Reason::NoHealthyUpstream => (ErrorCode::NoReachableAuthority, self.to_string()),
+            Reason::NoHealthyUpstream | Reason::NoAddress(_) => {
+                (ErrorCode::NoReachableAuthority, self.to_string())
+            }
             Reason::TooManyConcurrent(_) => (ErrorCode::Other, self.to_string()),
         };
         Some(ExtendedError { code, text })
@@ -78,6 +90,7 @@ impl fmt::Display for Failure {
             }
             Reason::Upstream(unanswered) => unanswered.fmt(f),
             Reason::NoHealthyUpstream => f.write_str("no healthy proxies"),
+            Reason::NoAddress(why) => write!(f, "no upstream can be asked: {why}"),
             Reason::TooManyConcurrent(max) => {
                 write!(f, "concurrent queries exceeded maximum {max}")
             }

@@ -6,8 +6,8 @@
 //! ```
 //!
 //! All stanzas of a server block are one plugin, tried in written order. Decisions ([`policy`], the race, conduct,
-//! health, which connection may be used again) are plain functions of the time they are given; sockets are opened in
-//! `sockets` and `exchange` alone. What is under way, and with it sockets and memory, is bounded for the process
+//! health, which connection may be used again, when a name is resolved anew) are plain functions of the time they are
+//! given; sockets are opened in `sockets` and `exchange` alone. What is under way, and with it sockets and memory, is bounded for the process
 //! by [`Outbound`] and for a stanza by `max_concurrent`.
 
 use std::future::Future;
@@ -16,6 +16,7 @@ use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
+use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
 use rand::RngExt;
 
@@ -24,33 +25,44 @@ use crate::dns::query::opcode;
 use crate::dns::{Query, Rcode, Reply, Section, Type};
 
 mod budget;
+mod channel;
 mod conduct;
 mod config;
 mod connections;
+mod dial;
+mod endpoint;
 mod exchange;
 mod flights;
 mod health;
 mod limit;
 mod observer;
+mod outbound;
 mod policy;
 mod race;
+mod road;
+mod roster;
 mod sockets;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod upstream;
 
 use super::PluginId;
 use budget::Budget;
 pub use config::{
-    AllDown, Carriage, Config, HealthCheck, Idle, Next, Stanza, UPSTREAMS_MAX, parse,
+    AllDown, AttemptsMax, Carriage, Config, DohMethod, HealthCheck, Idle, Next, Resolvers, Stanza,
+    Target, UPSTREAMS_MAX, parse,
 };
+pub use endpoint::{Endpoint, Host, Over, Secure, Speaks};
 use flights::{Flights, Outcome};
 use limit::Limit;
 pub use observer::{Observer, Unobserved, UpstreamObserver};
+pub use outbound::Outbound;
 pub use policy::Policy;
 use policy::Standing;
 use race::{Field, Move, Race, Rules};
-use sockets::Sockets;
+use roster::{Pace, Roster};
+pub use tls::Tls;
 use upstream::Upstream;
 
 /// How long a query may take in all. The resolver of the C library waits for five seconds before it asks again:
@@ -58,19 +70,7 @@ use upstream::Upstream;
 /// five.)
 const ANSWER_WITHIN: Duration = Duration::from_millis(4500);
 
-/// Queries of the whole process that may wait for upstreams. Each holds 4 KB, which makes 24 MB, and a socket, and so one
-/// of the 28,000 ports from which the kernel draws: with more of them taken the rest would be easier to guess. At 50 ms
-/// an answer it is 120,000 queries a second; with nobody answering, 1,300.
-const WAITING_MAX: usize = 6_000;
-
 const FORWARD: PluginId = PluginId::of("forward");
-
-/// What the queries of all generations share on their way out. It lives as long as the process.
-pub struct Outbound {
-    waiting: Limit,
-    sockets: Arc<Sockets>,
-    observer: Arc<dyn Observer>,
-}
 
 /// The plugin.
 #[derive(Debug)]
@@ -83,7 +83,7 @@ pub struct Forward {
 #[derive(Debug)]
 struct Forwarding {
     config: Stanza,
-    upstreams: Vec<Arc<Upstream>>,
+    upstreams: Roster,
     waiting: Limit,
     flights: Flights,
     budget: Budget,
@@ -91,23 +91,10 @@ struct Forwarding {
     turn: AtomicUsize,
 }
 
-impl Outbound {
-    /// Nothing under way yet; what happens is told to `observer`.
-    pub fn new(observer: Arc<dyn Observer>) -> Outbound {
-        Outbound {
-            waiting: Limit::new(WAITING_MAX),
-            sockets: Arc::default(),
-            observer,
-        }
-    }
-}
-
-impl std::fmt::Debug for Outbound {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Outbound")
-            .field("waiting", &self.waiting)
-            .finish_non_exhaustive()
-    }
+/// The upstreams that one race is about.
+struct Starters<'a> {
+    upstreams: &'a [Arc<Upstream>],
+    budget: &'a Budget,
 }
 
 impl Forward {
@@ -120,6 +107,18 @@ impl Forward {
                 .collect(),
             outbound,
         }
+    }
+
+    /// Whether some upstreams are listed in files or have names, and [`Forward::follow`] is to be called.
+    pub fn changes(&self) -> bool {
+        let mut stanzas = self.stanzas.iter();
+        stanzas.any(|stanza| stanza.upstreams.changes())
+    }
+
+    /// Follows files of upstreams and the addresses of their names, for ever.
+    pub async fn follow(self: Arc<Forward>) {
+        let stanzas = self.stanzas.iter();
+        join_all(stanzas.map(|stanza| stanza.upstreams.follow(Pace::default()))).await;
     }
 
     /// Whether the name goes to an upstream at all. What can be refused without one is refused here, where it costs
@@ -206,16 +205,9 @@ impl Next {
 }
 
 impl Forwarding {
-    fn new(config: Stanza, outbound: &Outbound) -> Forwarding {
-        let upstreams = config.upstreams.iter().map(|&address| {
-            let (sockets, observer) = (
-                outbound.sockets.clone(),
-                outbound.observer.upstream(address),
-            );
-            Arc::new(Upstream::new(address, &config, sockets, observer))
-        });
+    fn new(config: Stanza, outbound: &Arc<Outbound>) -> Forwarding {
         Forwarding {
-            upstreams: upstreams.collect(),
+            upstreams: Roster::new(&config, outbound.clone()),
             waiting: Limit::new(config.max_concurrent.map_or(usize::MAX, usize::from)),
             flights: Flights::default(),
             budget: Budget::default(),
@@ -232,7 +224,16 @@ impl Forwarding {
 
     /// Asks until one upstream answers, or says why none did.
     async fn race(&self, query: &Query, observer: &dyn Observer, deadline: Instant) -> Outcome {
-        let mut race = self.start(deadline);
+        let current = self.upstreams.current();
+        let upstreams = &current.upstreams;
+        if upstreams.is_empty() {
+            return Err(Reason::NoAddress(current.trouble()));
+        }
+        let field = Starters {
+            upstreams,
+            budget: &self.budget,
+        };
+        let mut race = self.start(upstreams, deadline);
         let mut out = FuturesUnordered::new();
         let mut failed: Option<Unanswered> = None;
         let mut passed_over = None;
@@ -240,17 +241,17 @@ impl Forwarding {
         loop {
             let now = Instant::now();
             while let Some(late) = race.late(now) {
-                self.upstreams[late].left_unanswered();
+                upstreams[late].left_unanswered();
             }
             let random = |count| rand::rng().random_range(0..count);
-            let until = match race.next(now, self, random) {
+            let until = match race.next(now, &field, random) {
                 next @ (Move::Ask(upstream) | Move::Hedge(upstream) | Move::AskDown(upstream)) => {
                     match next {
-                        Move::Hedge(_) => self.upstreams[upstream].hedged(),
+                        Move::Hedge(_) => upstreams[upstream].hedged(),
                         Move::AskDown(_) => observer.healthcheck_broken(),
                         _ => {}
                     }
-                    let asked = &self.upstreams[upstream];
+                    let asked = &upstreams[upstream];
                     race.asked(upstream, asked.patience(), now);
                     out.push(async move { (upstream, asked.ask(query, deadline).await) });
                     continue;
@@ -267,7 +268,7 @@ impl Forwarding {
                 continue;
             };
             match answer {
-                Ok(reply) if self.fails_over(&reply) && race.has_other(self) => {
+                Ok(reply) if self.fails_over(&reply) && race.has_other(&field) => {
                     race.failed(upstream, Instant::now());
                     passed_over = Some(reply);
                 }
@@ -275,7 +276,7 @@ impl Forwarding {
                 Err(unanswered) => {
                     let is_news = race.failed(upstream, Instant::now());
                     if is_news && !unanswered.is_local() {
-                        self.upstreams[upstream].left_unanswered();
+                        upstreams[upstream].left_unanswered();
                     }
                     failed = Some(unanswered);
                 }
@@ -289,12 +290,13 @@ impl Forwarding {
         }
     }
 
-    fn start(&self, deadline: Instant) -> Race {
+    /// A race of these upstreams.
+    fn start(&self, upstreams: &[Arc<Upstream>], deadline: Instant) -> Race {
         let (config, mut rng) = (&self.config, rand::rng());
-        let count = self.upstreams.len();
+        let count = upstreams.len();
         let mut order = config.policy.order(count, &self.turn, &mut rng);
         let mut standings = [Standing::default(); UPSTREAMS_MAX];
-        for (standing, upstream) in standings.iter_mut().zip(&self.upstreams) {
+        for (standing, upstream) in standings.iter_mut().zip(upstreams) {
             *standing = upstream.standing();
         }
         order.prefer(
@@ -303,7 +305,7 @@ impl Forwarding {
             Policy::is_trial(&mut rng),
         );
         let rules = Rules {
-            attempts_max: config.attempts_max,
+            attempts_max: config.attempts_max.of(count),
             all_down: config.all_down,
             repeats: config.policy.repeats(),
             deadline,
@@ -316,7 +318,7 @@ impl Forwarding {
     }
 }
 
-impl Field for Forwarding {
+impl Field for Starters<'_> {
     fn is_down(&self, upstream: usize) -> bool {
         self.upstreams[upstream].is_down()
     }

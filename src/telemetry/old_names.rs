@@ -105,7 +105,7 @@ impl Collector for OldName {
         for metric in &mut series {
             let labels = metric.get_label().iter();
             let kept = labels.filter(|pair| pair.name() != PLUGIN).cloned();
-            metric.set_label(kept.collect::<Vec<LabelPair>>().into());
+            metric.set_label(kept.collect::<Vec<LabelPair>>());
         }
         vec![self.schema.family((self.retell)(&self.schema, series))]
     }

@@ -22,9 +22,11 @@ pub enum UpstreamProto {
     Tls,
     /// DNS over HTTPS, `https`
     Https,
+    /// DNS over QUIC, `quic`; CoreDNS asks nobody over it
+    Quic,
 }
 
-const PROTOS: [&str; 4] = ["udp", "tcp", "tcp-tls", "https"];
+const PROTOS: [&str; 5] = ["udp", "tcp", "tcp-tls", "https", "quic"];
 
 /// The counters of one upstream of one plugin; they go on over a reload that keeps the upstream.
 pub struct UpstreamMetrics {

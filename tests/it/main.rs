@@ -16,3 +16,4 @@ mod metrics;
 mod ops;
 mod program;
 mod support;
+mod upstreams;

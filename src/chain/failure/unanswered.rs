@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use crate::dns::Transport;
 use crate::dns::message::MessageError;
@@ -34,7 +35,7 @@ pub enum Operation {
 }
 
 /// Why a step failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Cause {
     /// It took too long.
     Timeout,
@@ -46,6 +47,14 @@ pub enum Cause {
     OtherCase,
     /// The system said no, with this error number; 0 if it gave none.
     System(i32),
+    /// The upstream answered with something that is no reply to what was asked.
+    OtherReply,
+    /// TLS was refused, by one side or the other; in words.
+    Tls(Arc<str>),
+    /// What came over HTTPS carries no message of DNS; in words.
+    Https(Arc<str>),
+    /// QUIC failed; in words.
+    Quic(Arc<str>),
 }
 
 impl Unanswered {
@@ -68,8 +77,8 @@ impl Unanswered {
     }
 }
 
-impl From<io::Error> for Cause {
-    fn from(error: io::Error) -> Cause {
+impl From<&io::Error> for Cause {
+    fn from(error: &io::Error) -> Cause {
         match error.kind() {
             io::ErrorKind::UnexpectedEof => Cause::Closed,
             io::ErrorKind::TimedOut => Cause::Timeout,
@@ -83,6 +92,10 @@ impl fmt::Display for Unanswered {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.cause == Cause::Closed {
             return f.write_str("EOF");
+        }
+        // What failed above the transport is not an operation of it.
+        if self.protocol() != self.transport.as_str() {
+            return f.write_str(&self.of_upstream());
         }
         let operation = match self.operation {
             Operation::Dial => "dial",
@@ -99,8 +112,18 @@ impl fmt::Display for Unanswered {
 
 impl Unanswered {
     /// What failed, as far as a client may know: not from which port we ask.
-    pub(super) fn of_upstream(&self) -> String {
-        format!("{} {}: {}", self.transport.as_str(), self.to, self.what())
+    pub(crate) fn of_upstream(&self) -> String {
+        format!("{} {}: {}", self.protocol(), self.to, self.what())
+    }
+
+    /// What failed.
+    fn protocol(&self) -> &'static str {
+        match self.cause {
+            Cause::Tls(_) => "tls",
+            Cause::Https(_) => "https",
+            Cause::Quic(_) => "quic",
+            _ => self.transport.as_str(),
+        }
     }
 
     fn what(&self) -> String {
@@ -109,13 +132,15 @@ impl Unanswered {
             Operation::Write => "write",
             Operation::Read => "read",
         };
-        match self.cause {
+        match &self.cause {
             Cause::Timeout => "i/o timeout".to_owned(),
             Cause::Closed => "EOF".to_owned(),
             Cause::Malformed(why) => why.to_string(),
             Cause::OtherCase => "name in another case".to_owned(),
+            Cause::OtherReply => "message is no reply to the query".to_owned(),
             Cause::System(0) => call.to_owned(),
-            Cause::System(number) => format!("{call}: {}", system_text(number)),
+            Cause::System(number) => format!("{call}: {}", system_text(*number)),
+            Cause::Tls(why) | Cause::Https(why) | Cause::Quic(why) => why.to_string(),
         }
     }
 }
@@ -188,6 +213,38 @@ mod tests {
                 "8.8.8.8:53",
                 Cause::Malformed(MessageError::Cut),
                 "read tcp 10.0.0.5:4321->8.8.8.8:53: message is cut off",
+            ),
+            (
+                Read,
+                Transport::Tcp,
+                local,
+                "8.8.8.8:443",
+                Cause::OtherReply,
+                "read tcp 10.0.0.5:4321->8.8.8.8:443: message is no reply to the query",
+            ),
+            (
+                Dial,
+                Transport::Tcp,
+                None,
+                "8.8.8.8:853",
+                Cause::Tls("certificate expired 3 days ago".into()),
+                "tls 8.8.8.8:853: certificate expired 3 days ago",
+            ),
+            (
+                Read,
+                Transport::Tcp,
+                local,
+                "8.8.8.8:443",
+                Cause::Https("status 503".into()),
+                "https 8.8.8.8:443: status 503",
+            ),
+            (
+                Dial,
+                Transport::Udp,
+                None,
+                "8.8.8.8:853",
+                Cause::Quic("closed".into()),
+                "quic 8.8.8.8:853: closed",
             ),
         ] {
             let unanswered = Unanswered {

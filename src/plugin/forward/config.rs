@@ -1,9 +1,12 @@
 //! What the Corefile says about upstreams: the `forward` directives of a server block, read into plain data.
 //!
 //! [`parse`] takes all stanzas of a block at once, because `next` leads from one to those written below it. Files of
-//! upstreams are read here, once: what runs later knows addresses alone.
+//! certificates and of upstreams are read here, so that what is wrong with them is told with the Corefile; files of
+//! upstreams are then followed by the `roster`.
 
+use std::net::{IpAddr, SocketAddr};
 use std::num::{NonZeroU32, NonZeroUsize};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::{Scope, value};
@@ -11,15 +14,20 @@ use crate::corefile::reader::Reader;
 use crate::corefile::{Directive, Faults};
 use crate::dns::{Name, Query, Rcode, Transport, Zones};
 
+use super::endpoint::{Endpoint, Host};
 use super::policy::Policy;
+use super::tls::Tls;
 
 mod properties;
+mod reach;
 mod resolv_conf;
 #[cfg(test)]
 mod tests;
 mod upstreams;
 
+use properties::Properties;
 pub use upstreams::UPSTREAMS_MAX;
+pub(super) use upstreams::{PORT, listed};
 
 /// The stanzas of a server block, in written order; there is at least one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,16 +43,24 @@ pub struct Stanza {
     pub from: Name,
     /// Zones below it that do not.
     pub except: Zones,
-    /// Addresses and ports, none twice; at least one and at most [`UPSTREAMS_MAX`].
-    pub upstreams: Vec<std::net::SocketAddr>,
+    /// The upstreams; at least one and at most [`UPSTREAMS_MAX`].
+    pub to: Vec<Target>,
+    /// Who knows the addresses of those that have names.
+    pub resolvers: Resolvers,
+    /// The address that queries are sent from; upstreams of the other family are not asked.
+    pub source_address: Option<IpAddr>,
+    /// The certificates of upstreams within TLS, and ours.
+    pub tls: Tls,
+    /// How a query is put into a request of HTTP.
+    pub doh_method: DohMethod,
     /// In which order they are asked.
     pub policy: Policy,
     /// Over what they are asked.
     pub carriage: Carriage,
     /// How long one of them may take to answer.
     pub read_timeout: Duration,
-    /// How often they are asked for one query; `None`: until its time is over.
-    pub attempts_max: Option<NonZeroU32>,
+    /// How often they are asked for one query.
+    pub attempts_max: AttemptsMax,
     /// How many queries may wait for them.
     pub max_concurrent: Option<NonZeroUsize>,
     /// Failed checks that an upstream may have and not be down; 0: it is never down, and never checked.
@@ -59,6 +75,51 @@ pub struct Stanza {
     pub next: Next,
     /// How connections are kept for further queries.
     pub idle: Idle,
+}
+
+/// A word after the zone, understood.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// An address.
+    Address(Endpoint),
+    /// A file that lists addresses.
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What it listed when it was read.
+        listed: Vec<SocketAddr>,
+    },
+    /// A name whose addresses are to be asked for.
+    Host(Box<Host>),
+}
+
+/// Who knows the addresses of upstreams that have names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Resolvers {
+    /// The name servers of this machine (`/etc/resolv.conf`), whichever they are when one is asked.
+    System,
+    /// These.
+    These(Vec<SocketAddr>),
+}
+
+/// How a query is put into a request of HTTP (RFC 8484 section 4.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DohMethod {
+    /// As its body.
+    Post,
+    /// In its address.
+    Get,
+}
+
+/// How often upstreams are asked for one query.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AttemptsMax {
+    /// Each twice.
+    TwiceEach,
+    /// So often in all.
+    InAll(NonZeroU32),
+    /// Until its time is over.
+    Unlimited,
 }
 
 /// Over what upstreams are asked.
@@ -139,10 +200,39 @@ fn stanza(reader: &Reader<'_>, scope: &Scope<'_>) -> Option<Stanza> {
         }
         Ok([]) | Err(_) => reader.refuse(from, format!("unable to normalize '{}'", from.text)),
     };
-    let upstreams = upstreams::read(reader, to, scope.outside);
     let properties = properties::read(reader, scope.outside);
-    let (from, upstreams, properties) = (from?, upstreams?, properties?);
-    Some(properties.stanza(from, upstreams))
+    let server_name = properties.as_ref().and_then(Properties::server_name);
+    let to = upstreams::read(reader, to, server_name, scope.outside);
+    properties?.stanza(from?, to?, reader)
+}
+
+impl Stanza {
+    /// The upstreams whose addresses were known when the Corefile was read, none twice.
+    pub fn endpoints(&self) -> Vec<Endpoint> {
+        upstreams::endpoints(&self.to)
+    }
+}
+
+impl Target {
+    /// The upstreams whose addresses are known.
+    pub(super) fn endpoints(&self) -> Vec<Endpoint> {
+        match self {
+            Target::Address(endpoint) => vec![endpoint.clone()],
+            Target::File { listed, .. } => listed.iter().copied().map(Endpoint::plain).collect(),
+            Target::Host(_) => vec![],
+        }
+    }
+}
+
+impl AttemptsMax {
+    /// How often, with so many upstreams; `None`: until the time is over.
+    pub(super) fn of(self, upstreams: usize) -> Option<NonZeroU32> {
+        match self {
+            AttemptsMax::TwiceEach => NonZeroU32::new(2 * upstreams as u32),
+            AttemptsMax::InAll(max) => Some(max),
+            AttemptsMax::Unlimited => None,
+        }
+    }
 }
 
 impl Carriage {

@@ -15,7 +15,14 @@ const IDLE_MAX: usize = 64;
 #[derive(Debug)]
 pub(super) struct Connections {
     limits: Idle,
-    unused: Mutex<VecDeque<Unused>>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    unused: VecDeque<Unused>,
+    /// Somebody comes back to expire them.
+    is_watched: bool,
 }
 
 #[derive(Debug)]
@@ -27,9 +34,9 @@ struct Unused {
 /// Whether somebody has to come back and [`Connections::expire`] what was kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kept {
-    /// It is the first that lies here.
+    /// Nobody does yet.
     First,
-    /// It is not, or was not kept.
+    /// Somebody does, or nothing was kept.
     Another,
 }
 
@@ -38,20 +45,19 @@ impl Connections {
     pub(super) fn new(limits: Idle) -> Connections {
         Connections {
             limits,
-            unused: Mutex::default(),
+            state: Mutex::default(),
         }
     }
 
     /// Takes the one used last, if it may still be used.
     pub(super) fn take(&self, now: Instant) -> Option<Connection> {
-        let mut unused = self.lock();
-        let last = unused.pop_back()?;
+        let last = self.lock().unused.pop_back()?;
         self.is_good(&last, now).then_some(last.connection)
     }
 
     /// Keeps one whose query was answered.
     pub(super) fn keep(&self, connection: Connection, now: Instant) -> Kept {
-        let mut unused = self.lock();
+        let mut state = self.lock();
         let max = self
             .limits
             .max
@@ -60,27 +66,28 @@ impl Connections {
             connection,
             since: now,
         };
-        if unused.len() >= max || !self.is_good(&kept, now) {
+        if state.unused.len() >= max || !self.is_good(&kept, now) {
             return Kept::Another;
         }
-        unused.push_back(kept);
-        if unused.len() == 1 {
-            Kept::First
-        } else {
-            Kept::Another
+        state.unused.push_back(kept);
+        // A pool that is emptied and filled by every query must not be given a watcher each time.
+        match std::mem::replace(&mut state.is_watched, true) {
+            false => Kept::First,
+            true => Kept::Another,
         }
     }
 
-    /// Closes those that may no longer be used. Says whether others are left.
+    /// Closes those that may no longer be used. Says whether others are left; if not, nobody needs to come back.
     pub(super) fn expire(&self, now: Instant) -> bool {
-        let mut unused = self.lock();
-        unused.retain(|unused| self.is_good(unused, now));
-        !unused.is_empty()
+        let mut state = self.lock();
+        state.unused.retain(|unused| self.is_good(unused, now));
+        state.is_watched = !state.unused.is_empty();
+        state.is_watched
     }
 
     /// Closes all: one of them was found closed by the upstream, and what closed it closed the others.
     pub(super) fn clear(&self) {
-        self.lock().clear();
+        self.lock().unused.clear();
     }
 
     /// The pause after which [`Connections::expire`] has something to do.
@@ -94,8 +101,8 @@ impl Connections {
         lay < self.limits.expire && self.limits.max_age.is_none_or(is_young)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<Unused>> {
-        self.unused.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -112,7 +119,7 @@ mod tests {
         let until = Instant::now() + Duration::from_secs(60);
         let mut open = Vec::new();
         for _ in 0..count {
-            open.push(Connection::open(to, until).await.unwrap());
+            open.push(Connection::open(to, None, until).await.unwrap());
         }
         (listener, open)
     }
@@ -154,6 +161,21 @@ mod tests {
         let later = Instant::now() + Duration::from_secs(20);
         assert_eq!(idle.keep(open.remove(0), later), Kept::Another);
         assert!(idle.take(later).is_none());
+    }
+
+    #[tokio::test]
+    async fn one_watcher_expires_what_is_taken_and_kept_again_and_again() {
+        let (_listener, mut open) = connections(1).await;
+        let idle = Connections::new(Idle::default());
+        let now = Instant::now();
+        assert_eq!(idle.keep(open.remove(0), now), Kept::First);
+        for _ in 0..3 {
+            let taken = idle.take(now).unwrap();
+            assert_eq!(idle.keep(taken, now), Kept::Another);
+        }
+        let taken = idle.take(now).unwrap();
+        assert!(!idle.expire(now), "none lies here, and the watcher leaves");
+        assert_eq!(idle.keep(taken, now), Kept::First);
     }
 
     #[tokio::test]

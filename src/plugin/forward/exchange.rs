@@ -1,4 +1,4 @@
-//! One query to one upstream and its reply, over one transport.
+//! One query to one upstream and its reply, over one protocol.
 //!
 //! What comes back is believed only if it comes from the upstream's address and port and has our id, our question
 //! and our opcode (RFC 5452 section 9), over UDP with the name in the very case in which it was sent: each letter is
@@ -6,7 +6,10 @@
 //! not be able to keep out the genuine one.
 
 use std::future::Future;
+use std::io;
 use std::time::Instant;
+
+use tokio_rustls::rustls;
 
 use crate::chain::{Cause, Operation};
 use crate::dns::message::{self, MessageError, Received};
@@ -14,9 +17,15 @@ use crate::dns::name::NAME_MAX;
 use crate::dns::reply::Records;
 use crate::dns::{Name, Query, Question, Reply, encode};
 
+use super::tls;
+
+mod https;
+mod quic;
 mod tcp;
 mod udp;
 
+pub(super) use https::Https;
+pub(super) use quic::Quic;
 pub(super) use tcp::Connection;
 pub(super) use udp::exchange as udp;
 
@@ -56,7 +65,7 @@ enum Heard {
 }
 
 /// A step that failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Fault {
     /// The step.
     pub(super) operation: Operation,
@@ -99,9 +108,32 @@ impl<'a> Asked<'a> {
         }
     }
 
-    /// Appends the message behind what `out` holds.
+    /// The same with the id 0, for protocols that tell replies apart by other means.
+    fn without_id(self) -> Asked<'a> {
+        Asked { id: 0, ..self }
+    }
+
+    /// Writes the message into `out`, which is cleared first.
     fn encode(&self, out: &mut Vec<u8>) {
         encode::query(self.query, &self.sent(), self.id, out);
+    }
+
+    /// The message behind its length.
+    fn framed(&self) -> Vec<u8> {
+        let mut message = Vec::new();
+        self.encode(&mut message);
+        let length = u16::try_from(message.len()).expect("it came in as a message of that length");
+        message.splice(..0, length.to_be_bytes());
+        message
+    }
+
+    /// The reply, where nothing else may come.
+    fn reply_in(&self, message: &mut [u8]) -> Result<Reply, Fault> {
+        match self.hear(message) {
+            Heard::Reply(reply) => Ok(reply),
+            Heard::Malformed(why) => Err(Fault::new(Operation::Read, Cause::Malformed(why))),
+            Heard::OtherCase | Heard::Other => Err(Fault::new(Operation::Read, Cause::OtherReply)),
+        }
     }
 
     /// The name as it is sent.
@@ -140,22 +172,41 @@ impl<'a> Asked<'a> {
 }
 
 impl Fault {
-    fn new(operation: Operation, cause: impl Into<Cause>) -> Fault {
+    pub(super) fn new(operation: Operation, cause: impl Into<Cause>) -> Fault {
         Fault {
             operation,
             cause: cause.into(),
         }
     }
+
+    /// A fault of the system, or of TLS, which hides in one.
+    pub(super) fn io(operation: Operation, error: &io::Error) -> Fault {
+        let inner = error.get_ref();
+        match inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+            Some(why) => Fault::new(operation, tls::cause(why)),
+            None => Fault::new(operation, error),
+        }
+    }
 }
 
-/// Does a step until then.
+/// Does a step of the system until then.
 async fn within<T>(
     until: Instant,
     operation: Operation,
-    step: impl Future<Output = std::io::Result<T>>,
+    step: impl Future<Output = io::Result<T>>,
+) -> Result<T, Fault> {
+    let step = async { step.await.map_err(|error| Fault::io(operation, &error)) };
+    within_fault(until, operation, step).await
+}
+
+/// Does a step that knows its faults until then.
+async fn within_fault<T>(
+    until: Instant,
+    operation: Operation,
+    step: impl Future<Output = Result<T, Fault>>,
 ) -> Result<T, Fault> {
     match tokio::time::timeout_at(until.into(), step).await {
-        Ok(done) => done.map_err(|error| Fault::new(operation, error)),
+        Ok(done) => done,
         Err(_) => Err(Fault::new(operation, Cause::Timeout)),
     }
 }

@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::dns::{Rcode, Transport};
+use crate::dns::Rcode;
+
+use super::endpoint::Over;
 
 /// Is told of all upstreams together.
 pub trait Observer: Send + Sync {
@@ -23,9 +25,9 @@ pub trait UpstreamObserver: Send + Sync {
     /// A reply came, so long after its query was sent.
     fn answered(&self, rcode: Rcode, elapsed: Duration);
     /// A query went over a connection that lay idle.
-    fn connection_reused(&self, transport: Transport);
+    fn connection_reused(&self, over: Over);
     /// A query needed a new connection; over UDP every query does.
-    fn connection_made(&self, transport: Transport);
+    fn connection_made(&self, over: Over);
     /// A health check failed.
     fn healthcheck_failed(&self);
     /// A query was sent to it beside one that another, or it, has not answered yet.
@@ -47,8 +49,8 @@ impl Observer for Unobserved {
 
 impl UpstreamObserver for Unobserved {
     fn answered(&self, _: Rcode, _: Duration) {}
-    fn connection_reused(&self, _: Transport) {}
-    fn connection_made(&self, _: Transport) {}
+    fn connection_reused(&self, _: Over) {}
+    fn connection_made(&self, _: Over) {}
     fn healthcheck_failed(&self) {}
     fn hedged(&self) {}
 }

@@ -14,7 +14,7 @@
 //! and the next connect draws a new port. So sockets are kept without a port: nothing can be sent to them.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Mutex, PoisonError};
 
 use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType};
@@ -40,6 +40,15 @@ impl Sockets {
             Some(socket) => socket,
             None => new(to)?,
         };
+        rustix::net::connect(&socket, &to)?;
+        Ok(socket)
+    }
+
+    /// A socket that is connected to this upstream from this address, and from a port that no query had a claim to
+    /// before. It is not to be kept: others may send from anywhere.
+    pub(super) fn connect_from(source: IpAddr, to: SocketAddr) -> io::Result<UdpSocket> {
+        let socket = new(to)?;
+        rustix::net::bind(&socket, &SocketAddr::new(source, 0))?;
         rustix::net::connect(&socket, &to)?;
         Ok(socket)
     }

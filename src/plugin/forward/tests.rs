@@ -16,6 +16,8 @@ use crate::dns::{Class, Edns, Name, Question, Transport};
 mod believed;
 mod choice;
 mod late;
+mod named;
+mod secure;
 mod upstream;
 
 use upstream::{Act, FakeUpstream, Seen};
@@ -53,11 +55,11 @@ impl UpstreamObserver for Recorder {
     fn answered(&self, rcode: Rcode, _: Duration) {
         self.tell(format!("answered {rcode}"));
     }
-    fn connection_reused(&self, transport: Transport) {
-        self.tell(format!("reused {}", transport.as_str()));
+    fn connection_reused(&self, over: Over) {
+        self.tell(format!("reused {}", over.as_str()));
     }
-    fn connection_made(&self, transport: Transport) {
-        self.tell(format!("made {}", transport.as_str()));
+    fn connection_made(&self, over: Over) {
+        self.tell(format!("made {}", over.as_str()));
     }
     fn healthcheck_failed(&self) {
         self.tell("check failed".to_owned());
@@ -68,21 +70,29 @@ impl UpstreamObserver for Recorder {
 }
 
 fn observed(block: &str) -> (Arc<Forward>, Arc<Mutex<Vec<String>>>) {
-    let outside = Memory::new();
+    observed_in(&Memory::new(), block)
+}
+
+fn observed_in(outside: &Memory, block: &str) -> (Arc<Forward>, Arc<Mutex<Vec<String>>>) {
+    let recorder = Arc::new(Recorder::default());
+    let told = recorder.told.clone();
+    let outbound = Arc::new(Outbound::new(recorder));
+    (generation(outside, block, outbound), told)
+}
+
+/// The plugin of one configuration, in a process that may have had others.
+fn generation(outside: &Memory, block: &str, outbound: Arc<Outbound>) -> Arc<Forward> {
     let text = format!(". {{\n{block}\n}}\n");
-    let parsed = corefile::parse(&outside, Path::new("Corefile"), text.as_bytes());
+    let parsed = corefile::parse(outside, Path::new("Corefile"), text.as_bytes());
     let scope = Scope {
         zones: &[Name::root()],
-        outside: &outside,
+        outside,
     };
     let faults = Faults::new();
     let occurrences: Vec<_> = parsed.corefile.blocks[0].occurrences("forward").collect();
     let config = parse(&occurrences, &scope, &faults);
     let config = config.unwrap_or_else(|| panic!("{block}: {:?}", faults.into_sorted()));
-    let recorder = Arc::new(Recorder::default());
-    let told = recorder.told.clone();
-    let outbound = Arc::new(Outbound::new(recorder));
-    (Arc::new(Forward::new(config, outbound)), told)
+    Arc::new(Forward::new(config, outbound))
 }
 
 fn forward(block: &str) -> Arc<Forward> {

@@ -1,27 +1,26 @@
-//! One upstream: asks it, keeps its connections, and checks it while it fails.
+//! One upstream: asks it, and checks it while it fails.
 
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use rand::RngExt;
 
-use crate::chain::{Cause, Operation, Unanswered};
+use crate::chain::{Cause, Unanswered};
 use crate::dns::query::flag;
-use crate::dns::{Class, Query, Question, Reply, Transport, Type};
+use crate::dns::{Class, Query, Question, Reply, Type};
 
 use super::conduct::Conduct;
-use super::config::{Carriage, Stanza};
-use super::connections::{Connections, Kept};
-use super::exchange::{self, Asked, Connection, Fault};
+use super::config::{Carriage, DohMethod, HealthCheck, Idle, Stanza};
+use super::endpoint::{Endpoint, Over, Speaks};
+use super::exchange::Asked;
 use super::health::{Check, Checks, Health};
 use super::observer::UpstreamObserver;
 use super::policy::Standing;
+use super::road::Road;
 use super::sockets::Sockets;
-
-/// How long a connection may take to come up: a lost SYN is sent again after a second, and that one may arrive.
-const DIAL_MAX: Duration = Duration::from_millis(1500);
+use super::tls::{Clients, Tls};
 
 /// How long the answer to a health check may take; CoreDNS's.
 const CHECK_MAX: Duration = Duration::from_secs(1);
@@ -29,9 +28,22 @@ const CHECK_MAX: Duration = Duration::from_secs(1);
 /// The least pause between two checks, whatever `health_check` says: `0s` is allowed, and would be a flood.
 const CHECK_INTERVAL_MIN: Duration = Duration::from_millis(50);
 
+/// What a stanza says of each of its upstreams. Where it is the same, the upstream is the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Settings {
+    pub(super) carriage: Carriage,
+    pub(super) read_timeout: Duration,
+    pub(super) max_fails: u32,
+    pub(super) health_check: HealthCheck,
+    pub(super) idle: Idle,
+    pub(super) source_address: Option<IpAddr>,
+    pub(super) tls: Tls,
+    pub(super) doh_method: DohMethod,
+}
+
 /// One upstream of a stanza.
 pub(super) struct Upstream {
-    address: SocketAddr,
+    endpoint: Endpoint,
     carriage: Carriage,
     read_timeout: Duration,
     check: Query,
@@ -40,35 +52,51 @@ pub(super) struct Upstream {
     conduct: Mutex<Conduct>,
     /// It answers with the name in another case than it was asked for.
     changes_case: AtomicBool,
-    connections: Connections,
-    sockets: Arc<Sockets>,
+    road: Arc<Road>,
     observer: Arc<dyn UpstreamObserver>,
 }
 
+impl Settings {
+    /// What this stanza says.
+    pub(super) fn of(stanza: &Stanza) -> Settings {
+        Settings {
+            carriage: stanza.carriage,
+            read_timeout: stanza.read_timeout,
+            max_fails: stanza.max_fails,
+            health_check: stanza.health_check.clone(),
+            idle: stanza.idle,
+            source_address: stanza.source_address,
+            tls: stanza.tls.clone(),
+            doh_method: stanza.doh_method,
+        }
+    }
+}
+
 impl Upstream {
-    /// The upstream at an address, as its stanza says.
+    /// The upstream that is found there, as its stanza says.
     pub(super) fn new(
-        address: SocketAddr,
-        stanza: &Stanza,
+        endpoint: Endpoint,
+        settings: &Settings,
+        clients: &Clients,
         sockets: Arc<Sockets>,
         observer: Arc<dyn UpstreamObserver>,
     ) -> Upstream {
         let mut check = Query::empty();
-        check.question = Question::new(stanza.health_check.domain, Type::NS, Class::IN);
-        if stanza.health_check.recursion_desired {
+        check.question = Question::new(settings.health_check.domain, Type::NS, Class::IN);
+        if settings.health_check.recursion_desired {
             check.flags = flag::RD;
         }
+        let road = Road::new(&endpoint, settings, clients, sockets, observer.clone());
         Upstream {
-            address,
-            carriage: stanza.carriage,
-            read_timeout: stanza.read_timeout,
+            endpoint,
+            carriage: settings.carriage,
+            read_timeout: settings.read_timeout,
             check,
-            check_interval: stanza.health_check.interval.max(CHECK_INTERVAL_MIN),
-            health: Health::new(stanza.max_fails),
+            check_interval: settings.health_check.interval.max(CHECK_INTERVAL_MIN),
+            health: Health::new(settings.max_fails),
             conduct: Mutex::default(),
             changes_case: AtomicBool::new(false),
-            connections: Connections::new(stanza.idle),
-            sockets,
+            road: Arc::new(road),
             observer,
         }
     }
@@ -109,6 +137,11 @@ impl Upstream {
     }
 
     #[cfg(test)]
+    pub(super) fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    #[cfg(test)]
     pub(super) fn set_failed_checks(&self, count: usize) {
         for _ in 0..count {
             self.health.checked(Check::Failed);
@@ -121,14 +154,18 @@ impl Upstream {
         query: &Query,
         deadline: Instant,
     ) -> Result<Reply, Unanswered> {
-        let transport = self.carriage.first(query);
-        let mut answer = self.ask_over(transport, query, deadline).await;
-        if self.carriage == Carriage::UdpFirst
+        let over = match self.endpoint.speaks {
+            Speaks::Plain => self.carriage.first(query).into(),
+            Speaks::Secure(secure, _) => secure.into(),
+        };
+        let mut answer = self.ask_over(over, query, deadline).await;
+        if over == Over::Udp
+            && self.carriage == Carriage::UdpFirst
             && answer
                 .as_ref()
                 .is_ok_and(|reply| reply.flags & flag::TC != 0)
         {
-            answer = self.ask_over(Transport::Tcp, query, deadline).await;
+            answer = self.ask_over(Over::Tcp, query, deadline).await;
         }
         match &answer {
             Ok(_) => self.health.query_answered(),
@@ -139,21 +176,19 @@ impl Upstream {
     }
 
     async fn ask_over(
-        self: &Arc<Self>,
-        transport: Transport,
+        &self,
+        over: Over,
         query: &Query,
         deadline: Instant,
     ) -> Result<Reply, Unanswered> {
         let began = Instant::now();
         let asked = Asked::query(query);
-        let reply = match transport {
-            Transport::Udp => {
-                self.observer.connection_made(Transport::Udp);
+        let reply = match over {
+            Over::Udp => {
                 self.over_udp(asked, deadline.min(began + self.read_timeout))
                     .await
             }
-            // Boxed, so that the many queries that go over UDP do not hold its room.
-            Transport::Tcp => Box::pin(self.over_tcp(asked, deadline)).await,
+            _ => self.road.exchange(over, asked, deadline).await,
         }?;
         let elapsed = began.elapsed();
         self.conduct().answered(elapsed);
@@ -166,87 +201,17 @@ impl Upstream {
     async fn over_udp(&self, asked: Asked<'_>, until: Instant) -> Result<Reply, Unanswered> {
         let keeps_case = !self.changes_case.load(Ordering::Relaxed);
         if keeps_case {
-            match self.once_over_udp(asked.in_random_case(), until).await {
+            let asked = asked.in_random_case();
+            match self.road.exchange(Over::Udp, asked, until).await {
                 Err(unanswered) if unanswered.cause == Cause::OtherCase => {}
                 answer => return answer,
             }
         }
-        let reply = self.once_over_udp(asked.anew(), until).await?;
+        let reply = self.road.exchange(Over::Udp, asked.anew(), until).await?;
         if keeps_case {
             self.changes_case.store(true, Ordering::Relaxed);
         }
         Ok(reply)
-    }
-
-    async fn once_over_udp(&self, asked: Asked<'_>, until: Instant) -> Result<Reply, Unanswered> {
-        let to = self.address;
-        let unanswered = |from, fault: Fault| self.unanswered(Transport::Udp, from, fault);
-        let socket = self.sockets.connect(to).map_err(|error| {
-            let operation = Operation::Dial;
-            let cause = error.into();
-            unanswered(None, Fault { operation, cause })
-        })?;
-        match exchange::udp(&socket, asked, until).await {
-            Ok(reply) => {
-                self.sockets.keep(socket, to);
-                Ok(reply)
-            }
-            Err(fault) => Err(unanswered(socket.local_addr().ok(), fault)),
-        }
-    }
-
-    async fn over_tcp(
-        self: &Arc<Self>,
-        asked: Asked<'_>,
-        deadline: Instant,
-    ) -> Result<Reply, Unanswered> {
-        if let Some(kept) = self.connections.take(Instant::now()) {
-            self.observer.connection_reused(Transport::Tcp);
-            match self.over_connection(kept, asked, deadline).await {
-                // A server may close what lies idle at any time (RFC 7766 section 6.2.3); that says nothing of it.
-                Err(unanswered) if unanswered.is_closed() => self.connections.clear(),
-                answer => return answer,
-            }
-        }
-        self.observer.connection_made(Transport::Tcp);
-        let until = deadline.min(Instant::now() + DIAL_MAX);
-        let connection = Connection::open(self.address, until)
-            .await
-            .map_err(|fault| self.unanswered(Transport::Tcp, None, fault))?;
-        self.over_connection(connection, asked, deadline).await
-    }
-
-    async fn over_connection(
-        self: &Arc<Self>,
-        mut connection: Connection,
-        asked: Asked<'_>,
-        deadline: Instant,
-    ) -> Result<Reply, Unanswered> {
-        let until = deadline.min(Instant::now() + self.read_timeout);
-        match connection.exchange(asked, until).await {
-            Ok(reply) => {
-                if self.connections.keep(connection, Instant::now()) == Kept::First {
-                    self.begin_expiry();
-                }
-                Ok(reply)
-            }
-            Err(fault) => Err(self.unanswered(Transport::Tcp, connection.local(), fault)),
-        }
-    }
-
-    fn unanswered(
-        &self,
-        transport: Transport,
-        from: Option<SocketAddr>,
-        Fault { operation, cause }: Fault,
-    ) -> Unanswered {
-        Unanswered {
-            operation,
-            transport,
-            from,
-            to: self.address,
-            cause,
-        }
     }
 
     /// Checks it in the background until it answers, unless that is under way.
@@ -256,19 +221,14 @@ impl Upstream {
         }
     }
 
-    /// Closes its connections in the background as they expire.
-    fn begin_expiry(self: &Arc<Self>) {
-        let pause = self.connections.expire_after();
-        tokio::spawn(expiry(Arc::downgrade(self), pause));
-    }
-
     async fn check(&self) -> Check {
-        let asked = Asked::probe(&self.check);
-        let until = Instant::now() + CHECK_MAX;
-        let answer = match self.carriage {
-            Carriage::AsClient | Carriage::UdpFirst => self.over_udp(asked, until).await,
-            Carriage::Tcp => self.check_tcp(asked, until).await,
+        let over = match (&self.endpoint.speaks, self.carriage) {
+            (Speaks::Secure(secure, _), _) => (*secure).into(),
+            (Speaks::Plain, Carriage::AsClient | Carriage::UdpFirst) => Over::Udp,
+            (Speaks::Plain, Carriage::Tcp) => Over::Tcp,
         };
+        let asked = Asked::probe(&self.check);
+        let answer = self.road.exchange_anew(over, asked, CHECK_MAX).await;
         match answer {
             Ok(_) => Check::Answered,
             Err(unanswered) if unanswered.is_local() => Check::NotMade,
@@ -278,21 +238,12 @@ impl Upstream {
             }
         }
     }
-
-    /// Over a connection of its own: whether new ones can be had is what matters.
-    async fn check_tcp(&self, asked: Asked<'_>, until: Instant) -> Result<Reply, Unanswered> {
-        let unanswered = |from, fault| self.unanswered(Transport::Tcp, from, fault);
-        let connection = Connection::open(self.address, until).await;
-        let mut connection = connection.map_err(|fault| unanswered(None, fault))?;
-        let answer = connection.exchange(asked, until).await;
-        answer.map_err(|fault| unanswered(connection.local(), fault))
-    }
 }
 
 impl std::fmt::Debug for Upstream {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Upstream")
-            .field("address", &self.address)
+            .field("endpoint", &self.endpoint)
             .field("health", &self.health)
             .finish_non_exhaustive()
     }
@@ -310,16 +261,5 @@ async fn checks(upstream: Weak<Upstream>, interval: Duration) {
         let pause = upstream.health.pause(interval).mul_f64(spread);
         drop(upstream);
         tokio::time::sleep(pause).await;
-    }
-}
-
-/// Closes what expires, until no connection is left or nobody has the upstream any more.
-async fn expiry(upstream: Weak<Upstream>, pause: Duration) {
-    loop {
-        tokio::time::sleep(pause).await;
-        match upstream.upgrade() {
-            Some(upstream) if upstream.connections.expire(Instant::now()) => {}
-            _ => return,
-        }
     }
 }

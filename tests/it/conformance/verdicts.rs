@@ -54,7 +54,7 @@ const PENDING: &[(&str, usize)] = &[
     ("serve_stale", 2),
     ("template", 8),
     ("timeouts", 2),
-    ("tls", 4),
+    ("tls", 2),
     ("transfer", 1),
     ("view", 1),
 ];

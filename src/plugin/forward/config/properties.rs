@@ -1,28 +1,33 @@
 //! The block of a `forward` directive.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
-use std::path::Path;
 use std::time::Duration;
 
+use tokio_rustls::rustls::pki_types::ServerName;
+
 use crate::config::value;
-use crate::corefile::Outside;
 use crate::corefile::reader::{Reader, Row};
+use crate::corefile::{Outside, Word};
 use crate::dns::{Name, Rcode, Zones};
 use crate::plugin::forward::policy::Policy;
+use crate::plugin::forward::tls::Tls;
 
-use super::{AllDown, Carriage, HealthCheck, Idle, Next, Stanza};
+use super::reach::{doh_method, resolver, source_address, tls};
+use super::upstreams::parse_server_name;
+use super::{
+    AllDown, AttemptsMax, Carriage, DohMethod, HealthCheck, Idle, Next, Resolvers, Stanza, Target,
+};
 
 /// The block as written.
 pub(super) struct Properties<'a> {
-    outside: &'a dyn Outside,
+    pub(super) outside: &'a dyn Outside,
     except: Vec<Name>,
     policy: Policy,
     force_tcp: bool,
     prefer_udp: bool,
     read_timeout: Duration,
-    /// `None` is the default, which depends on the number of upstreams.
-    max_connect_attempts: Option<u32>,
+    attempts_max: AttemptsMax,
     max_concurrent: Option<NonZeroUsize>,
     max_fails: u32,
     health_check: HealthCheck,
@@ -30,6 +35,11 @@ pub(super) struct Properties<'a> {
     failover: Vec<Rcode>,
     next: Next,
     idle: Idle,
+    pub(super) tls: Option<(Word, Tls)>,
+    pub(super) tls_servername: Option<(Word, ServerName<'static>)>,
+    pub(super) doh_method: Option<(Word, DohMethod)>,
+    pub(super) resolvers: Resolvers,
+    pub(super) source_address: Option<(Word, IpAddr)>,
 }
 
 /// Reads the block.
@@ -41,7 +51,7 @@ pub(super) fn read<'a>(reader: &Reader<'_>, outside: &'a dyn Outside) -> Option<
         force_tcp: false,
         prefer_udp: false,
         read_timeout: Duration::from_secs(2),
-        max_connect_attempts: None,
+        attempts_max: AttemptsMax::TwiceEach,
         max_concurrent: None,
         max_fails: 2,
         health_check: HealthCheck::default(),
@@ -49,6 +59,11 @@ pub(super) fn read<'a>(reader: &Reader<'_>, outside: &'a dyn Outside) -> Option<
         failover: Vec::new(),
         next: Next::default(),
         idle: Idle::default(),
+        tls: None,
+        tls_servername: None,
+        doh_method: None,
+        resolvers: Resolvers::System,
+        source_address: None,
     };
     reader.block(&mut properties, &rows())?;
     let Idle {
@@ -64,12 +79,25 @@ pub(super) fn read<'a>(reader: &Reader<'_>, outside: &'a dyn Outside) -> Option<
 }
 
 impl Properties<'_> {
+    /// What upstreams within TLS must prove to be, if all the same.
+    pub(super) fn server_name(&self) -> Option<&ServerName<'static>> {
+        self.tls_servername.as_ref().map(|(_, name)| name)
+    }
+
     /// The stanza that these make for a zone and its upstreams.
-    pub(super) fn stanza(self, from: Name, upstreams: Vec<SocketAddr>) -> Stanza {
-        let twice = 2 * upstreams.len() as u32;
-        Stanza {
+    pub(super) fn stanza(self, from: Name, to: Vec<Target>, reader: &Reader<'_>) -> Option<Stanza> {
+        let to = self.of_family(to, reader)?;
+        self.doubt(&to, reader);
+        Some(Stanza {
             from,
             except: Zones::new(self.except),
+            to,
+            resolvers: self.resolvers,
+            source_address: self.source_address.map(|(_, address)| address),
+            tls: self.tls.map(|(_, tls)| tls).unwrap_or_default(),
+            doh_method: self
+                .doh_method
+                .map_or(DohMethod::Post, |(_, method)| method),
             policy: self.policy,
             carriage: match (self.force_tcp, self.prefer_udp) {
                 (true, _) => Carriage::Tcp,
@@ -77,7 +105,7 @@ impl Properties<'_> {
                 (false, false) => Carriage::AsClient,
             },
             read_timeout: self.read_timeout,
-            attempts_max: NonZeroU32::new(self.max_connect_attempts.unwrap_or(twice)),
+            attempts_max: self.attempts_max,
             max_concurrent: self.max_concurrent,
             max_fails: self.max_fails,
             health_check: self.health_check,
@@ -85,8 +113,7 @@ impl Properties<'_> {
             failover: self.failover,
             next: self.next,
             idle: self.idle,
-            upstreams,
-        }
+        })
     }
 }
 
@@ -105,7 +132,9 @@ fn rows<'a>() -> [Row<Properties<'a>>; 21] {
         }),
         Row::Line("read_timeout", read_timeout),
         Row::Line("max_connect_attempts", |properties, line| {
-            properties.max_connect_attempts = Some(line.value(line.one()?, value::unsigned)?);
+            let count = line.value(line.one()?, value::unsigned)?;
+            let max = NonZeroU32::new(count);
+            properties.attempts_max = max.map_or(AttemptsMax::Unlimited, AttemptsMax::InAll);
             Some(())
         }),
         Row::Line("max_concurrent", |properties, line| {
@@ -142,13 +171,10 @@ fn rows<'a>() -> [Row<Properties<'a>>; 21] {
             Some(())
         }),
         Row::Line("tls", tls),
-        Row::Line("tls_servername", |_, line| {
-            // It says whom an upstream of tls:// must prove to be, and such an upstream is refused where it stands.
-            let name = line.one()?;
-            line.warn(
-                name,
-                "tls_servername has no effect: no upstream is asked over TLS",
-            );
+        Row::Line("tls_servername", |properties, line| {
+            let word = line.one()?;
+            let name = line.value(word, parse_server_name)?;
+            properties.tls_servername = Some((word.clone(), name));
             Some(())
         }),
         Row::Line("doh_method", doh_method),
@@ -251,44 +277,5 @@ fn not_negative(line: &Reader<'_>) -> Option<Duration> {
     match line.value(word, value::duration)? {
         Some(duration) => Some(duration),
         None => line.refuse(word, format!("{property} can't be negative: {}", word.text)),
-    }
-}
-
-/// Refused; a file that is not there is named first, because that is what to mend first.
-fn tls(properties: &mut Properties<'_>, line: &Reader<'_>) -> Option<()> {
-    for word in line.at_most(3)? {
-        if let Err(why) = properties.outside.read(Path::new(&word.text)) {
-            let file = &word.text;
-            let message = format!("error reading {file}: open {file}: {why}");
-            return line.refuse(word, message);
-        }
-    }
-    line.absent()
-}
-
-fn doh_method(_: &mut Properties<'_>, line: &Reader<'_>) -> Option<()> {
-    let word = line.one()?;
-    match word.text.as_str() {
-        "GET" | "POST" => line.absent(),
-        _ => line.refuse(word, "doh_method must be either POST or GET"),
-    }
-}
-
-fn resolver(_: &mut Properties<'_>, line: &Reader<'_>) -> Option<()> {
-    for word in line.at_least(1)? {
-        let text = &word.text;
-        if text.parse::<IpAddr>().is_err() && text.parse::<SocketAddr>().is_err() {
-            let message = format!("resolver must be an IP address or IP:port: {text:?}");
-            return line.refuse(word, message);
-        }
-    }
-    line.absent()
-}
-
-fn source_address(_: &mut Properties<'_>, line: &Reader<'_>) -> Option<()> {
-    let word = line.one()?;
-    match word.text.parse::<IpAddr>() {
-        Ok(_) => line.absent(),
-        Err(_) => line.refuse(word, format!("invalid IP address: {}", word.text)),
     }
 }

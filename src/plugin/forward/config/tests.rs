@@ -1,8 +1,9 @@
-use std::net::SocketAddr;
 use std::path::Path;
 
 use super::*;
 use crate::corefile::{self, Memory, Severity};
+
+use crate::plugin::forward::endpoint::Speaks;
 
 /// Reads the stanzas of one server block: what they came to, the errors and the warnings.
 fn read(block: &str) -> (Option<Config>, Vec<String>, Vec<String>) {
@@ -17,12 +18,16 @@ fn read(block: &str) -> (Option<Config>, Vec<String>, Vec<String>) {
             "nameserver fe80::1%7\nnameserver nonsense\n",
         )
         .file("ca.pem", "a certificate");
+    read_in(&outside, block)
+}
+
+fn read_in(outside: &Memory, block: &str) -> (Option<Config>, Vec<String>, Vec<String>) {
     let text = format!(". {{\n{block}\n}}\n");
-    let parsed = corefile::parse(&outside, Path::new("Corefile"), text.as_bytes());
+    let parsed = corefile::parse(outside, Path::new("Corefile"), text.as_bytes());
     assert!(!parsed.is_refused(), "{block}: {:?}", parsed.diagnostics);
     let scope = Scope {
         zones: &[Name::root()],
-        outside: &outside,
+        outside,
     };
     let faults = Faults::new();
     let occurrences: Vec<_> = parsed.corefile.blocks[0].occurrences("forward").collect();
@@ -50,14 +55,17 @@ fn default_stanza() -> Stanza {
     Stanza {
         from: Name::root(),
         except: Zones::default(),
-        upstreams: vec![
-            "127.0.0.1:53".parse().unwrap(),
-            "127.0.0.2:53".parse().unwrap(),
-        ],
+        to: ["127.0.0.1:53", "127.0.0.2:53"]
+            .map(|address| Target::Address(Endpoint::plain(address.parse().unwrap())))
+            .to_vec(),
+        resolvers: Resolvers::System,
+        source_address: None,
+        tls: Tls::default(),
+        doh_method: DohMethod::Post,
         policy: Policy::Random,
         carriage: Carriage::AsClient,
         read_timeout: Duration::from_secs(2),
-        attempts_max: NonZeroU32::new(4),
+        attempts_max: AttemptsMax::TwiceEach,
         max_concurrent: None,
         max_fails: 2,
         health_check: HealthCheck {
@@ -93,6 +101,7 @@ fn each_property_sets_what_it_names_and_nothing_else() {
         ("except a.test\nexcept b.test", |stanza| {
             stanza.except = Zones::new(["a.test", "b.test"].map(|zone| zone.parse().unwrap()));
         }),
+        ("tls", |_| {}),
         ("force_tcp", |stanza| stanza.carriage = Carriage::Tcp),
         ("prefer_udp", |stanza| stanza.carriage = Carriage::UdpFirst),
         ("prefer_udp\nforce_tcp", |stanza| {
@@ -108,10 +117,10 @@ fn each_property_sets_what_it_names_and_nothing_else() {
             stanza.read_timeout = Duration::from_millis(300)
         }),
         ("max_connect_attempts 7", |stanza| {
-            stanza.attempts_max = NonZeroU32::new(7)
+            stanza.attempts_max = AttemptsMax::InAll(NonZeroU32::new(7).unwrap())
         }),
         ("max_connect_attempts 0", |stanza| {
-            stanza.attempts_max = None
+            stanza.attempts_max = AttemptsMax::Unlimited
         }),
         ("max_concurrent 1000", |stanza| {
             stanza.max_concurrent = NonZeroUsize::new(1000)
@@ -151,6 +160,21 @@ fn each_property_sets_what_it_names_and_nothing_else() {
         }),
         ("max_idle_conns 0", |_| {}),
         ("tls_servername dns.test", |_| {}),
+        ("doh_method GET", |stanza| {
+            stanza.doh_method = DohMethod::Get
+        }),
+        ("doh_method POST", |_| {}),
+        ("source_address 10.0.0.1", |stanza| {
+            stanza.source_address = Some("10.0.0.1".parse().unwrap())
+        }),
+        (
+            "resolver 10.0.0.1 [2001:db8::1]:5353\nresolver 10.0.0.2:54",
+            |stanza| {
+                let addresses = ["10.0.0.1:53", "[2001:db8::1]:5353", "10.0.0.2:54"];
+                stanza.resolvers =
+                    Resolvers::These(addresses.map(|address| address.parse().unwrap()).to_vec());
+            },
+        ),
     ];
     for (property, change) in rows {
         let mut expected = default_stanza();
@@ -182,9 +206,169 @@ fn upstreams_are_addresses_or_files_of_them() {
             "127.0.0.1:53 127.0.0.2:53",
         ),
     ] {
-        let got = stanza(&format!("forward . {to}")).upstreams;
-        let got: Vec<String> = got.iter().map(SocketAddr::to_string).collect();
+        let got = stanza(&format!("forward . {to}")).endpoints();
+        let got: Vec<String> = got.iter().map(Endpoint::to_string).collect();
         assert_eq!(got.join(" "), expected, "{to}");
+    }
+}
+
+/// An upstream as it is asked: `scheme://address of name`.
+fn spoken(speaks: &Speaks) -> String {
+    match speaks {
+        Speaks::Plain => "plain".to_owned(),
+        Speaks::Secure(secure, name) => format!("{secure:?} {}", name.to_str()),
+    }
+}
+
+#[test]
+fn upstreams_within_tls_have_the_name_that_they_must_prove() {
+    for (to, property, expected) in [
+        ("tls://9.9.9.9", "", "9.9.9.9:853 Tls 9.9.9.9"),
+        ("tls://9.9.9.9:854", "", "9.9.9.9:854 Tls 9.9.9.9"),
+        (
+            "tls://9.9.9.9%dns.quad9.net",
+            "",
+            "9.9.9.9:853 Tls dns.quad9.net",
+        ),
+        (
+            "tls://9.9.9.9%dns.quad9.net:854",
+            "",
+            "9.9.9.9:854 Tls dns.quad9.net",
+        ),
+        (
+            "tls://2620:fe::fe%dns.quad9.net",
+            "",
+            "[2620:fe::fe]:853 Tls dns.quad9.net",
+        ),
+        (
+            "tls://[2620:fe::fe%dns.quad9.net]:854",
+            "",
+            "[2620:fe::fe]:854 Tls dns.quad9.net",
+        ),
+        (
+            "tls://9.9.9.9",
+            "tls_servername dns.quad9.net",
+            "9.9.9.9:853 Tls dns.quad9.net",
+        ),
+        (
+            "tls://1.1.1.1%a.test tls://1.1.1.1%b.test",
+            "",
+            "1.1.1.1:853 Tls a.test, 1.1.1.1:853 Tls b.test",
+        ),
+        ("https://9.9.9.9", "", "9.9.9.9:443 Https 9.9.9.9"),
+        (
+            "https://[2620:fe::fe]:8443",
+            "",
+            "[2620:fe::fe]:8443 Https 2620:fe::fe",
+        ),
+        ("quic://9.9.9.9", "", "9.9.9.9:853 Quic 9.9.9.9"),
+        (
+            "127.0.0.1 tls://127.0.0.1",
+            "",
+            "127.0.0.1:53 plain, 127.0.0.1:853 Tls 127.0.0.1",
+        ),
+    ] {
+        let stanza = stanza(&format!("forward . {to} {{\n{property}\n}}"));
+        let got: Vec<String> = stanza
+            .endpoints()
+            .iter()
+            .map(|to| format!("{} {}", to.address, spoken(&to.speaks)))
+            .collect();
+        assert_eq!(got.join(", "), expected, "{to} {property}");
+    }
+}
+
+#[test]
+fn upstreams_may_have_names() {
+    for (to, property, expected) in [
+        ("dns.example.net", "", "dns.example.net.:53 plain"),
+        ("DNS.Example.net.:5353", "", "dns.example.net.:5353 plain"),
+        ("dns://resolver_1", "", "resolver_1.:53 plain"),
+        (
+            "tls://dns.example.net",
+            "",
+            "dns.example.net.:853 Tls dns.example.net",
+        ),
+        (
+            "https://dns.example.net:8443",
+            "",
+            "dns.example.net.:8443 Https dns.example.net",
+        ),
+        (
+            "quic://dns.example.net%a.test:854",
+            "",
+            "dns.example.net.:854 Quic a.test",
+        ),
+        (
+            "tls://dns.example.net",
+            "tls_servername a.test",
+            "dns.example.net.:853 Tls a.test",
+        ),
+    ] {
+        let got = stanza(&format!("forward . {to} {{\n{property}\n}}")).to;
+        let [Target::Host(host)] = got.as_slice() else {
+            panic!("{to}: {got:?}");
+        };
+        let got = format!("{}:{} {}", host.name, host.port, spoken(&host.speaks));
+        assert_eq!(got, expected, "{to} {property}");
+    }
+}
+
+#[test]
+fn certificates_and_keys_are_read_with_the_corefile() {
+    let key = |algorithm| rcgen::KeyPair::generate_for(algorithm).unwrap();
+    let (ours, others) = (
+        key(&rcgen::PKCS_ECDSA_P256_SHA256),
+        key(&rcgen::PKCS_ECDSA_P256_SHA256),
+    );
+    let params = rcgen::CertificateParams::new(["a.test".to_owned()]).unwrap();
+    let certificate = params.self_signed(&ours).unwrap();
+    let broken = "-----BEGIN CERTIFICATE-----\n!!\n-----END CERTIFICATE-----\n";
+    let noise = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    let outside = Memory::new()
+        .file("cert.pem", certificate.pem())
+        .file("key.pem", ours.serialize_pem())
+        .file("other.pem", others.serialize_pem())
+        .file("broken.pem", broken)
+        .file("noise.pem", noise)
+        .file("empty.pem", "");
+    for (property, expected) in [
+        ("tls", None),
+        ("tls cert.pem", None),
+        ("tls cert.pem key.pem", None),
+        ("tls cert.pem key.pem cert.pem", None),
+        ("tls empty.pem", Some("empty.pem holds no certificate")),
+        ("tls broken.pem", Some("broken.pem is not valid PEM: ")),
+        (
+            "tls noise.pem",
+            Some("noise.pem holds a certificate that cannot be used: "),
+        ),
+        (
+            "tls cert.pem empty.pem",
+            Some("empty.pem holds no private key"),
+        ),
+        (
+            "tls cert.pem other.pem",
+            Some("other.pem holds a key that does not match the certificate"),
+        ),
+        ("tls key.pem key.pem", Some("key.pem holds no certificate")),
+        (
+            "tls cert.pem key.pem key.pem",
+            Some("key.pem holds no certificate"),
+        ),
+        (
+            "tls cert.pem nosuch.pem empty.pem",
+            Some("error reading nosuch.pem: open nosuch.pem: no such file or directory"),
+        ),
+    ] {
+        let block = format!("forward . tls://127.0.0.1 {{\n{property}\n}}");
+        let (config, errors, warnings) = read_in(&outside, &block);
+        assert_eq!(warnings.len(), 0, "{property}: {warnings:?}");
+        match (expected, errors.as_slice()) {
+            (None, []) => assert!(config.is_some(), "{property}"),
+            (Some(expected), [error]) => assert!(error.starts_with(expected), "{error}"),
+            (expected, errors) => panic!("{property}: {errors:?}, not {expected:?}"),
+        }
     }
 }
 
@@ -204,7 +388,7 @@ fn what_is_wrong_is_said_in_the_words_of_coredns() {
     let many = "10.1.0.1 10.1.0.2 10.1.0.3 10.1.0.4 10.1.0.5 10.1.0.6 10.1.0.7 10.1.0.8 \
                 10.1.0.9 10.1.0.10 10.1.0.11 10.1.0.12 10.1.0.13 10.1.0.14 10.1.0.15";
     assert_eq!(
-        stanza(&format!("forward . {many}")).upstreams.len(),
+        stanza(&format!("forward . {many}")).endpoints().len(),
         UPSTREAMS_MAX
     );
     for (arguments, expected) in [
@@ -242,14 +426,21 @@ fn what_is_wrong_is_said_in_the_words_of_coredns() {
             "'grpc' is not supported as a destination protocol in forward: grpc://127.0.0.1:443"
                 .into(),
         ),
-        (". tls://nope", "not an IP address or file: \"nope\"".into()),
         (
-            ". tls://127.0.0.1",
-            "'tls' is known but not supported yet: tls://127.0.0.1:853".into(),
+            ". tls:///etc/resolv.conf",
+            "not an IP address or file: \"/etc/resolv.conf\"".into(),
         ),
         (
-            ". https://127.0.0.1",
-            "'https' is known but not supported yet: https://127.0.0.1:443".into(),
+            ". tls://127.0.0.1:x",
+            "not an IP address or file: \"127.0.0.1:x\"".into(),
+        ),
+        (
+            ". tls://127.0.0.1%a..b",
+            "invalid TLS server name: \"a..b\"".into(),
+        ),
+        (
+            ". tls://127.0.0.1%a.test {\ntls_servername b.test\n}",
+            "both forward ('b.test') and proxy level ('a.test') TLS servernames are set for upstream proxy 'tls://127.0.0.1:853'".into(),
         ),
         (
             ". https://127.0.0.1/dns-query",
@@ -268,7 +459,6 @@ fn what_is_wrong_is_said_in_the_words_of_coredns() {
 #[test]
 fn wrong_properties_are_refused_in_the_words_of_coredns() {
     let count = |word| format!("Wrong argument count or unexpected line ending after '{word}'");
-    let absent = |property| format!("'{property}' is known but not supported yet");
     for (property, expected) in [
         ("foo", "unknown property 'foo'".into()),
         ("except", count("except")),
@@ -335,23 +525,27 @@ fn wrong_properties_are_refused_in_the_words_of_coredns() {
         ),
         (
             "tls a.pem",
-            "error reading a.pem: open a.pem: no such file".into(),
+            "error reading a.pem: open a.pem: no such file or directory".into(),
         ),
-        ("tls ca.pem", absent("tls")),
-        ("tls", absent("tls")),
+        ("tls ca.pem", "ca.pem holds no certificate".into()),
+        (
+            "tls_servername a..b",
+            "invalid TLS server name: \"a..b\"".into(),
+        ),
         ("tls a b c d", count("d")),
         (
             "doh_method PUT",
             "doh_method must be either POST or GET".into(),
         ),
-        ("doh_method GET", absent("doh_method")),
         (
             "resolver example",
             "resolver must be an IP address or IP:port: \"example\"".into(),
         ),
-        ("resolver 10.0.0.1:53", absent("resolver")),
         ("source_address here", "invalid IP address: here".into()),
-        ("source_address 10.0.0.1", absent("source_address")),
+        (
+            "source_address 2001:db8::1",
+            "no upstream is of the address family of 2001:db8::1".into(),
+        ),
     ] {
         let (config, errors, _) = read(&format!("forward . 127.0.0.1 {{\n{property}\n}}"));
         assert_eq!((config, errors), (None, vec![expected]), "{property}");
@@ -361,7 +555,7 @@ fn wrong_properties_are_refused_in_the_words_of_coredns() {
 #[test]
 fn all_faults_of_all_stanzas_are_told_at_once() {
     let (config, errors, _) =
-        read("forward a..b nope {\npolicy best\nnext NOPE\n}\nforward . 127.0.0.1 {\nfoo\n}");
+        read("forward a..b nope:x {\npolicy best\nnext NOPE\n}\nforward . 127.0.0.1 {\nfoo\n}");
     assert_eq!(config, None);
     assert_eq!(errors.len(), 5, "{errors:?}");
 }
@@ -384,6 +578,18 @@ fn what_coredns_lets_pass_is_doubted() {
         (
             "forward . 127.0.0.1 {\ntls_servername a.test\n}",
             "tls_servername has no effect: no upstream is asked over TLS",
+        ),
+        (
+            "forward . 127.0.0.1 {\ntls\n}",
+            "tls has no effect: no upstream is asked over TLS",
+        ),
+        (
+            "forward . tls://127.0.0.1 {\ndoh_method GET\n}",
+            "doh_method has no effect: no upstream is asked over HTTPS",
+        ),
+        (
+            "forward . 127.0.0.1 tls://[2001:db8::1]:853 {\nsource_address 10.0.0.1\n}",
+            "tls://[2001:db8::1]:853 is of another address family than 10.0.0.1 and is not asked",
         ),
     ] {
         let (config, errors, warnings) = read(block);

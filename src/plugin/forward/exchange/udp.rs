@@ -34,13 +34,13 @@ pub(in crate::plugin::forward) async fn exchange(
     asked: Asked<'_>,
     until: Instant,
 ) -> Result<Reply, Fault> {
-    send(socket, asked).map_err(|error| Fault::new(Operation::Write, error))?;
+    send(socket, asked).map_err(|error| Fault::io(Operation::Write, &error))?;
     let mut malformed = None;
     let listening = listen(socket, asked, &mut malformed);
     match tokio::time::timeout_at(until.into(), listening).await {
         Ok(Ok(Ok(reply))) => Ok(reply),
         Ok(Ok(Err(cause))) => Err(Fault::new(Operation::Read, cause)),
-        Ok(Err(error)) => Err(Fault::new(Operation::Read, error)),
+        Ok(Err(error)) => Err(Fault::io(Operation::Read, &error)),
         Err(_) => {
             let cause = malformed.map_or(Cause::Timeout, Cause::Malformed);
             Err(Fault::new(Operation::Read, cause))

@@ -224,7 +224,7 @@ async fn an_upstream_that_fails_its_checks_is_passed_over_until_it_answers_one()
     let (forward, told) = observed(&format!(
         "forward . {nobody} {{\nmax_fails 1\nhealth_check 50ms\nfailfast_all_unhealthy_upstreams\n}}"
     ));
-    let upstream = &forward.stanzas[0].upstreams[0];
+    let upstream = &forward.stanzas[0].upstreams.current().upstreams[0].clone();
     ask(&forward, Transport::Udp).await.unwrap_err();
     wait_for(|| upstream.is_down()).await;
     assert_eq!(
@@ -256,7 +256,7 @@ async fn an_upstream_that_fails_its_checks_is_passed_over_until_it_answers_one()
 }
 
 /// Waits for what another task does. The time is only there to end a test that fails.
-async fn wait_for(is_so: impl Fn() -> bool) {
+pub(super) async fn wait_for(is_so: impl Fn() -> bool) {
     let so = async {
         while !is_so() {
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -274,7 +274,7 @@ async fn when_all_are_down_one_is_asked_all_the_same() {
         "forward . {} {{\nmax_fails 1\n}}",
         upstream.address
     ));
-    let down = &forward.stanzas[0].upstreams[0];
+    let down = &forward.stanzas[0].upstreams.current().upstreams[0].clone();
     down.set_failed_checks(2);
     assert!(down.is_down());
     assert_eq!(ask(&forward, Transport::Udp).await, good(1));

@@ -53,7 +53,8 @@ async fn an_upstream_that_leaves_three_queries_unanswered_is_asked_after_the_oth
     for _ in 0..5 {
         assert_eq!(ask(&forward, Transport::Udp).await, good(2));
     }
-    let [is_silent, is_other] = [0, 1].map(|at| forward.stanzas[0].upstreams[at].standing());
+    let [is_silent, is_other] =
+        [0, 1].map(|at| forward.stanzas[0].upstreams.current().upstreams[at].standing());
     assert!(is_silent.is_unreliable);
     assert!(!is_other.is_unreliable);
     let before = silent.seen().len();

@@ -1,0 +1,370 @@
+//! Upstreams within TLS: whom they must prove to be, and what is kept of the way to them.
+
+use super::*;
+use crate::plugin::forward::channel::{Channel, Slot, Taken};
+use crate::plugin::forward::dial::{Channels, Peer as Server, Protocol};
+use crate::plugin::forward::tls::Clients;
+
+mod certificates;
+mod peer;
+
+use certificates::{Authority, Life};
+use futures_util::FutureExt;
+use peer::{Demands, Http, Peer};
+
+const ALL: [(Secure, &str); 3] = [
+    (Secure::Tls, "tls"),
+    (Secure::Https, "https"),
+    (Secure::Quic, "quic"),
+];
+
+/// A stanza that trusts this authority.
+fn trusting(
+    authority: &Authority,
+    scheme: &str,
+    peer: &Peer,
+    properties: &str,
+) -> (Arc<Forward>, Arc<Mutex<Vec<String>>>) {
+    let outside = Memory::new().file("ca.pem", authority.pem());
+    let block = format!(
+        "forward . {scheme}://{} {{\ntls ca.pem\ntls_servername dns.test\nmax_connect_attempts 1\nmax_fails 0\n{properties}\n}}",
+        peer.address
+    );
+    observed_in(&outside, &block)
+}
+
+#[tokio::test]
+async fn one_connection_answers_all_queries_of_a_protocol() {
+    for (secure, scheme) in ALL {
+        let authority = Authority::new();
+        let issued = authority.issue(&["dns.test"], Life::Valid);
+        let peer = Peer::start(secure, &issued, &authority, Demands::Nothing).await;
+        let (forward, told) = trusting(&authority, scheme, &peer, "");
+        for transport in [Transport::Udp, Transport::Tcp, Transport::Udp] {
+            assert_eq!(ask(&forward, transport).await, good(1), "{scheme}");
+        }
+        let over = Over::from(secure).as_str();
+        assert_eq!(
+            *told.lock().unwrap(),
+            [
+                format!("made {over}"),
+                "answered NOERROR".to_owned(),
+                format!("reused {over}"),
+                "answered NOERROR".to_owned(),
+                format!("reused {over}"),
+                "answered NOERROR".to_owned(),
+            ],
+            "{scheme}"
+        );
+        assert_eq!(peer.connections(), 1, "{scheme}");
+        let no_id = peer.seen().iter().all(|seen| seen.id() == 0);
+        assert_eq!(no_id, secure != Secure::Tls, "{scheme}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_is_asked_by_the_name_that_the_corefile_gives_it() {
+    let authority = Authority::new();
+    let issued = authority.issue(&["dns.test", "127.0.0.1"], Life::Valid);
+    for (secure, scheme) in ALL {
+        let peer = Peer::start(secure, &issued, &authority, Demands::Nothing).await;
+        let port = peer.address.port();
+        for (to, properties) in [
+            (format!("{scheme}://127.0.0.1:{port}"), ""),
+            (format!("{scheme}://127.0.0.1%dns.test:{port}"), ""),
+            (
+                format!("{scheme}://127.0.0.1:{port}"),
+                "tls_servername dns.test",
+            ),
+        ] {
+            let outside = Memory::new().file("ca.pem", authority.pem());
+            let block = format!("forward . {to} {{\ntls ca.pem\n{properties}\n}}");
+            let (forward, _) = observed_in(&outside, &block);
+            assert_eq!(
+                ask(&forward, Transport::Udp).await,
+                good(1),
+                "{to} {properties}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn whoever_cannot_prove_who_he_is_is_not_asked_and_the_reason_is_told() {
+    let authority = Authority::new();
+    let stranger = Authority::named("another CA");
+    let impostor = Authority::new();
+    for (fact, by, names, life, demands, expected) in [
+        (
+            "another name",
+            &authority,
+            &["other.test"][..],
+            Life::Valid,
+            Demands::Nothing,
+            &["name \"dns.test\"", "other.test"][..],
+        ),
+        (
+            "an expired certificate",
+            &authority,
+            &["dns.test"],
+            Life::Expired,
+            Demands::Nothing,
+            &["certificate expired"],
+        ),
+        (
+            "an unknown issuer",
+            &stranger,
+            &["dns.test"],
+            Life::Valid,
+            Demands::Nothing,
+            &["certificate is signed by an unknown authority"],
+        ),
+        (
+            "another issuer of the same name",
+            &impostor,
+            &["dns.test"],
+            Life::Valid,
+            Demands::Nothing,
+            &["certificate is not signed by the authority that it names"],
+        ),
+        (
+            "a client certificate is demanded",
+            &authority,
+            &["dns.test"],
+            Life::Valid,
+            Demands::Certificate,
+            &["the upstream demands a client certificate: name one with 'tls CERT KEY'"],
+        ),
+    ] {
+        for (secure, scheme) in ALL {
+            let issued = by.issue(names, life);
+            let peer = Peer::start(secure, &issued, &authority, demands).await;
+            let (forward, _) = trusting(&authority, scheme, &peer, "");
+            let said = ask(&forward, Transport::Udp).await.unwrap_err();
+            let begins = format!("tls {}: ", peer.address);
+            assert!(said.starts_with(&begins), "{fact}, {scheme}: {said}");
+            for part in expected {
+                assert!(said.contains(part), "{fact}, {scheme}: {said}");
+            }
+            assert_eq!(peer.seen().len(), 0, "{fact}, {scheme}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_client_certificate_is_shown_to_whom_demands_it() {
+    let authority = Authority::new();
+    let issued = authority.issue(&["dns.test"], Life::Valid);
+    let client = authority.issue(&["cairn.test"], Life::Valid);
+    let outside = Memory::new()
+        .file("ca.pem", authority.pem())
+        .file("cert.pem", client.pem())
+        .file("key.pem", client.key_pem());
+    for (secure, scheme) in ALL {
+        let peer = Peer::start(secure, &issued, &authority, Demands::Certificate).await;
+        let block = format!(
+            "forward . {scheme}://{} {{\ntls cert.pem key.pem ca.pem\ntls_servername dns.test\n}}",
+            peer.address
+        );
+        let (forward, _) = observed_in(&outside, &block);
+        assert_eq!(ask(&forward, Transport::Udp).await, good(1), "{scheme}");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_was_closed_is_followed_by_a_new_one_that_resumes_its_session() {
+    let authority = Authority::new();
+    let issued = authority.issue(&["dns.test"], Life::Valid);
+    for (secure, scheme) in ALL {
+        let peer = Peer::start(secure, &issued, &authority, Demands::Nothing).await;
+        let (forward, told) = trusting(&authority, scheme, &peer, "");
+        for _ in 0..2 {
+            assert_eq!(ask(&forward, Transport::Udp).await, good(1), "{scheme}");
+            peer.close_connections().await;
+        }
+        assert_eq!(ask(&forward, Transport::Udp).await, good(1), "{scheme}");
+        assert_eq!(peer.connections(), 3, "{scheme}");
+        // quinn does not tell the server's side whether it did.
+        if secure != Secure::Quic {
+            assert_eq!(peer.resumed(), 2, "{scheme}");
+        }
+        let told = told.lock().unwrap().clone();
+        let answered = told.iter().filter(|told| *told == "answered NOERROR");
+        assert_eq!(answered.count(), 3, "{scheme}: {told:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_query_over_https_is_a_post_or_a_get_as_configured() {
+    let authority = Authority::new();
+    let issued = authority.issue(&["dns.test"], Life::Valid);
+    for (property, expected) in [
+        ("", http::Method::POST),
+        ("doh_method POST", http::Method::POST),
+        ("doh_method GET", http::Method::GET),
+    ] {
+        let peer = Peer::start(Secure::Https, &issued, &authority, Demands::Nothing).await;
+        let (forward, _) = trusting(&authority, "https", &peer, property);
+        assert_eq!(ask(&forward, Transport::Udp).await, good(1), "{property}");
+        assert_eq!(peer.methods(), [expected], "{property}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_of_http_that_is_none_of_dns_is_told_as_what_it_is() {
+    let authority = Authority::new();
+    let issued = authority.issue(&["dns.test"], Life::Valid);
+    for (http, expected) in [
+        (Http::Fails, "status 503 Service Unavailable"),
+        (
+            Http::Chats,
+            "the body is no message of DNS, but \"text/html\"",
+        ),
+    ] {
+        let anywhere = "127.0.0.1:0".parse().unwrap();
+        let demands = Demands::Nothing;
+        let peer =
+            Peer::start_at(anywhere, Secure::Https, &issued, &authority, demands, http).await;
+        let (forward, _) = trusting(&authority, "https", &peer, "");
+        let said = ask(&forward, Transport::Udp).await.unwrap_err();
+        assert_eq!(said, format!("https {}: {expected}", peer.address));
+    }
+}
+
+#[tokio::test]
+async fn many_queries_at_once_share_a_connection_where_the_protocol_has_streams() {
+    let authority = Authority::new();
+    let issued = authority.issue(&["dns.test"], Life::Valid);
+    for (secure, scheme) in [(Secure::Https, "https"), (Secure::Quic, "quic")] {
+        let peer = Peer::start(secure, &issued, &authority, Demands::Nothing).await;
+        let (forward, _) = trusting(&authority, scheme, &peer, "");
+        let mut tasks = tokio::task::JoinSet::new();
+        for _ in 0..100 {
+            let forward = forward.clone();
+            tasks.spawn(async move { ask(&forward, Transport::Udp).await });
+        }
+        while let Some(done) = tasks.join_next().await {
+            assert_eq!(done.unwrap(), good(1), "{scheme}");
+        }
+        assert_eq!(peer.connections(), 1, "{scheme}");
+    }
+}
+
+#[tokio::test]
+async fn a_query_that_is_given_up_leaves_the_connection_that_it_opened() {
+    let authority = Authority::new();
+    let issued = authority.issue(&["dns.test"], Life::Valid);
+    for (secure, scheme) in [(Secure::Https, "https"), (Secure::Quic, "quic")] {
+        let peer = Peer::start(secure, &issued, &authority, Demands::Nothing).await;
+        let (forward, _) = trusting(&authority, scheme, &peer, "");
+        let asked = query("www.example.com", Transport::Udp);
+        assert!(forward.ask(&asked).now_or_never().is_none(), "{scheme}");
+        assert_eq!(ask(&forward, Transport::Udp).await, good(1), "{scheme}");
+        assert_eq!(peer.connections(), 1, "{scheme}");
+    }
+}
+
+#[tokio::test]
+async fn health_is_checked_over_the_protocol_of_the_upstream() {
+    let authority = Authority::new();
+    let issued = authority.issue(&["dns.test"], Life::Valid);
+    // Not QUIC: that nobody listens is told by no refusal there, and would take its time.
+    for (secure, scheme) in [(Secure::Tls, "tls"), (Secure::Https, "https")] {
+        // Held, so that nobody else gets the port; nobody listens on it.
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.set_reuseaddr(true).unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = socket.local_addr().unwrap();
+        let outside = Memory::new().file("ca.pem", authority.pem());
+        let block = format!(
+            "forward . {scheme}://{address} {{\ntls ca.pem\ntls_servername dns.test\nmax_connect_attempts 1\nmax_fails 1\nhealth_check 50ms\n}}"
+        );
+        let (forward, told) = observed_in(&outside, &block);
+        let upstream = forward.stanzas[0].upstreams.current().upstreams[0].clone();
+        let begin = ask(&forward, Transport::Udp).await;
+        assert!(begin.is_err(), "{scheme}: {begin:?}");
+        choice::wait_for(|| upstream.is_down()).await;
+        drop(socket);
+        let (demands, http) = (Demands::Nothing, Http::Answers);
+        let peer = Peer::start_at(address, secure, &issued, &authority, demands, http).await;
+        choice::wait_for(|| !upstream.is_down()).await;
+        assert_eq!(peer.seen().len(), 0, "{scheme}: only checks so far");
+        let checked = told.lock().unwrap().contains(&"check failed".to_owned());
+        assert!(checked, "{scheme}");
+        assert_eq!(ask(&forward, Transport::Udp).await, good(1), "{scheme}");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_for_all_is_used_while_it_is_young_and_not_idle_for_long() {
+    let authority = Authority::new();
+    let issued = authority.issue(&["dns.test"], Life::Valid);
+    let peer = Peer::start(Secure::Quic, &issued, &authority, Demands::Nothing).await;
+    let mut tls = Tls::default();
+    tls.trust(authority.pem().as_bytes()).unwrap();
+    let channels = Channels {
+        to: peer.address,
+        source: None,
+        peer: Server {
+            name: "dns.test".try_into().unwrap(),
+            client: Clients::new(tls).client(Secure::Quic),
+        },
+        protocol: Protocol::Quic,
+    };
+    let until = Instant::now() + Duration::from_secs(60);
+    let channel: Channel = channels.open(until).await.unwrap();
+    let seconds = Duration::from_secs;
+    for (fact, max_age, used, later, expected) in [
+        ("at once", None, 0, 0, true),
+        ("just in time", None, 0, 9, true),
+        ("too late", None, 0, 10, false),
+        ("in use all the time", None, 9, 18, true),
+        ("too old", Some(seconds(12)), 9, 12, false),
+    ] {
+        let slot = Slot::new(Idle {
+            max_age,
+            ..Idle::default()
+        });
+        let now = Instant::now();
+        let take = |at: Instant| {
+            let channel = channel.clone();
+            slot.take(at, || async move { Ok(channel) }.boxed())
+        };
+        let Taken::New(opening) = take(now) else {
+            panic!("{fact}: there was none");
+        };
+        assert!(matches!(take(now), Taken::Shared(_)), "{fact}");
+        slot.opened(&opening.await, now);
+        assert!(
+            matches!(take(now + seconds(used)), Taken::Open(_)),
+            "{fact}"
+        );
+        let later = now + seconds(later);
+        assert_eq!(slot.expire(later), expected, "{fact}");
+        assert_eq!(matches!(take(later), Taken::Open(_)), expected, "{fact}");
+    }
+}
+
+#[tokio::test]
+async fn queries_come_from_the_source_address_over_every_protocol() {
+    let source: std::net::IpAddr = "127.0.0.9".parse().unwrap();
+    let property = format!("source_address {source}");
+    let plain = FakeUpstream::answering(1).await;
+    let block = format!("forward . {} {{\n{property}\n}}", plain.address);
+    let (forward, _) = observed(&block);
+    for transport in [Transport::Udp, Transport::Udp, Transport::Tcp] {
+        assert_eq!(ask(&forward, transport).await, good(1));
+    }
+    assert!(plain.seen().iter().all(|seen| seen.from.ip() == source));
+    let ports: HashSet<u16> = plain.seen().iter().map(|seen| seen.from.port()).collect();
+    assert_eq!(ports.len(), 3, "each with a port of its own");
+
+    let authority = Authority::new();
+    let issued = authority.issue(&["dns.test"], Life::Valid);
+    for (secure, scheme) in ALL {
+        let peer = Peer::start(secure, &issued, &authority, Demands::Nothing).await;
+        let (forward, _) = trusting(&authority, scheme, &peer, &property);
+        assert_eq!(ask(&forward, Transport::Udp).await, good(1), "{scheme}");
+        assert_eq!(peer.seen()[0].from.ip(), source, "{scheme}");
+    }
+}
