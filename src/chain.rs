@@ -11,19 +11,25 @@
 //! [`Step::Ask`] leaves it: what must wait for the network becomes a [`Waiting`], which owns the query and goes
 //! on as a task. An answer that is already known thus costs no task, no lock and no allocation.
 //!
+//! A plugin may answer and have those below it asked again, or stop waiting for them: what then goes on without a
+//! client is a [`Below`], which is the plugin's to run.
+//!
 //! The other shape that was weighed is one future for the whole chain, polled once in place. Measured on a model of
 //! eight plugins that all say `Next`: steps cost 9 ns a query, one boxed future that owns its query 130 ns, a boxed
 //! future a plugin 190 to 350 ns.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::dns::query::flag;
 use crate::dns::{Class, Name, Query, Question, Rcode, Reply};
 use crate::plugin::{Plugin, PluginId};
 use crate::server::router::Router;
 
+mod below;
 mod failure;
 
+pub use below::Below;
 pub use failure::{Cause, Failure, Operation, Reason, Unanswered};
 
 /// How many names may be followed out of one question, each through a chain of its own. CoreDNS has no such
@@ -37,6 +43,11 @@ pub enum Step {
     Next,
     /// Settled: this is the reply.
     Reply(Reply),
+    /// Settled: this is the reply; and those below are asked again, for the plugin's `refresh`.
+    ReplyAndRefresh(Reply),
+    /// Not mine if those below answer within this time. Then the plugin's `overdue` is asked for a reply, and those
+    /// below go on for its `refresh`.
+    NextWithin(Duration),
     /// Settled: no answer can be had, and this is why.
     Fail(Failure),
     /// Settled: no reply at all.
@@ -81,6 +92,7 @@ pub struct Waiting {
     router: Arc<Router>,
     at: usize,
     followed: u8,
+    top: usize,
     reason: Wait,
 }
 
@@ -91,6 +103,10 @@ enum Wait {
         reply: Reply,
         query: Box<Query>,
         waiting: Box<Waiting>,
+    },
+    Within {
+        limit: Duration,
+        below: Below,
     },
 }
 
@@ -129,6 +145,7 @@ impl Chain {
             chain: self,
             router,
             followed,
+            top: 0,
         }
         .down(query, 0)
     }
@@ -139,6 +156,8 @@ struct Walk<'a> {
     chain: &'a Arc<Chain>,
     router: &'a Arc<Router>,
     followed: u8,
+    /// The plugin that the reply comes up to: the first, or the one below that which asked.
+    top: usize,
 }
 
 impl Walk<'_> {
@@ -164,18 +183,12 @@ impl Walk<'_> {
     fn settle(&self, query: &mut Query, at: usize, step: Step) -> Progress {
         match step {
             Step::Next => self.down(query, at + 1),
-            Step::Reply(reply) => {
-                let by = Some(self.chain.plugins[at].id());
-                self.up(
-                    query,
-                    at,
-                    Answer {
-                        reply,
-                        by,
-                        failure: None,
-                    },
-                )
+            Step::Reply(reply) => self.reply(query, at, reply),
+            Step::ReplyAndRefresh(reply) => {
+                self.chain.plugins[at].refresh(query, Below::again(self, query, at));
+                self.reply(query, at, reply)
             }
+            Step::NextWithin(limit) => self.within(query, at, limit),
             Step::Fail(failure) => self.fail(query, at, failure),
             Step::Drop => Progress::Dropped,
             Step::Follow { reply, target } => self.follow(query, at, reply, &target),
@@ -184,10 +197,35 @@ impl Walk<'_> {
     }
 
     fn up(&self, query: &Query, at: usize, mut answer: Answer) -> Progress {
-        for plugin in self.chain.plugins[..at].iter().rev() {
+        for plugin in self.chain.plugins[self.top..at].iter().rev() {
             plugin.up(query, &mut answer);
         }
         Progress::Answered(answer)
+    }
+
+    fn reply(&self, query: &Query, at: usize, reply: Reply) -> Progress {
+        let answer = Answer {
+            reply,
+            by: Some(self.chain.plugins[at].id()),
+            failure: None,
+        };
+        self.up(query, at, answer)
+    }
+
+    /// Asks those below the plugin at `at`, which does not want to wait for longer than this.
+    fn within(&self, query: &mut Query, at: usize, limit: Duration) -> Progress {
+        let below = Walk {
+            top: at + 1,
+            ..*self
+        };
+        match below.down(query, at + 1) {
+            Progress::Answered(answer) => self.up(query, at + 1, answer),
+            Progress::Dropped => Progress::Dropped,
+            Progress::Waiting(waiting) => {
+                let below = Below::waiting(waiting, query);
+                self.wait(at, Wait::Within { limit, below })
+            }
+        }
     }
 
     fn fail(&self, query: &mut Query, at: usize, failure: Failure) -> Progress {
@@ -210,6 +248,7 @@ impl Walk<'_> {
             router,
             at,
             followed: self.followed,
+            top: self.top,
             reason,
         })
     }
@@ -250,35 +289,72 @@ impl Waiting {
     pub async fn finish(self, query: &mut Query) -> Option<Answer> {
         let mut waiting = self;
         loop {
-            let Waiting {
-                chain,
-                router,
-                at,
-                followed,
-                reason,
-            } = waiting;
-            let step = match reason {
-                Wait::Ask => chain.plugins[at].ask(query).await,
-                Wait::Target {
-                    reply,
-                    query: mut asked,
-                    waiting,
-                } => {
-                    let found = Box::pin(waiting.finish(&mut asked)).await;
-                    joined(reply, found.as_ref(), &asked)
-                }
-            };
-            match (Walk {
-                chain: &chain,
-                router: &router,
-                followed,
-            })
-            .settle(query, at, step)
-            {
+            match waiting.go_on(query).await {
                 Progress::Answered(answer) => return Some(answer),
                 Progress::Dropped => return None,
                 Progress::Waiting(next) => waiting = next,
             }
+        }
+    }
+
+    async fn go_on(self, query: &mut Query) -> Progress {
+        let Waiting {
+            chain,
+            router,
+            at,
+            followed,
+            top,
+            reason,
+        } = self;
+        let walk = Walk {
+            chain: &chain,
+            router: &router,
+            followed,
+            top,
+        };
+        match reason {
+            Wait::Ask => {
+                let step = chain.plugins[at].ask(query).await;
+                walk.settle(query, at, step)
+            }
+            Wait::Target {
+                reply,
+                query: mut asked,
+                waiting,
+            } => {
+                let found = Box::pin(waiting.finish(&mut asked)).await;
+                walk.settle(query, at, joined(reply, found.as_ref(), &asked))
+            }
+            Wait::Within { limit, below } => walk.finish_within(query, at, limit, below).await,
+        }
+    }
+}
+
+impl Walk<'_> {
+    async fn finish_within(
+        &self,
+        query: &mut Query,
+        at: usize,
+        limit: Duration,
+        mut below: Below,
+    ) -> Progress {
+        let plugin = &self.chain.plugins[at];
+        let answer = match tokio::time::timeout(limit, below.answer()).await {
+            Ok(answer) => answer,
+            Err(_) => match plugin.overdue(query) {
+                Some(step) => {
+                    plugin.refresh(query, below);
+                    return self.settle(query, at, step);
+                }
+                None => below.answer().await,
+            },
+        };
+        match answer {
+            (asked, Some(answer)) => {
+                *query = *asked;
+                self.up(query, at + 1, answer)
+            }
+            (_, None) => Progress::Dropped,
         }
     }
 }

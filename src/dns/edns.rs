@@ -18,6 +18,16 @@ pub mod option {
     pub const EXTENDED_ERROR: u16 = 15;
 }
 
+/// Codes of extended errors (RFC 8914 section 4) that the server gives.
+pub mod extended_error {
+    /// The answer is older than its TTL allows.
+    pub const STALE_ANSWER: u16 = 3;
+    /// The failure was met before, and nobody was asked again.
+    pub const CACHED_ERROR: u16 = 13;
+    /// The denial is older than its TTL allows.
+    pub const STALE_NXDOMAIN: u16 = 19;
+}
+
 /// The OPT record of a query.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Edns {
@@ -45,6 +55,21 @@ impl Edns {
         use option::*;
         self.options()
             .filter(|(code, _)| matches!(*code, NSID | EXPIRE | COOKIE | KEEPALIVE | PADDING))
+    }
+
+    /// The repeated options and an extended error without text, in wire form.
+    pub fn repeated_with_error(&self, error: u16) -> Vec<u8> {
+        let mut options = Vec::with_capacity(self.options.len() + 6);
+        let error = error.to_be_bytes();
+        for (code, data) in self
+            .repeated()
+            .chain([(option::EXTENDED_ERROR, &error[..])])
+        {
+            options.extend_from_slice(&code.to_be_bytes());
+            options.extend_from_slice(&(data.len() as u16).to_be_bytes());
+            options.extend_from_slice(data);
+        }
+        options
     }
 }
 
@@ -131,6 +156,17 @@ mod tests {
         ] {
             assert_eq!(well_formed(rdata), expected, "{what}");
         }
+    }
+
+    #[test]
+    fn an_extended_error_stands_behind_the_options_that_are_repeated() {
+        let edns = Edns {
+            options: b"\0\x08\0\x07\0\x01\x18\0\xc0\0\x02\0\x0a\0\x08cookie!!".to_vec(),
+            ..Edns::default()
+        };
+        let options = edns.repeated_with_error(extended_error::STALE_ANSWER);
+        assert_eq!(options, b"\0\x0a\0\x08cookie!!\0\x0f\0\x02\0\x03");
+        assert!(well_formed(&options));
     }
 
     #[test]
