@@ -188,12 +188,13 @@ impl Cache {
     /// Shapes a reply from below, and keeps it; where those below failed, a stale answer takes its place.
     #[inline]
     pub(crate) fn up(&self, query: &Query, answer: &mut Answer) {
-        self.up_at(query, answer, now());
+        self.up_at(query, answer, now);
     }
 
-    fn up_at(&self, query: &Query, answer: &mut Answer, now: Instant) {
-        if let Received::Unwanted = self.receive(query, answer, now) {
-            self.put_known(query, answer, now);
+    #[inline]
+    fn up_at(&self, query: &Query, answer: &mut Answer, clock: impl Fn() -> Instant) {
+        if let Received::Unwanted = self.receive(query, answer, &clock) {
+            self.put_known(query, answer, clock());
         }
     }
 
@@ -250,7 +251,7 @@ impl Cache {
         self.refreshes.spawn(async move {
             let (query, answer) = below.answer().await;
             if let Some(mut answer) = answer {
-                cache.receive(&query, &mut answer, now());
+                cache.receive(&query, &mut answer, now);
             }
             drop(refreshing);
         });
@@ -260,22 +261,27 @@ impl Cache {
         self.store.find(&Key::of(query))
     }
 
-    /// Takes a reply from below into the store, as far as it is good for that, and shapes it for a client.
+    /// Takes a reply from below into the store, as far as it is good for that, and shapes it for a client. `clock` is
+    /// asked only for what is kept.
     #[inline]
-    fn receive(&self, query: &Query, answer: &mut Answer, now: Instant) -> Received {
+    fn receive(&self, query: &Query, answer: &mut Answer, clock: impl Fn() -> Instant) -> Received {
         if !is_cacheable(query) || !self.config.zones.contains(&query.question.name) {
             return Received::Taken;
         }
         let Some(by) = answer.by else {
-            return self.receive_failure(query, answer, now);
+            return self.receive_failure(query, answer, clock());
         };
         let reply = &mut answer.reply;
         let outcome = verdict::outcome(query, reply, SystemTime::now);
         let verdict = verdict::judge(&self.config, outcome, query, reply);
         reply.records.set_ttl(verdict.ttl);
         let received = match verdict.keep {
-            Some(kind) if !by.is_always_fresh() => self.keep(kind, query, reply, verdict.ttl, now),
-            _ => self.let_pass(query, reply, by.is_always_fresh(), now),
+            Some(kind) if !by.is_always_fresh() => {
+                self.keep(kind, query, reply, verdict.ttl, clock())
+            }
+            // Most of these are of the cluster, and cost no look at the clock.
+            _ if by.is_always_fresh() && self.config.stale.is_none() => Received::Taken,
+            _ => self.let_pass(query, reply, by.is_always_fresh(), clock()),
         };
         // EDNS goes from hop to hop (RFC 6891 section 6.2.1): the server writes its own.
         reply.options = None;
@@ -320,6 +326,7 @@ impl Cache {
     }
 
     /// A reply that is not kept: one that says something of the name ends what is stale.
+    #[cold]
     fn let_pass(&self, query: &Query, reply: &Reply, fresh: bool, now: Instant) -> Received {
         if !matches!(reply.rcode, Rcode::NOERROR | Rcode::NXDOMAIN) {
             return if fresh {
@@ -328,7 +335,7 @@ impl Cache {
                 self.rest(query, now)
             };
         }
-        let (Some(stale), Some(entry)) = (&self.config.stale, self.find(query)) else {
+        let Some((stale, entry)) = self.config.stale.as_ref().zip(self.find(query)) else {
             return Received::Taken;
         };
         if entry.standing(now, stale.stale_for) != Standing::Stale || reply.flags & flag::TC != 0 {

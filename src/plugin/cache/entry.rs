@@ -57,14 +57,14 @@ pub(super) enum Standing {
 impl Entry {
     /// `reply` as what is known under this key from now on, for `ttl` seconds.
     pub(super) fn new(
-        (key, hash): (&[u8], u64),
+        (key, hash): (Box<[u8]>, u64),
         kind: Kind,
         reply: &Reply,
         ttl: u32,
         now: Instant,
     ) -> Entry {
         Entry {
-            key: key.into(),
+            key,
             hash,
             kind,
             rcode: reply.rcode,
@@ -253,7 +253,7 @@ pub(super) mod tests {
     /// An entry of a made-up key.
     pub(in super::super) fn entry_of(key: &str, hash: u64) -> Entry {
         let reply = Reply::new(&mut Query::empty(), Rcode::NOERROR);
-        let key = (key.as_bytes(), hash);
+        let key = (key.as_bytes().into(), hash);
         Entry::new(key, Kind::Success, &reply, 30, Instant::now())
     }
 

@@ -8,7 +8,9 @@
 //! that takes more gives way: a flood of names that do not exist ends their own kind. Each write also looks at two
 //! entries for some that nobody can use any more, so that the memory of a night is not kept for the day.
 //!
-//! Measured on one thread, 1,000 names, in a release build (`cost_of_a_hit_and_of_a_miss`); moka 0.12 stood here before.
+//! Measured on one thread of an AMD EPYC, 1,000 names (`cost_of_a_hit_and_of_a_miss`), against two maps of moka 0.12 in
+//! the same place, one an answer: an answer found 46 ns (moka 137), a denial found 54 ns (222), nothing found 19 ns (167);
+//! with all that the plugin does a hit costs 97 ns (183) and a miss 25 ns (178).
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -120,8 +122,9 @@ impl Store {
 
     /// What is known under this key.
     #[inline]
-    pub(super) fn find(&self, key: &Key) -> Option<Found> {
-        let found = self.table.find(self.hash(key), key.octets())?;
+    pub(super) fn find(&self, key: &Key<'_>) -> Option<Found> {
+        let hash = key.hash(&self.hasher);
+        let found = self.table.find(hash, |octets| key.is(octets))?;
         found.mark();
         Some(found)
     }
@@ -129,13 +132,19 @@ impl Store {
     /// An entry for [`Store::insert`].
     pub(super) fn entry(
         &self,
-        key: &Key,
+        key: &Key<'_>,
         kind: Kind,
         reply: &Reply,
         ttl: u32,
         now: Instant,
     ) -> Entry {
-        Entry::new((key.octets(), self.hash(key)), kind, reply, ttl, now)
+        Entry::new(
+            (key.octets(), key.hash(&self.hasher)),
+            kind,
+            reply,
+            ttl,
+            now,
+        )
     }
 
     /// Keeps an entry, unless `follows` says that it does not follow the one that its key has.
@@ -146,7 +155,7 @@ impl Store {
         follows: impl FnOnce(&Entry, &Entry) -> bool,
     ) {
         let ledger = &mut *self.ledger();
-        if let Some(old) = self.table.find(entry.hash(), entry.key())
+        if let Some(old) = self.table.find(entry.hash(), |key| key == entry.key())
             && !follows(&old, &entry)
         {
             return;
@@ -170,7 +179,7 @@ impl Store {
     pub(super) fn remove(&self, entry: &Found) {
         let ledger = &mut *self.ledger();
         let entry = entry.share();
-        let is_there = self.table.find(entry.hash(), entry.key());
+        let is_there = self.table.find(entry.hash(), |key| key == entry.key());
         if is_there.is_some_and(|found| Arc::ptr_eq(&found.share(), &entry)) {
             ledger.take_out(&self.table, &entry);
         }
@@ -226,14 +235,6 @@ impl Store {
 
     fn stale_for(&self) -> Duration {
         Duration::from_secs(self.stale_for.load(Ordering::Relaxed))
-    }
-
-    #[inline]
-    fn hash(&self, key: &Key) -> u64 {
-        use std::hash::{BuildHasher, Hasher};
-        let mut hasher = self.hasher.build_hasher();
-        hasher.write(key.octets());
-        hasher.finish()
     }
 
     fn ledger(&self) -> MutexGuard<'_, Ledger> {

@@ -303,6 +303,37 @@ fn only_those_who_ask_are_told_that_data_is_authentic() {
 }
 
 #[test]
+fn data_is_shared_by_those_who_trust_the_same_checks() {
+    type Ask = fn(&mut Query);
+    let with_do: Ask = |query| {
+        query.edns = Some(Edns {
+            dnssec_ok: true,
+            ..Edns::default()
+        });
+    };
+    let plain: Ask = |_| {};
+    let with_edns: Ask = |query| query.edns = Some(Edns::default());
+    let with_cd: Ask = |query| query.flags |= flag::CD;
+    for (what, first, then, found) in [
+        ("signatures for who did not ask", with_do, plain, false),
+        ("no signatures for who asked", plain, with_do, false),
+        ("unchecked for who relies on checks", with_cd, plain, false),
+        ("checked for who checks himself", plain, with_cd, false),
+        ("EDNS alone", plain, with_edns, true),
+    ] {
+        let (cache, _) = cache(config());
+        let ask = |change: Ask| {
+            let mut query = query("www.example.com.", Type::A);
+            change(&mut query);
+            query
+        };
+        let mut got = address(&mut ask(first), 300);
+        cache.up(&ask(first), &mut got);
+        assert_eq!(hit(&cache, &mut ask(then)).is_some(), found, "{what}");
+    }
+}
+
+#[test]
 fn the_options_of_an_upstream_do_not_reach_the_client() {
     let (cache, _) = cache(config());
     let mut query = query("www.example.com.", Type::A);
@@ -507,7 +538,8 @@ fn cost_of_a_hit_and_of_a_miss() {
         _ => false,
     };
     let now = Instant::now();
-    let key = |query: &mut Query| std::hint::black_box(&Key::of(query)).octets().is_empty();
+    let hasher = foldhash::fast::RandomState::default();
+    let key = |query: &mut Query| std::hint::black_box(Key::of(query).hash(&hasher)) == 0;
     let look_up = |query: &mut Query| {
         let found = store.find(&Key::of(query));
         found.is_some_and(|entry| entry.standing(now, Duration::ZERO) != Standing::Gone)

@@ -11,10 +11,14 @@ fn store(success: u64, denial: u64, max_memory: usize) -> Store {
     Store::new(&config, &counters)
 }
 
-fn key(name: &str) -> Key {
+fn query(name: &str) -> Query {
     let mut query = Query::empty();
     query.question = Question::new(name.parse().unwrap(), Type::A, Class::IN);
-    Key::of(&query)
+    query
+}
+
+fn find(store: &Store, name: &str) -> Option<Found> {
+    store.find(&Key::of(&query(name)))
 }
 
 /// An entry with a record of this many octets.
@@ -22,7 +26,7 @@ fn entry(store: &Store, name: &str, kind: Kind, octets: usize, now: Instant) -> 
     let mut reply = Reply::new(&mut Query::empty(), Rcode::NOERROR);
     let data = vec![0; octets];
     (reply.records).push(Section::Answer, Owner::Asked(0), Type::TXT, 30, &[&data]);
-    store.entry(&key(name), kind, &reply, 30, now)
+    store.entry(&Key::of(&query(name)), kind, &reply, 30, now)
 }
 
 fn insert(store: &Store, name: &str, kind: Kind, octets: usize, now: Instant) {
@@ -50,7 +54,7 @@ fn popular_names_survive_ten_times_the_capacity_of_names_asked_once() {
         // Each is asked for once in the time in which a tenth of the cache comes anew.
         let asked = (number % 100) as usize;
         assert!(
-            store.find(&key(&popular(asked))).is_some(),
+            find(&store, &popular(asked)).is_some(),
             "{} after {number}",
             popular(asked)
         );
@@ -88,7 +92,7 @@ fn octets_are_bounded_and_the_half_that_takes_more_gives_way() {
     // An answer as large as any may be takes the place of few.
     let large = ENTRY_OCTETS_MAX - 2 * ENTRY_OCTETS_MIN;
     insert(&store, "large.example.", Kind::Denial, large, now);
-    assert!(store.find(&key("large.example.")).is_some());
+    assert!(find(&store, "large.example.").is_some());
     assert!(entries.denial - store.entries().denial < 20);
 }
 
@@ -105,7 +109,7 @@ fn memory_of_what_nobody_can_use_is_given_back() {
             start,
         );
     }
-    let entry = store.find(&key("a7.example.")).unwrap().share();
+    let entry = find(&store, "a7.example.").unwrap().share();
     let later = start + Duration::from_secs(31);
     for number in 0..600 {
         insert(
@@ -118,14 +122,14 @@ fn memory_of_what_nobody_can_use_is_given_back() {
     }
     let entries = store.entries();
     assert_eq!((entries.success, entries.denial), (0, 600));
-    assert!(store.find(&key("a7.example.")).is_none());
+    assert!(find(&store, "a7.example.").is_none());
     assert_eq!(Arc::strong_count(&entry), 1, "nothing else holds it");
-    let kept = (0..600).map(|number| {
-        store
-            .find(&key(&format!("b{number}.example.")))
+    let octets = |number| {
+        find(&store, &format!("b{number}.example."))
             .unwrap()
             .octets()
-    });
+    };
+    let kept = (0..600).map(octets);
     assert_eq!(entries.octets, kept.sum::<usize>() as u64);
 }
 
@@ -137,13 +141,13 @@ fn a_key_that_changes_its_half_is_counted_in_one() {
         insert(&store, "www.example.", kind, 4, now);
         let entries = store.entries();
         assert_eq!(entries.success + entries.denial, 1, "{kind:?}");
-        assert_eq!(store.find(&key("www.example.")).unwrap().kind(), kind);
+        assert_eq!(find(&store, "www.example.").unwrap().kind(), kind);
     }
-    let found = store.find(&key("www.example.")).unwrap();
+    let found = find(&store, "www.example.").unwrap();
     insert(&store, "www.example.", Kind::Denial, 4, now);
     store.remove(&found);
     assert_eq!(store.entries().denial, 1, "another has taken its place");
-    store.remove(&store.find(&key("www.example.")).unwrap());
+    store.remove(&find(&store, "www.example.").unwrap());
     assert_eq!(store.entries(), Entries::default());
 }
 
@@ -163,8 +167,10 @@ fn bounds_hold_while_many_threads_write_and_read() {
                         Kind::Success
                     };
                     insert(store, &name, kind, 4, now);
-                    let found = store.find(&key(&name));
-                    assert!(found.is_none_or(|entry| entry.key() == key(&name).octets()));
+                    let found = find(store, &name);
+                    assert!(
+                        found.is_none_or(|entry| entry.key() == &*Key::of(&query(&name)).octets())
+                    );
                     let entries = store.entries();
                     assert!(entries.success <= CAPACITY && entries.denial <= CAPACITY);
                 }
@@ -172,7 +178,6 @@ fn bounds_hold_while_many_threads_write_and_read() {
         }
     });
     let entries = store.entries();
-    let found =
-        (0..4000).filter(|number| store.find(&key(&format!("n{number}.example."))).is_some());
+    let found = (0..4000).filter(|number| find(store, &format!("n{number}.example.")).is_some());
     assert_eq!(found.count() as u64, entries.success + entries.denial);
 }

@@ -1,9 +1,12 @@
 //! Time passes, upstreams answer and fail, clients ask: what they are told, and how often those below are asked.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use super::*;
 use crate::chain::{Chain, Progress, Reason};
 use crate::dns::Transport;
 use crate::dns::edns::option;
+use crate::plugin::log::{self, Log};
 use crate::plugin::scripted::{Said, Scripted};
 use crate::plugin::{Plugin, case};
 use crate::server::router::Router;
@@ -29,6 +32,8 @@ struct World {
     router: Arc<Router>,
     below: Arc<Scripted>,
     counted: Arc<Counted>,
+    /// Replies that a plugin above has seen.
+    seen_above: Arc<AtomicUsize>,
 }
 
 impl World {
@@ -40,7 +45,16 @@ impl World {
         });
         cache.refreshes = Arc::new(Refreshes::on(tokio::runtime::Handle::current()));
         let below = Arc::new(Scripted::new());
+        let seen_above = Arc::new(AtomicUsize::new(0));
+        let seen = seen_above.clone();
+        let log = Log::new(
+            case::read("log", "log .", log::parse).unwrap(),
+            Arc::new(move |_: &mut dyn FnMut(&mut Vec<u8>)| {
+                seen.fetch_add(1, Ordering::Relaxed);
+            }),
+        );
         let plugins = vec![
+            Plugin::Log(Arc::new(log)),
             Plugin::Cache(Arc::new(cache)),
             Plugin::Scripted(below.clone()),
         ];
@@ -49,6 +63,7 @@ impl World {
             router: Arc::new(Router::new([], false)),
             below,
             counted,
+            seen_above,
         }
     }
 
@@ -95,6 +110,11 @@ impl World {
                     }
                 }
             }
+        }
+        let asked = events.iter().filter(|event| matches!(event, Asked(_)));
+        let (asked, seen) = (asked.count(), self.seen_above.swap(0, Ordering::Relaxed));
+        if seen != asked {
+            return Err(format!("{seen} replies came up for {asked} queries"));
         }
         Ok(())
     }
@@ -582,8 +602,8 @@ async fn what_is_stale_and_what_is_refreshed_is_counted() {
 #[tokio::test(start_paused = true)]
 async fn no_more_refreshes_are_made_than_may_be_under_way() {
     let world = World::new("cache {\n serve_stale\n}");
-    let Plugin::Cache(cache) = &world.chain.plugins()[0] else {
-        panic!("it is the first")
+    let Plugin::Cache(cache) = &world.chain.plugins()[1] else {
+        panic!("it is the second")
     };
     let taken: Vec<_> = (0..)
         .map(|number| Arc::new(entry::tests::entry_of("n", number)))
@@ -623,11 +643,11 @@ fn an_always_fresh_answer_ends_a_stale_one() {
     let mut asked = query("www.example.com.", Type::A);
     let mut got = address(&mut asked, 30);
     let stored = Instant::now();
-    stale_cache.up_at(&asked, &mut got, stored);
+    stale_cache.up_at(&asked, &mut got, || stored);
     let later = stored + Duration::from_secs(60);
     let mut got = address(&mut asked, 30);
     got.by = PluginId::named("kubernetes");
-    stale_cache.up_at(&asked, &mut got, later);
+    stale_cache.up_at(&asked, &mut got, || later);
     assert_eq!(got.by, PluginId::named("kubernetes"));
     assert_eq!(stale_cache.store.entries(), Entries::default());
 }
