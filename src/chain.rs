@@ -28,9 +28,12 @@ use crate::server::router::Router;
 
 mod below;
 mod failure;
+mod waiting;
 
 pub use below::Below;
 pub use failure::{Cause, Failure, Operation, Reason, Unanswered};
+use waiting::Wait;
+pub use waiting::Waiting;
 
 /// How many names may be followed out of one question, each through a chain of its own. CoreDNS has no such
 /// bound; ten is what it allows inside a zone.
@@ -83,31 +86,6 @@ pub enum Progress {
     Dropped,
     /// To a plugin that must wait.
     Waiting(Waiting),
-}
-
-/// A query that waits at a plugin; [`Waiting::finish`] takes it to its end.
-#[derive(Debug)]
-pub struct Waiting {
-    chain: Arc<Chain>,
-    router: Arc<Router>,
-    at: usize,
-    followed: u8,
-    top: usize,
-    reason: Wait,
-}
-
-#[derive(Debug)]
-enum Wait {
-    Ask,
-    Target {
-        reply: Reply,
-        query: Box<Query>,
-        waiting: Box<Waiting>,
-    },
-    Within {
-        limit: Duration,
-        below: Below,
-    },
 }
 
 /// The plugins of a server block, in the order of the table, whatever the order in the Corefile.
@@ -242,15 +220,7 @@ impl Walk<'_> {
     }
 
     fn wait(&self, at: usize, reason: Wait) -> Progress {
-        let (chain, router) = (self.chain.clone(), self.router.clone());
-        Progress::Waiting(Waiting {
-            chain,
-            router,
-            at,
-            followed: self.followed,
-            top: self.top,
-            reason,
-        })
+        Progress::Waiting(Waiting::new(self, at, reason))
     }
 
     /// Asks the server for the target of an alias, as if the client had.
@@ -280,81 +250,6 @@ impl Walk<'_> {
                     waiting: Box::new(waiting),
                 },
             ),
-        }
-    }
-}
-
-impl Waiting {
-    /// Takes the query, which must be the one that was run, to its end. `None` is silence.
-    pub async fn finish(self, query: &mut Query) -> Option<Answer> {
-        let mut waiting = self;
-        loop {
-            match waiting.go_on(query).await {
-                Progress::Answered(answer) => return Some(answer),
-                Progress::Dropped => return None,
-                Progress::Waiting(next) => waiting = next,
-            }
-        }
-    }
-
-    async fn go_on(self, query: &mut Query) -> Progress {
-        let Waiting {
-            chain,
-            router,
-            at,
-            followed,
-            top,
-            reason,
-        } = self;
-        let walk = Walk {
-            chain: &chain,
-            router: &router,
-            followed,
-            top,
-        };
-        match reason {
-            Wait::Ask => {
-                let step = chain.plugins[at].ask(query).await;
-                walk.settle(query, at, step)
-            }
-            Wait::Target {
-                reply,
-                query: mut asked,
-                waiting,
-            } => {
-                let found = Box::pin(waiting.finish(&mut asked)).await;
-                walk.settle(query, at, joined(reply, found.as_ref(), &asked))
-            }
-            Wait::Within { limit, below } => walk.finish_within(query, at, limit, below).await,
-        }
-    }
-}
-
-impl Walk<'_> {
-    async fn finish_within(
-        &self,
-        query: &mut Query,
-        at: usize,
-        limit: Duration,
-        mut below: Below,
-    ) -> Progress {
-        let plugin = &self.chain.plugins[at];
-        let answer = match tokio::time::timeout(limit, below.answer()).await {
-            Ok(answer) => answer,
-            Err(_) => match plugin.overdue(query) {
-                Some(step) => {
-                    plugin.refresh(query, below);
-                    return self.settle(query, at, step);
-                }
-                None => below.answer().await,
-            },
-        };
-        match answer {
-            (asked, Some(answer)) => {
-                *query = *asked;
-                self.up(query, at + 1, answer)
-            }
-            (_, None) => Progress::Dropped,
         }
     }
 }

@@ -266,7 +266,6 @@ impl Generation {
             },
             |(_, store)| store.clone(),
         );
-        store.adopt(config);
         self.stores.push((block.clone(), store.clone()));
         Part::Cache(Arc::new(config.clone()), store, answered_alone(block))
     }

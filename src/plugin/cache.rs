@@ -315,7 +315,8 @@ impl Cache {
             return Received::Taken;
         }
         let mut received = Received::Taken;
-        self.store.insert(entry, now, |old, new| {
+        let stale_for = self.config.stale_for();
+        self.store.insert(entry, now, stale_for, |old, new| {
             let follows = succession::follows(&self.config, old, new, now);
             if !follows {
                 received = Received::Unwanted;

@@ -6,6 +6,10 @@
 //!
 //! Items live in slots of one vector and are linked by the numbers of their slots.
 
+/// Items that the hand passes by at most before it takes one: where all are popular it need not be the least popular
+/// that goes, and those who wait for the lock are not kept for long.
+const SPARED_MAX: usize = 256;
+
 /// No slot.
 const NONE: u32 = u32::MAX;
 
@@ -99,25 +103,26 @@ impl<T> Sieve<T> {
     }
 
     /// Takes out what is asked for least. `spared` says whether an item is to be left this time, and takes its mark
-    /// away; an item that is spared again and again goes after two rounds.
+    /// away; after [`SPARED_MAX`] the next goes in any case.
     pub(super) fn evict(&mut self, mut spared: impl FnMut(&T) -> bool) -> Option<T> {
-        for _ in 0..2 * self.len {
-            let at = match self.hand {
-                NONE => self.oldest,
-                hand => hand,
-            };
+        for _ in 0..SPARED_MAX {
+            let at = self.at_hand();
             let slot = self.slots.get(at as usize)?;
             if !slot.item.as_ref().is_some_and(&mut spared) {
-                return self.remove_at_hand(at);
+                break;
             }
             self.hand = slot.newer;
         }
-        self.remove_at_hand(self.oldest)
-    }
-
-    fn remove_at_hand(&mut self, at: u32) -> Option<T> {
+        let at = self.at_hand();
         self.hand = at;
         self.remove(at)
+    }
+
+    fn at_hand(&self) -> u32 {
+        match self.hand {
+            NONE => self.oldest,
+            hand => hand,
+        }
     }
 
     /// Looks at the next few items in the order of their slots and takes out those that are `dead`.
@@ -182,6 +187,14 @@ mod tests {
         ] {
             assert_eq!(evicted(&mut sieve(items), 3), expected, "{fact}");
         }
+    }
+
+    #[test]
+    fn the_hand_does_not_go_far() {
+        let mut sieve = sieve(&[("popular", true); 2 * SPARED_MAX]);
+        assert_eq!(evicted(&mut sieve, 1), ["popular"]);
+        let marked = sieve.slots.iter().filter_map(|slot| slot.item.as_ref());
+        assert_eq!(marked.filter(|item| item.1.get()).count(), SPARED_MAX - 1);
     }
 
     #[test]

@@ -30,7 +30,8 @@ fn entry(store: &Store, name: &str, kind: Kind, octets: usize, now: Instant) -> 
 }
 
 fn insert(store: &Store, name: &str, kind: Kind, octets: usize, now: Instant) {
-    store.insert(entry(store, name, kind, octets, now), now, |_, _| true);
+    let entry = entry(store, name, kind, octets, now);
+    store.insert(entry, now, Duration::ZERO, |_, _| true);
 }
 
 #[test]

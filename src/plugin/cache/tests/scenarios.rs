@@ -600,6 +600,25 @@ async fn what_is_stale_and_what_is_refreshed_is_counted() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn where_there_is_no_room_to_wait_a_stale_answer_is_given_at_once() {
+    let world = World::new("cache {\n serve_stale 1h verify\n}");
+    let play = [Below(0, Address(1)), Asked("#1 for 30 s"), Later(31)];
+    world.play(&play).await.unwrap();
+    for (name, expected) in [
+        ("told.example.com.", Some("#1 for 0 s")),
+        ("told.example.net.", None),
+    ] {
+        let mut query = query(name, Type::A);
+        query.received = now();
+        let Progress::Waiting(waiting) = world.chain.run(&world.router, &mut query) else {
+            panic!("{name}: those below are to be asked")
+        };
+        let answer = waiting.instead(&mut query);
+        assert_eq!(answer.as_ref().map(told).as_deref(), expected, "{name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn no_more_refreshes_are_made_than_may_be_under_way() {
     let world = World::new("cache {\n serve_stale\n}");
     let Plugin::Cache(cache) = &world.chain.plugins()[1] else {
