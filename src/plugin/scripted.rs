@@ -20,8 +20,8 @@ pub struct Scripted {
     pub(crate) gate: Semaphore,
     /// What is said to queries for names that begin with `told`, in this order, and after how long.
     pub(crate) told: Mutex<VecDeque<(Duration, Said)>>,
-    /// Queries for such names.
-    pub(crate) asked: Mutex<usize>,
+    /// The queries for such names.
+    pub(crate) asked: Mutex<Vec<Query>>,
 }
 
 /// What may be said to a query.
@@ -54,7 +54,7 @@ impl Scripted {
     }
 
     async fn told(&self, query: &Query) -> Step {
-        *self.asked.lock().unwrap() += 1;
+        self.asked.lock().unwrap().push(query.clone());
         let next = self.told.lock().unwrap().pop_front();
         let (after, said) = next.expect("the test says what is said");
         tokio::time::sleep(after).await;

@@ -88,10 +88,7 @@ impl World {
 
     async fn play(&self, events: &[Event]) -> Result<(), String> {
         for (index, event) in events.iter().enumerate() {
-            // What runs in the background goes as far as it can.
-            for _ in 0..16 {
-                tokio::task::yield_now().await;
-            }
+            run_background().await;
             match event {
                 Below(after, said) => self.below.tell(Duration::from_millis(*after), said.clone()),
                 Later(seconds) => tokio::time::sleep(Duration::from_secs(*seconds)).await,
@@ -102,7 +99,7 @@ impl World {
                     }
                 }
                 Times(expected) => {
-                    let asked = *self.below.asked.lock().unwrap();
+                    let asked = self.below.asked.lock().unwrap().len();
                     if asked != *expected {
                         return Err(format!(
                             "event {index}: asked {asked} times, not {expected}"
@@ -117,6 +114,13 @@ impl World {
             return Err(format!("{seen} replies came up for {asked} queries"));
         }
         Ok(())
+    }
+}
+
+/// What runs in the background goes as far as it can.
+async fn run_background() {
+    for _ in 0..16 {
+        tokio::task::yield_now().await;
     }
 }
 
@@ -648,6 +652,52 @@ async fn no_more_refreshes_are_made_than_may_be_under_way() {
         Asked("#1 for 0 s, error 3"),
         Asked("#2 for 30 s"),
     ];
+    world.play(&play).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refresh_is_asked_for_nobody_and_serves_all() {
+    let world = World::new("cache {\n serve_stale\n}");
+    let play = [
+        Below(0, Address(1)),
+        Asked("#1 for 30 s"),
+        Later(31),
+        Below(0, Address(2)),
+    ];
+    world.play(&play).await.unwrap();
+    let mut query = query("told.example.com.", Type::A);
+    query.received = now();
+    query.client = "10.0.0.7:4321".parse().unwrap();
+    query.edns = Some(Edns {
+        options: b"\0\x0a\0\x08cookie!!".to_vec(),
+        ..Edns::default()
+    });
+    assert!(matches!(
+        world.chain.run(&world.router, &mut query),
+        Progress::Answered(_)
+    ));
+    run_background().await;
+    let asked = world.below.asked.lock().unwrap().pop().unwrap();
+    assert_eq!(asked.question, query.question);
+    assert!(asked.client.ip().is_unspecified(), "{}", asked.client);
+    assert_eq!(asked.edns, Some(Edns::default()), "whose cookie is its own");
+    assert_eq!(asked.transport, Transport::Tcp, "so that nothing is cut");
+    assert!(asked.asks_authentic);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_goes_away_leaves_nothing_behind() {
+    let world = World::new("cache {\n serve_stale 1h verify\n}");
+    let play = [
+        Below(0, Address(1)),
+        Asked("#1 for 30 s"),
+        Later(31),
+        Below(1000, Address(2)),
+    ];
+    world.play(&play).await.unwrap();
+    let gone = tokio::time::timeout(Duration::from_millis(500), world.ask()).await;
+    assert!(gone.is_err());
+    let play = [Below(10, Address(3)), Asked("#3 for 30 s after 10 ms")];
     world.play(&play).await.unwrap();
 }
 
