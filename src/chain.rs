@@ -11,20 +11,29 @@
 //! [`Step::Ask`] leaves it: what must wait for the network becomes a [`Waiting`], which owns the query and goes
 //! on as a task. An answer that is already known thus costs no task, no lock and no allocation.
 //!
+//! A plugin may answer and have those below it asked again, or stop waiting for them: what then goes on without a
+//! client is a [`Below`], which is the plugin's to run.
+//!
 //! The other shape that was weighed is one future for the whole chain, polled once in place. Measured on a model of
 //! eight plugins that all say `Next`: steps cost 9 ns a query, one boxed future that owns its query 130 ns, a boxed
 //! future a plugin 190 to 350 ns.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::dns::query::flag;
 use crate::dns::{Class, Name, Query, Question, Rcode, Reply};
 use crate::plugin::{Plugin, PluginId};
 use crate::server::router::Router;
 
+mod below;
 mod failure;
+mod waiting;
 
+pub use below::Below;
 pub use failure::{Cause, Failure, Operation, Reason, Unanswered};
+use waiting::Wait;
+pub use waiting::Waiting;
 
 /// How many names may be followed out of one question, each through a chain of its own. CoreDNS has no such
 /// bound; ten is what it allows inside a zone.
@@ -37,6 +46,11 @@ pub enum Step {
     Next,
     /// Settled: this is the reply.
     Reply(Reply),
+    /// Settled: this is the reply; and those below are asked again, for the plugin's `refresh`.
+    ReplyAndRefresh(Reply),
+    /// Not mine if those below answer within this time. Then the plugin's `overdue` is asked for a reply, and those
+    /// below go on for its `refresh`.
+    NextWithin(Duration),
     /// Settled: no answer can be had, and this is why.
     Fail(Failure),
     /// Settled: no reply at all.
@@ -74,26 +88,6 @@ pub enum Progress {
     Waiting(Waiting),
 }
 
-/// A query that waits at a plugin; [`Waiting::finish`] takes it to its end.
-#[derive(Debug)]
-pub struct Waiting {
-    chain: Arc<Chain>,
-    router: Arc<Router>,
-    at: usize,
-    followed: u8,
-    reason: Wait,
-}
-
-#[derive(Debug)]
-enum Wait {
-    Ask,
-    Target {
-        reply: Reply,
-        query: Box<Query>,
-        waiting: Box<Waiting>,
-    },
-}
-
 /// The plugins of a server block, in the order of the table, whatever the order in the Corefile.
 #[derive(Debug)]
 pub struct Chain {
@@ -129,6 +123,7 @@ impl Chain {
             chain: self,
             router,
             followed,
+            top: 0,
         }
         .down(query, 0)
     }
@@ -139,6 +134,8 @@ struct Walk<'a> {
     chain: &'a Arc<Chain>,
     router: &'a Arc<Router>,
     followed: u8,
+    /// The plugin that the reply comes up to: the first, or the one below that which asked.
+    top: usize,
 }
 
 impl Walk<'_> {
@@ -164,18 +161,12 @@ impl Walk<'_> {
     fn settle(&self, query: &mut Query, at: usize, step: Step) -> Progress {
         match step {
             Step::Next => self.down(query, at + 1),
-            Step::Reply(reply) => {
-                let by = Some(self.chain.plugins[at].id());
-                self.up(
-                    query,
-                    at,
-                    Answer {
-                        reply,
-                        by,
-                        failure: None,
-                    },
-                )
+            Step::Reply(reply) => self.reply(query, at, reply),
+            Step::ReplyAndRefresh(reply) => {
+                self.chain.plugins[at].refresh(query, Below::again(self, query, at));
+                self.reply(query, at, reply)
             }
+            Step::NextWithin(limit) => self.within(query, at, limit),
             Step::Fail(failure) => self.fail(query, at, failure),
             Step::Drop => Progress::Dropped,
             Step::Follow { reply, target } => self.follow(query, at, reply, &target),
@@ -184,18 +175,44 @@ impl Walk<'_> {
     }
 
     fn up(&self, query: &Query, at: usize, mut answer: Answer) -> Progress {
-        for plugin in self.chain.plugins[..at].iter().rev() {
+        for plugin in self.chain.plugins[self.top..at].iter().rev() {
             plugin.up(query, &mut answer);
         }
         Progress::Answered(answer)
     }
 
+    fn reply(&self, query: &Query, at: usize, reply: Reply) -> Progress {
+        let answer = Answer {
+            reply,
+            by: Some(self.chain.plugins[at].id()),
+            failure: None,
+        };
+        self.up(query, at, answer)
+    }
+
+    /// Asks those below the plugin at `at`, which does not want to wait for longer than this.
+    fn within(&self, query: &mut Query, at: usize, limit: Duration) -> Progress {
+        let below = Walk {
+            top: at + 1,
+            ..*self
+        };
+        match below.down(query, at + 1) {
+            Progress::Answered(answer) => self.up(query, at + 1, answer),
+            Progress::Dropped => Progress::Dropped,
+            Progress::Waiting(waiting) => {
+                let below = Below::waiting(waiting, query);
+                self.wait(at, Wait::Within { limit, below })
+            }
+        }
+    }
+
     fn fail(&self, query: &mut Query, at: usize, failure: Failure) -> Progress {
         let mut reply = Reply::new(query, failure.rcode());
-        reply.options = query.edns.as_ref().and_then(|edns| {
-            let error = failure.extended_error()?;
-            Some(error.options(edns))
-        });
+        if query.edns.is_some()
+            && let Some(error) = failure.extended_error()
+        {
+            reply.explain(query, &error);
+        }
         self.up(
             query,
             at,
@@ -208,14 +225,7 @@ impl Walk<'_> {
     }
 
     fn wait(&self, at: usize, reason: Wait) -> Progress {
-        let (chain, router) = (self.chain.clone(), self.router.clone());
-        Progress::Waiting(Waiting {
-            chain,
-            router,
-            at,
-            followed: self.followed,
-            reason,
-        })
+        Progress::Waiting(Waiting::new(self, at, reason))
     }
 
     /// Asks the server for the target of an alias, as if the client had.
@@ -249,44 +259,6 @@ impl Walk<'_> {
                     waiting: Box::new(waiting),
                 },
             ),
-        }
-    }
-}
-
-impl Waiting {
-    /// Takes the query, which must be the one that was run, to its end. `None` is silence.
-    pub async fn finish(self, query: &mut Query) -> Option<Answer> {
-        let mut waiting = self;
-        loop {
-            let Waiting {
-                chain,
-                router,
-                at,
-                followed,
-                reason,
-            } = waiting;
-            let step = match reason {
-                Wait::Ask => chain.plugins[at].ask(query).await,
-                Wait::Target {
-                    reply,
-                    query: mut asked,
-                    waiting,
-                } => {
-                    let found = Box::pin(waiting.finish(&mut asked)).await;
-                    joined(reply, found.as_ref(), &asked, chain.plugins[at].id())
-                }
-            };
-            match (Walk {
-                chain: &chain,
-                router: &router,
-                followed,
-            })
-            .settle(query, at, step)
-            {
-                Progress::Answered(answer) => return Some(answer),
-                Progress::Dropped => return None,
-                Progress::Waiting(next) => waiting = next,
-            }
         }
     }
 }

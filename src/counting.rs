@@ -192,6 +192,18 @@ impl Counters for Caching {
     fn dropped(&self) {
         self.0.drops.increment();
     }
+
+    fn refreshed(&self) {
+        self.0.prefetches.increment();
+    }
+
+    fn refresh_left_out(&self) {
+        self.0.refreshes_left_out.increment();
+    }
+
+    fn served_stale(&self) {
+        self.0.served_stale.increment();
+    }
 }
 
 impl std::fmt::Debug for Caching {

@@ -264,12 +264,12 @@ impl Generation {
                     }
                     None => Arc::new(Uncounted),
                 };
-                Arc::new(Store::new(config.clone(), &evictions))
+                Arc::new(Store::new(config, &evictions))
             },
             |(_, store)| store.clone(),
         );
         self.stores.push((block.clone(), store.clone()));
-        Part::Cache(store, answered_alone(block))
+        Part::Cache(Arc::new(config.clone()), store, answered_alone(block))
     }
 
     /// What must be true before queries may be sent here.
@@ -323,7 +323,7 @@ enum Part {
     /// Counters of its own in each chain.
     Prometheus,
     /// Counters of its own on each listener, and answers that all share. The zones are not looked up.
-    Cache(Arc<Store>, Zones),
+    Cache(Arc<cache::Config>, Arc<Store>, Zones),
 }
 
 /// What is served on one address, while it is collected.
@@ -349,11 +349,13 @@ fn chain(parts: &[Part], address: ListenAddress, zone: &Name, process: &Process)
                 .block(&address.to_string(), &zone.to_string(), "");
             Plugin::Prometheus(Arc::new(Prometheus::new(metrics)))
         }
-        Part::Cache(store, uncached) => {
-            let counters = cache_counters(store, address, process);
+        Part::Cache(config, store, uncached) => {
+            let counters = cache_counters(config, store, address, process);
             Plugin::Cache(Arc::new(Cache::new(
+                config.clone(),
                 store.clone(),
                 counters,
+                process.refreshes.clone(),
                 uncached.clone(),
             )))
         }

@@ -8,7 +8,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::chain::{Answer, Step};
+use crate::chain::{Answer, Below, Step};
 use crate::dns::Query;
 
 pub mod bind;
@@ -258,6 +258,23 @@ impl Plugin {
             | Plugin::Whoami => {}
             #[cfg(test)]
             Plugin::Scripted(_) => {}
+        }
+    }
+
+    /// What it says when those below take too long, after it has said [`Step::NextWithin`]; `None` if it must wait for
+    /// them after all.
+    pub(crate) fn overdue(&self, query: &mut Query) -> Option<Step> {
+        match self {
+            Plugin::Cache(cache) => cache.overdue(query),
+            _ => unreachable!("only the cache says NextWithin"),
+        }
+    }
+
+    /// Lets those below go on for its own sake, or not, after it has answered `query` without them.
+    pub(crate) fn refresh(&self, query: &Query, below: Below) {
+        match self {
+            Plugin::Cache(cache) => cache.refresh(query, below),
+            _ => unreachable!("only the cache answers without those below"),
         }
     }
 

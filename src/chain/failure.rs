@@ -57,6 +57,7 @@ impl Failure {
             Reason::NoNextPlugin | Reason::TargetDropped => return None,
             Reason::Upstream(unanswered) => {
                 let code = match unanswered.cause {
+                    _ if unanswered.is_local() => ErrorCode::Other,
                     Cause::Timeout => ErrorCode::NoReachableAuthority,
                     Cause::Malformed(_) | Cause::OtherCase | Cause::OtherReply => {
                         ErrorCode::InvalidData

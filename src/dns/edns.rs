@@ -23,7 +23,7 @@ pub mod option {
 pub struct ExtendedError {
     /// What kind of reason it is.
     pub code: ErrorCode,
-    /// The reason in words, for people who read the output of `dig`.
+    /// The reason in words, for people who read the output of `dig`; may be empty.
     pub text: String,
 }
 
@@ -32,6 +32,12 @@ pub struct ExtendedError {
 pub enum ErrorCode {
     /// None of the others.
     Other = 0,
+    /// The answer is older than its TTL allows.
+    StaleAnswer = 3,
+    /// The failure was met before, and nobody was asked again.
+    CachedError = 13,
+    /// The denial is older than its TTL allows.
+    StaleNxDomain = 19,
     /// No server that could know was reached.
     NoReachableAuthority = 22,
     /// Something else went wrong between us and such a server.
@@ -67,6 +73,15 @@ impl Edns {
         use option::*;
         self.options()
             .filter(|(code, _)| matches!(*code, NSID | EXPIRE | COOKIE | KEEPALIVE | PADDING))
+    }
+}
+
+impl From<ErrorCode> for ExtendedError {
+    fn from(code: ErrorCode) -> ExtendedError {
+        ExtendedError {
+            code,
+            text: String::new(),
+        }
     }
 }
 
@@ -182,17 +197,30 @@ mod tests {
     }
 
     #[test]
-    fn an_extended_error_stands_behind_what_is_repeated() {
+    fn an_extended_error_stands_behind_the_options_that_are_repeated() {
         let edns = Edns {
-            options: b"\0\x0f\0\x02\0\0\0\x0a\0\x01c".to_vec(),
+            options: b"\0\x08\0\x07\0\x01\x18\0\xc0\0\x02\0\x0a\0\x08cookie!!".to_vec(),
             ..Edns::default()
         };
-        let error = ExtendedError {
+        let network = ExtendedError {
             code: ErrorCode::NetworkError,
             text: "why".to_owned(),
         };
-        let options = error.options(&edns);
-        assert_eq!(options, b"\0\x0a\0\x01c\0\x0f\0\x05\0\x17why");
-        assert!(well_formed(&options));
+        for (what, error, expected) in [
+            ("with words", network, &b"\0\x0f\0\x05\0\x17why"[..]),
+            (
+                "without",
+                ErrorCode::StaleAnswer.into(),
+                b"\0\x0f\0\x02\0\x03",
+            ),
+        ] {
+            let options = error.options(&edns);
+            assert_eq!(
+                options,
+                [b"\0\x0a\0\x08cookie!!", expected].concat(),
+                "{what}"
+            );
+            assert!(well_formed(&options), "{what}");
+        }
     }
 }

@@ -5,6 +5,7 @@
 //! encoder writes them out. Owners that are the name asked, or a suffix of it, are kept as an offset into it:
 //! they are copied in the case asked, and compressed, for nothing.
 
+use super::edns::ExtendedError;
 use super::name::Name;
 use super::query::{Query, flag};
 use super::rr::{Class, Rcode, Type};
@@ -272,6 +273,11 @@ impl Reply {
         let mut reply = Reply::new(query, rcode);
         reply.flags |= flag::AA;
         reply
+    }
+
+    /// Says why it is no better, beside the options that it repeats anyway, to a client that understands EDNS.
+    pub fn explain(&mut self, query: &Query, error: &ExtendedError) {
+        self.options = query.edns.as_ref().map(|edns| error.options(edns));
     }
 
     /// Octets of the message as logs and metrics count it: header, question and records without compression,

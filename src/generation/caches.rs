@@ -12,15 +12,24 @@ use crate::telemetry::{CacheEntries, CacheMetrics};
 
 /// The counters of a cache on one listener.
 pub(super) fn cache_counters(
+    config: &cache::Config,
     store: &Arc<Store>,
     address: ListenAddress,
     process: &Process,
 ) -> Arc<dyn Counters> {
-    let metrics = cache_metrics(store.config(), address, process);
+    let metrics = cache_metrics(config, address, process);
     let weak = Arc::downgrade(store);
     metrics.count_entries_with(Box::new(move || {
-        let Entries { success, denial } = weak.upgrade()?.entries();
-        Some(CacheEntries { success, denial })
+        let Entries {
+            success,
+            denial,
+            octets,
+        } = weak.upgrade()?.entries();
+        Some(CacheEntries {
+            success,
+            denial,
+            octets,
+        })
     }));
     Arc::new(Caching(metrics))
 }
@@ -45,7 +54,14 @@ pub(super) fn keeps_alike(old: &Block, new: &Block) -> bool {
             .cloned()
             .collect()
     };
-    old.keys == new.keys && from_cache(old) == from_cache(new)
+    let alike = |(old, new): (&Setting, &Setting)| match (old, new) {
+        (Setting::Cache(old), Setting::Cache(new)) => old.keeps_like(new),
+        (old, new) => old == new,
+    };
+    let (old_settings, new_settings) = (from_cache(old), from_cache(new));
+    old.keys == new.keys
+        && old_settings.len() == new_settings.len()
+        && old_settings.iter().zip(&new_settings).all(alike)
 }
 
 /// The zones of a cluster that the block answers for without asking anybody: their view is the cache.
@@ -99,6 +115,21 @@ mod tests {
             (
                 "other rules",
                 "errors\ncache 60\nforward . 127.0.0.1",
+                false,
+            ),
+            (
+                "another bound",
+                "errors\ncache 30 {\n max_memory 2M\n}\nforward . 127.0.0.1",
+                false,
+            ),
+            (
+                "the same given otherwise",
+                "errors\ncache 30 {\n serve_stale\n prefetch 2\n keepttl\n}\nforward . 127.0.0.1",
+                true,
+            ),
+            (
+                "one plugin more",
+                "errors\ncache 30\nforward . 127.0.0.1\nwhoami",
                 false,
             ),
             (

@@ -9,6 +9,7 @@ use tokio::runtime::Handle;
 use crate::cluster::registry::Clusters;
 use crate::counting::{Following, Forwarding};
 use crate::plugin::ORDER;
+use crate::plugin::cache::Refreshes;
 use crate::plugin::forward::Outbound;
 use crate::plugin::loop_guard::OnLoop;
 use crate::server;
@@ -27,6 +28,8 @@ pub struct Process {
     pub clusters: Clusters,
     /// What all queries share on their way to upstreams.
     pub outbound: Arc<Outbound>,
+    /// What all caches do behind the backs of clients.
+    pub refreshes: Arc<Refreshes>,
     /// What a listener may use.
     pub listener: server::Config,
     /// A panic ends the process and not one query, as the served configuration says (`debug`).
@@ -49,6 +52,7 @@ impl Process {
         let clusters = Clusters::new(runtime.clone(), Arc::new(observer));
         let outbound = Arc::new(Outbound::new(Arc::new(Forwarding(metrics.clone()))));
         Process {
+            refreshes: Arc::new(Refreshes::on(runtime.clone())),
             runtime,
             metrics,
             lines,

@@ -136,6 +136,9 @@ impl Service {
                 permit,
             }));
         }
+        if let Some(answer) = waiting.instead(query) {
+            return reply(query, asked, answer, out);
+        }
         self.hooks.overloaded();
         query.question = asked;
         self.answer_outside(query, Rcode::SERVFAIL, out)

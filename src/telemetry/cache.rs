@@ -26,6 +26,8 @@ pub struct CacheEntries {
     pub success: u64,
     /// Entries of [`CacheType::Denial`].
     pub denial: u64,
+    /// Octets of both.
+    pub octets: u64,
 }
 
 /// Tells how many entries a cache holds when somebody scrapes; `None` once the cache has gone.
@@ -46,6 +48,8 @@ pub struct CacheMetrics {
     pub drops: Arc<Counter>,
     /// Answers given from expired entries.
     pub served_stale: Arc<Counter>,
+    /// Entries not refreshed because too many refreshes were under way.
+    pub refreshes_left_out: Arc<Counter>,
 }
 
 impl CacheMetrics {
@@ -85,6 +89,7 @@ pub(super) struct Caches {
     prefetches: CounterFamily,
     drops: CounterFamily,
     served_stale: CounterFamily,
+    refreshes_left_out: CounterFamily,
 }
 
 impl Caches {
@@ -128,6 +133,11 @@ impl Caches {
                 "The number of requests served from stale cache entries.",
                 PLAIN,
             ),
+            refreshes_left_out: CounterFamily::new(
+                "cairn_cache_refreshes_left_out_total",
+                "Refreshes of cache entries not made because as many as may be under way were.",
+                PLAIN,
+            ),
         }
     }
 
@@ -144,6 +154,7 @@ impl Caches {
             prefetches: self.prefetches.with(&plain),
             drops: self.drops.with(&plain),
             served_stale: self.served_stale.with(&plain),
+            refreshes_left_out: self.refreshes_left_out.with(&plain),
         })
     }
 
@@ -156,6 +167,7 @@ impl Caches {
             &self.prefetches,
             &self.drops,
             &self.served_stale,
+            &self.refreshes_left_out,
         ];
         let mut collectors: Vec<Box<dyn Collector>> =
             vec![Box::new(Entries::new(Arc::clone(&self.caches)))];
@@ -169,23 +181,33 @@ impl Caches {
 /// Asks each cache for its size at the scrape, so that storing an entry costs no gauge.
 struct Entries {
     caches: Arc<Series<CacheMetrics>>,
-    schema: Schema,
+    entries: Schema,
+    memory: Schema,
 }
 
 impl Entries {
     fn new(caches: Arc<Series<CacheMetrics>>) -> Self {
-        let labels = &["server", "zones", "view", "type"];
-        let help = "The number of elements in the cache.";
         Self {
             caches,
-            schema: Schema::new(MetricType::GAUGE, "coredns_cache_entries", help, labels),
+            entries: Schema::new(
+                MetricType::GAUGE,
+                "coredns_cache_entries",
+                "The number of elements in the cache.",
+                &["server", "zones", "view", "type"],
+            ),
+            memory: Schema::new(
+                MetricType::GAUGE,
+                "cairn_cache_memory_bytes",
+                "What the elements in the cache take.",
+                &["server", "zones", "view"],
+            ),
         }
     }
 }
 
 impl Collector for Entries {
     fn desc(&self) -> Vec<&Desc> {
-        vec![self.schema.desc()]
+        vec![self.entries.desc(), self.memory.desc()]
     }
 
     #[expect(
@@ -193,19 +215,18 @@ impl Collector for Entries {
         reason = "the text format has floats, and Prometheus stores them"
     )]
     fn collect(&self) -> Vec<MetricFamily> {
-        let mut series = Vec::new();
+        let (mut entries, mut memory) = (Vec::new(), Vec::new());
         for (labels, cache) in self.caches.all() {
-            let Some(entries) = cache.entries() else {
+            let Some(held) = cache.entries() else {
                 continue;
             };
             let plain = texts(&labels);
-            for (kind, count) in TYPES.iter().zip([entries.success, entries.denial]) {
-                series.push(gauge(
-                    self.schema.pairs(&[&plain[..], &[kind]].concat()),
-                    count as f64,
-                ));
+            for (kind, count) in TYPES.iter().zip([held.success, held.denial]) {
+                let pairs = self.entries.pairs(&[&plain[..], &[kind]].concat());
+                entries.push(gauge(pairs, count as f64));
             }
+            memory.push(gauge(self.memory.pairs(&plain), held.octets as f64));
         }
-        vec![self.schema.family(series)]
+        vec![self.entries.family(entries), self.memory.family(memory)]
     }
 }

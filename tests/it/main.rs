@@ -6,6 +6,7 @@
 )]
 
 mod apiserver;
+mod cache;
 mod cluster;
 mod conformance;
 mod docs;

@@ -112,12 +112,14 @@ fn exercise(metrics: &Metrics) {
     cache.prefetches.increment();
     cache.drops.increment();
     cache.served_stale.increment();
+    cache.refreshes_left_out.increment();
     cache.hit(CacheType::Success);
     cache.evicted(CacheType::Denial);
     cache.count_entries_with(Box::new(|| {
         Some(CacheEntries {
             success: 7,
             denial: 2,
+            octets: 4096,
         })
     }));
     let upstream = metrics.upstream("forward", "10.0.0.1:53");
@@ -190,6 +192,16 @@ fn families_that_the_record_lacks_have_their_documented_shapes() {
         (
             "coredns_cache_served_stale_total",
             "counter",
+            &["server", "view", "zones"],
+        ),
+        (
+            "cairn_cache_refreshes_left_out_total",
+            "counter",
+            &["server", "view", "zones"],
+        ),
+        (
+            "cairn_cache_memory_bytes",
+            "gauge",
             &["server", "view", "zones"],
         ),
         ("coredns_hosts_entries", "gauge", &[]),
@@ -382,6 +394,7 @@ fn a_cache_that_has_gone_has_no_entries() {
         Some(CacheEntries {
             success: 7,
             denial: 2,
+            octets: 4096,
         })
     }));
     let entries = r#"coredns_cache_entries{server="dns://:53",type="success",view="",zones="."} 7"#;

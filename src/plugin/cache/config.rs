@@ -8,6 +8,10 @@ use crate::corefile::reader::{self, Reader, Row};
 use crate::corefile::{Directive, Faults, Word};
 use crate::dns::Zones;
 
+mod stale;
+
+pub use stale::{Prefetch, Refresh, ServeStale};
+
 /// Answers that each half of a cache keeps where the Corefile does not say: CoreDNS's 256 shards of 39.
 const CAPACITY_DEFAULT: u64 = 9984;
 /// The fewest: CoreDNS's shards have four at least.
@@ -20,6 +24,14 @@ const DENIAL_TTL_MAX: u32 = 1800;
 const FAILURE_TTL_DEFAULT: u32 = 5;
 /// RFC 2308 section 7.1: a server failure must not be kept longer.
 const FAILURE_MAX: Duration = Duration::from_secs(300);
+
+/// Octets that the answers of a cache take at most where the Corefile does not say: twice what both halves have at
+/// their default capacity if each answer has 1.5 KiB, which few have, and with the cluster's own data well below the
+/// 170 MiB that Pods of CoreDNS are given.
+const MEMORY_DEFAULT: usize = 64 << 20;
+/// The least: 64 of the largest answers.
+const MEMORY_MIN: usize = 1 << 20;
+const SIZE_EXPECTED: &str = "max_memory must be a size of at least 1M, like 64M";
 
 /// What the Corefile says about a cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +46,12 @@ pub struct Config {
     pub failure_ttl: u32,
     /// A hit has the TTL that was stored, not what is left of it.
     pub keep_ttl: bool,
+    /// Which answers are asked for anew before their time is over.
+    pub prefetch: Option<Prefetch>,
+    /// What becomes of an answer whose time is over.
+    pub stale: Option<ServeStale>,
+    /// Octets of all answers. CoreDNS has no such bound.
+    pub max_memory: usize,
 }
 
 /// The bounds of one half of a cache.
@@ -69,7 +87,29 @@ impl Config {
             denial: Limits::up_to(DENIAL_TTL_MAX),
             failure_ttl: FAILURE_TTL_DEFAULT,
             keep_ttl: false,
+            prefetch: None,
+            stale: None,
+            max_memory: MEMORY_DEFAULT,
         }
+    }
+
+    /// How long after its time an answer may still be given.
+    pub fn stale_for(&self) -> Duration {
+        self.stale
+            .as_ref()
+            .map_or(Duration::ZERO, |stale| stale.stale_for)
+    }
+
+    /// Whether answers kept by the other are those that this one would have kept. When an answer is asked for anew
+    /// and how it is given changes nothing of what is known.
+    pub fn keeps_like(&self, other: &Config) -> bool {
+        let kept = |config: &Config| Config {
+            keep_ttl: false,
+            prefetch: None,
+            stale: None,
+            ..config.clone()
+        };
+        kept(self) == kept(other)
     }
 }
 
@@ -77,7 +117,7 @@ impl Config {
 struct Draft {
     config: Config,
     serves_stale: bool,
-    has_stale_policy: bool,
+    prefers_positive: bool,
 }
 
 const PROPERTIES: &[Row<Draft>] = &[
@@ -93,14 +133,17 @@ const PROPERTIES: &[Row<Draft>] = &[
         draft.config.keep_ttl = true;
         line.none()
     }),
-    Row::Line("prefetch", |_, line| {
-        prefetch(line).and_then(|()| line.absent())
+    Row::Line("prefetch", |draft, line| {
+        draft.config.prefetch = stale::prefetch(line)?;
+        Some(())
     }),
     Row::Line("serve_stale", |draft, line| {
         draft.serves_stale = true;
-        serve_stale(line).and_then(|()| line.absent())
+        draft.config.stale = stale::serve_stale(line)?;
+        Some(())
     }),
     Row::Line("serve_stale_policy", serve_stale_policy),
+    Row::Line("max_memory", max_memory),
 ];
 
 /// Reads `cache [TTL] [ZONES...] { ... }`.
@@ -109,12 +152,15 @@ pub fn parse(occurrences: &[&Directive], scope: &Scope<'_>, faults: &Faults) -> 
     let mut draft = Draft {
         config: Config::of_zones(Zones::new(scope.zones.iter().copied())),
         serves_stale: false,
-        has_stale_policy: false,
+        prefers_positive: false,
     };
     let head = head(&mut draft.config, &reader);
     let body = reader.block(&mut draft, PROPERTIES);
-    if draft.has_stale_policy && !draft.serves_stale {
+    if draft.prefers_positive && !draft.serves_stale {
         return reader.refuse(reader.name(), "serve_stale_policy requires serve_stale");
+    }
+    if let Some(stale) = &mut draft.config.stale {
+        stale.prefers_positive = draft.prefers_positive;
     }
     head.and(body).map(|()| draft.config)
 }
@@ -210,91 +256,37 @@ fn disable(draft: &mut Draft, line: &Reader<'_>) -> Option<()> {
     Some(())
 }
 
-/// `AMOUNT [DURATION] [PERCENTAGE%]`
-fn prefetch(line: &Reader<'_>) -> Option<()> {
-    let args = line.between(1, 3)?;
-    let amount = line.value(&args[0], value::integer)?;
-    if amount < 0 {
-        let message = format!("prefetch amount should be positive: {amount}");
-        return line.refuse(&args[0], message);
-    }
-    if let Some(word) = args.get(1) {
-        line.value(word, value::signed_duration)?;
-    }
-    let Some(word) = args.get(2) else {
-        return Some(());
-    };
-    let Some(number) = word.text.strip_suffix('%') else {
-        let last = word.text.chars().next_back().unwrap_or(' ');
-        let message = format!("last character of percentage should be `%`, but is: {last:?}");
-        return line.refuse(word, message);
-    };
-    let percentage = line.value(word, |_| value::integer(number))?;
-    if !(10..=90).contains(&percentage) {
-        let message = format!("percentage should fall in range [10, 90]: {percentage}");
-        return line.refuse(word, message);
-    }
-    Some(())
-}
-
-/// `[DURATION] [immediate [TTL [RECHECK]] | verify [TIMEOUT [TTL [RECHECK]]]]`
-fn serve_stale(line: &Reader<'_>) -> Option<()> {
-    let mut args = line.at_most(5)?.iter();
-    let Some(up_to) = args.next() else {
-        return Some(());
-    };
-    if line.value(up_to, value::duration)?.is_none() {
-        return line.refuse(up_to, "invalid negative duration for serve_stale");
-    }
-    let Some(mode) = args.next() else {
-        return Some(());
-    };
-    match mode.text.to_ascii_lowercase().as_str() {
-        "immediate" => {}
-        "verify" => {
-            if let Some(word) = args.next() {
-                not_negative(word, "verify timeout", line)?;
-            }
-        }
-        other => {
-            let message = format!("invalid value for serve_stale refresh mode: {other}");
-            return line.refuse(mode, message);
-        }
-    }
-    if let Some(word) = args.next()
-        && not_negative(word, "response TTL", line)?.subsec_nanos() != 0
-    {
-        let message = "serve_stale response TTL must be a whole number of seconds";
-        return line.refuse(word, message);
-    }
-    if let Some(word) = args.next()
-        && not_negative(word, "failure recheck", line)? > FAILURE_MAX
-    {
-        return line.refuse(word, "serve_stale failure recheck cannot exceed 5 minutes");
-    }
-    match args.next() {
-        Some(extra) => line.wrong_count(extra),
-        None => Some(()),
-    }
-}
-
-fn not_negative(word: &Word, what: &str, line: &Reader<'_>) -> Option<Duration> {
-    match line.value(word, value::duration)? {
-        Some(duration) => Some(duration),
-        None => line.refuse(word, format!("invalid negative {what} for serve_stale")),
-    }
-}
-
 /// `prefer_positive`, once, beside `serve_stale`.
 fn serve_stale_policy(draft: &mut Draft, line: &Reader<'_>) -> Option<()> {
     let word = line.one()?;
-    if std::mem::replace(&mut draft.has_stale_policy, true) {
+    if std::mem::replace(&mut draft.prefers_positive, true) {
         return line.refuse(line.name(), "serve_stale_policy can only be specified once");
     }
     if word.text != "prefer_positive" {
         return line.refuse(word, format!("invalid serve_stale_policy: {}", word.text));
     }
-    line.absent()
+    Some(())
+}
+
+/// Octets, with `K`, `M` or `G` behind them for powers of 1024.
+fn max_memory(draft: &mut Draft, line: &Reader<'_>) -> Option<()> {
+    let word = line.one()?;
+    let digits = word.text.trim_end_matches(['K', 'M', 'G']);
+    let shift = match &word.text[digits.len()..] {
+        "" => 0,
+        "K" => 10,
+        "M" => 20,
+        "G" => 30,
+        _ => return line.refuse(word, SIZE_EXPECTED),
+    };
+    let octets = digits.parse::<usize>().ok();
+    match octets.and_then(|octets| octets.checked_mul(1 << shift)) {
+        Some(octets) if octets >= MEMORY_MIN => {
+            draft.config.max_memory = octets;
+            Some(())
+        }
+        _ => line.refuse(word, SIZE_EXPECTED),
+    }
 }
 
 #[cfg(test)]

@@ -23,6 +23,12 @@ pub trait Counters: Debug + Send + Sync {
     fn evicted(&self, kind: Kind);
     /// A reply was not kept because of its form (`coredns_cache_drops_total`).
     fn dropped(&self);
+    /// Those below are asked for the successor of an answer (`coredns_cache_prefetch_total`).
+    fn refreshed(&self);
+    /// They were not, because as many refreshes as may be under way were.
+    fn refresh_left_out(&self);
+    /// An answer was given after its time (`coredns_cache_served_stale_total`).
+    fn served_stale(&self);
 }
 
 /// Counts nothing.
@@ -35,4 +41,7 @@ impl Counters for Uncounted {
     fn missed(&self) {}
     fn evicted(&self, _kind: Kind) {}
     fn dropped(&self) {}
+    fn refreshed(&self) {}
+    fn refresh_left_out(&self) {}
+    fn served_stale(&self) {}
 }

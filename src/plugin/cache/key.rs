@@ -1,39 +1,55 @@
 //! What an answer is kept under: everything of a query that it depends on, compared in full.
 
+use std::hash::{BuildHasher, Hasher};
+
 use crate::dns::Query;
-use crate::dns::name::NAME_MAX;
 use crate::dns::query::flag;
 
-/// Octets behind the name: type, class, and the bits DO and CD.
-const TAIL: usize = 5;
+/// The type, the class, DO and CD.
+type Tail = [u8; 5];
 
-/// The name in lower case, the type, the class, DO and CD, as octets on the stack.
-pub(super) struct Key {
-    octets: [u8; NAME_MAX + TAIL],
-    len: usize,
+/// The name in lower case, and what else the answer depends on.
+#[derive(Clone, Copy)]
+pub(super) struct Key<'a> {
+    name: &'a [u8],
+    tail: Tail,
 }
 
-impl Key {
+impl Key<'_> {
     #[inline]
-    pub(super) fn of(query: &Query) -> Key {
+    pub(super) fn of(query: &Query) -> Key<'_> {
         let question = &query.question;
         let [type1, type2] = question.rtype.0.to_be_bytes();
         let [class1, class2] = question.class.0.to_be_bytes();
         let checks = query.flags & flag::CD == 0;
         let bits = u8::from(query.dnssec_ok()) | u8::from(!checks) << 1;
-        let name = question.name.wire();
-        let mut key = Key {
-            octets: [0; NAME_MAX + TAIL],
-            len: name.len() + TAIL,
-        };
-        key.octets[..name.len()].copy_from_slice(name);
-        key.octets[name.len()..key.len].copy_from_slice(&[type1, type2, class1, class2, bits]);
-        key
+        Key {
+            name: question.name.wire(),
+            tail: [type1, type2, class1, class2, bits],
+        }
+    }
+
+    /// As it is stored.
+    pub(super) fn octets(&self) -> Box<[u8]> {
+        [self.name, &self.tail].concat().into()
+    }
+
+    /// Whether it is stored as this.
+    #[inline]
+    pub(super) fn is(&self, octets: &[u8]) -> bool {
+        octets
+            .split_last_chunk()
+            .is_some_and(|(name, tail)| *tail == self.tail && name == self.name)
     }
 
     #[inline]
-    pub(super) fn octets(&self) -> &[u8] {
-        &self.octets[..self.len]
+    pub(super) fn hash(&self, hasher: &impl BuildHasher) -> u64 {
+        let mut state = hasher.build_hasher();
+        let [type1, type2, class1, class2, bits] = self.tail;
+        let tail = [type1, type2, class1, class2, bits, 0, 0, 0];
+        state.write_u64(u64::from_le_bytes(tail));
+        state.write(self.name);
+        state.finish()
     }
 }
 
@@ -49,6 +65,7 @@ mod tests {
             query.question = Question::new("www.Example.".parse().unwrap(), Type::A, Class::IN);
             query
         };
+        let hasher = foldhash::fast::FixedState::with_seed(7);
         type Change = fn(&mut Query);
         let rows: [(&str, Change, bool); 9] = [
             (
@@ -82,11 +99,10 @@ mod tests {
             let mut other = base();
             other.flags = flag::RD;
             change(&mut other);
-            assert_eq!(
-                Key::of(&base()).octets() == Key::of(&other).octets(),
-                same,
-                "{what}"
-            );
+            let stored = Key::of(&base()).octets();
+            assert_eq!(Key::of(&other).is(&stored), same, "{what}");
+            let hash = |query: &Query| Key::of(query).hash(&hasher);
+            assert_eq!(hash(&other) == hash(&base()), same, "{what}: the hash");
         }
     }
 }

@@ -1,6 +1,8 @@
 use std::net::Ipv4Addr;
-use std::sync::Mutex;
+use std::sync::{LazyLock, Mutex};
 use std::time::Duration;
+
+use tokio::runtime::{Builder, Runtime};
 
 use super::*;
 use crate::dns::reply::Owner;
@@ -41,6 +43,18 @@ impl Counters for Counted {
     fn dropped(&self) {
         self.push("dropped");
     }
+
+    fn refreshed(&self) {
+        self.push("refreshed");
+    }
+
+    fn refresh_left_out(&self) {
+        self.push("refresh left out");
+    }
+
+    fn served_stale(&self) {
+        self.push("served stale");
+    }
 }
 
 /// A cache as the Corefile of the recorded conformance data has it: `cache 30`.
@@ -53,8 +67,17 @@ fn config() -> Config {
 fn cache(config: Config) -> (Cache, Arc<Counted>) {
     let counted = Arc::new(Counted::default());
     let counters: Arc<dyn Counters> = counted.clone();
-    let store = Arc::new(Store::new(config, &counters));
-    (Cache::new(store, counters, Zones::default()), counted)
+    let store = Arc::new(Store::new(&config, &counters));
+    let config = Arc::new(config);
+    let cache = Cache::new(config, store, counters, refreshes(), Zones::default());
+    (cache, counted)
+}
+
+/// For tests that refresh nothing: a runtime that nobody runs.
+fn refreshes() -> Arc<Refreshes> {
+    static IDLE: LazyLock<Runtime> =
+        LazyLock::new(|| Builder::new_current_thread().build().unwrap());
+    Arc::new(Refreshes::on(IDLE.handle().clone()))
 }
 
 fn name(text: &str) -> Name {
@@ -280,6 +303,37 @@ fn only_those_who_ask_are_told_that_data_is_authentic() {
 }
 
 #[test]
+fn data_is_shared_by_those_who_trust_the_same_checks() {
+    type Ask = fn(&mut Query);
+    let with_do: Ask = |query| {
+        query.edns = Some(Edns {
+            dnssec_ok: true,
+            ..Edns::default()
+        });
+    };
+    let plain: Ask = |_| {};
+    let with_edns: Ask = |query| query.edns = Some(Edns::default());
+    let with_cd: Ask = |query| query.flags |= flag::CD;
+    for (what, first, then, found) in [
+        ("signatures for who did not ask", with_do, plain, false),
+        ("no signatures for who asked", plain, with_do, false),
+        ("unchecked for who relies on checks", with_cd, plain, false),
+        ("checked for who checks himself", plain, with_cd, false),
+        ("EDNS alone", plain, with_edns, true),
+    ] {
+        let (cache, _) = cache(config());
+        let ask = |change: Ask| {
+            let mut query = query("www.example.com.", Type::A);
+            change(&mut query);
+            query
+        };
+        let mut got = address(&mut ask(first), 300);
+        cache.up(&ask(first), &mut got);
+        assert_eq!(hit(&cache, &mut ask(then)).is_some(), found, "{what}");
+    }
+}
+
+#[test]
 fn the_options_of_an_upstream_do_not_reach_the_client() {
     let (cache, _) = cache(config());
     let mut query = query("www.example.com.", Type::A);
@@ -311,7 +365,7 @@ fn some_answers_are_never_kept() {
         let mut got = address(&mut first, 300);
         change(&mut first, &mut got);
         cache.up(&first, &mut got);
-        assert_eq!(cache.store().entries(), Entries::default(), "{what}");
+        assert_eq!(cache.store.entries(), Entries::default(), "{what}");
         assert!(hit(&cache, &mut first).is_none(), "{what}");
     }
 }
@@ -380,9 +434,8 @@ fn names_outside_the_zones_pass_untouched() {
 
 #[test]
 fn zones_that_are_never_kept_are_not_looked_up_but_shaped() {
-    let (first, counted) = cache(config());
-    let uncached = Zones::new([name("cluster.local.")]);
-    let cache = Cache::new(first.store().clone(), counted.clone(), uncached);
+    let (mut cache, counted) = cache(config());
+    cache.uncached = Zones::new([name("cluster.local.")]);
     let mut query = query("web.demo.svc.cluster.local.", Type::A);
     assert!(hit(&cache, &mut query).is_none());
     assert_eq!(counted.take(), Vec::<String>::new());
@@ -412,7 +465,7 @@ fn a_full_cache_throws_out_and_counts_it() {
         let mut got = address(&mut query, 300);
         cache.up(&query, &mut got);
     }
-    assert_eq!(cache.store().entries().success, 1024);
+    assert_eq!(cache.store.entries().success, 1024);
     let evicted = counted
         .take()
         .into_iter()
@@ -426,12 +479,13 @@ fn two_chains_share_a_store_and_a_store_outlives_its_chains() {
     let mut query = query("www.example.com.", Type::A);
     let mut got = address(&mut query, 300);
     first.up(&query, &mut got);
-    let store = first.store().clone();
+    let (mut second, _) = cache(config());
+    second.store = first.store.clone();
     drop(first);
-    assert_eq!(store.config(), &config());
-    let second = Cache::new(store, Arc::new(Uncounted), Zones::default());
     assert!(hit(&second, &mut query).is_some());
 }
+
+mod scenarios;
 
 /// Prints what a hit and a miss cost: `cargo test --release cost_of -- --ignored --nocapture`.
 #[test]
@@ -440,11 +494,14 @@ fn cost_of_a_hit_and_of_a_miss() {
     const NAMES: usize = 1000;
     const ROUNDS: usize = 1000;
     let counters: Arc<dyn Counters> = Arc::new(Uncounted);
-    let store = Arc::new(Store::new(config(), &counters));
+    let store = Arc::new(Store::new(&config(), &counters));
+    let uncached = Zones::new([name("cluster.local.")]);
     let cache = Cache::new(
+        Arc::new(config()),
         store.clone(),
         counters,
-        Zones::new([name("cluster.local.")]),
+        refreshes(),
+        uncached,
     );
     let queries = |zone: &str| -> Vec<Query> {
         let name = |number| format!("n{number}.{zone}");
@@ -481,8 +538,12 @@ fn cost_of_a_hit_and_of_a_miss() {
         _ => false,
     };
     let now = Instant::now();
-    let key = |query: &mut Query| std::hint::black_box(&Key::of(query)).octets().is_empty();
-    let look_up = |query: &mut Query| store.look_up(&Key::of(query), now).is_some();
+    let hasher = foldhash::fast::RandomState::default();
+    let key = |query: &mut Query| std::hint::black_box(Key::of(query).hash(&hasher)) == 0;
+    let look_up = |query: &mut Query| {
+        let found = store.find(&Key::of(query));
+        found.is_some_and(|entry| entry.standing(now, Duration::ZERO) != Standing::Gone)
+    };
     assert_eq!(time("key", &mut known, &key), 0);
     assert_eq!(time("look-up, hit", &mut known, &look_up), NAMES * ROUNDS);
     let mut denied = queries("example.net.");

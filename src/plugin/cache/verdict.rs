@@ -3,6 +3,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::{Config, Kind, Limits};
+use crate::chain::{Failure, Reason};
 use crate::dns::query::flag;
 use crate::dns::{Outcome, Query, Records, Reply, Type};
 
@@ -10,6 +11,12 @@ use crate::dns::{Outcome, Query, Records, Reply, Type};
 pub(super) const TTL_MAX: u32 = 3600;
 /// Seconds for what has no TTL of its own: an empty reply, a delegation, a refusal.
 pub(super) const TTL_DEFAULT: u32 = 5;
+
+/// Seconds for which it is kept that no upstream could be asked: RFC 9520 section 3.2 wants one at least, and more
+/// where it goes on.
+const NO_ANSWER_TTL_MIN: u32 = 1;
+/// The most, so that a name is soon back when its servers are: RFC 9520 allows five minutes.
+const NO_ANSWER_TTL_MAX: u32 = 5;
 
 /// What becomes of a reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +60,27 @@ pub(super) fn judge(config: &Config, outcome: Outcome, query: &Query, reply: &Re
         ttl,
         keep: keep.then_some(kind),
     }
+}
+
+/// Seconds for which it is kept that those below failed so, after the same was kept for `before` seconds; 0 for not at
+/// all. What says something of this machine or of its load says nothing of the name.
+pub(super) fn failure_ttl(config: &Config, failure: &Failure, before: Option<u32>) -> u32 {
+    let wanted = match &failure.reason {
+        Reason::Upstream(unanswered) if unanswered.is_local() => 0,
+        Reason::Upstream(_) => before.map_or(NO_ANSWER_TTL_MIN, |before| before.saturating_mul(2)),
+        // Nobody waits to be told this again: it need not be kept for longer.
+        Reason::NoHealthyUpstream => NO_ANSWER_TTL_MIN,
+        Reason::NoNextPlugin
+        | Reason::NoAddress(_)
+        | Reason::TooManyConcurrent(_)
+        | Reason::TargetDropped => 0,
+    };
+    wanted.min(failure_ttl_max(config))
+}
+
+/// The most that [`failure_ttl`] can be.
+pub(super) fn failure_ttl_max(config: &Config) -> u32 {
+    config.failure_ttl.min(NO_ANSWER_TTL_MAX)
 }
 
 /// Where the bounds cross, the upper one counts.
@@ -109,11 +137,10 @@ mod tests {
             except: Zones::new([except.parse().unwrap()]),
         };
         Config {
-            zones: Zones::root(),
             success: limits(300, "no-success.example."),
             denial: limits(60, "no-denial.example."),
             failure_ttl: 9,
-            keep_ttl: false,
+            ..Config::of_zones(Zones::root())
         }
     }
 

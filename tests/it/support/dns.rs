@@ -4,7 +4,8 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::time::Duration;
 
-use hickory_proto::op::{Message, MessageType, OpCode, Query};
+use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query};
+use hickory_proto::rr::rdata::opt::EdnsOption;
 use hickory_proto::rr::{Name, RecordType};
 
 /// Nothing on loopback is under way for longer; what has not come by then is lost.
@@ -12,24 +13,48 @@ const WAIT: Duration = Duration::from_secs(3);
 
 /// Asks over UDP: the code and the answers as text, `None` if no reply comes.
 pub(crate) fn ask(server: SocketAddr, name: &str, rtype: &str) -> Option<String> {
+    exchange(server, query(name, rtype)).map(|reply| text(&reply))
+}
+
+/// Asks over UDP with EDNS: the code and the answers as text, their TTL, and the codes of extended errors.
+pub(crate) fn ask_edns(
+    server: SocketAddr,
+    name: &str,
+    rtype: &str,
+) -> Option<(String, Option<u32>, Vec<u16>)> {
+    let mut query = query(name, rtype);
+    query.edns = Some(Edns::new());
+    let reply = exchange(server, query)?;
+    let ttl = reply.answers.first().map(|record| record.ttl);
+    let edns = reply.edns.as_ref().expect("EDNS is answered with EDNS");
+    let options = edns.options().as_ref().iter();
+    let errors = options.filter_map(|(_, option)| match option {
+        EdnsOption::Unknown(15, data) => Some(u16::from_be_bytes([data[0], data[1]])),
+        _ => None,
+    });
+    Some((text(&reply), ttl, errors.collect()))
+}
+
+fn exchange(server: SocketAddr, mut query: Message) -> Option<Message> {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     socket.set_read_timeout(Some(WAIT)).unwrap();
     socket.connect(server).unwrap();
     let id = socket.local_addr().unwrap().port();
-    socket.send(&query(id, name, rtype)).ok()?;
+    query.metadata.id = id;
+    socket.send(&query.to_vec().unwrap()).ok()?;
     let mut octets = [0; 65_535];
     let len = socket.recv(&mut octets).ok()?;
     let reply = Message::from_vec(&octets[..len]).unwrap();
     assert_eq!(reply.metadata.id, id);
-    Some(text(&reply))
+    Some(reply)
 }
 
-fn query(id: u16, name: &str, rtype: &str) -> Vec<u8> {
-    let mut message = Message::new(id, MessageType::Query, OpCode::Query);
+fn query(name: &str, rtype: &str) -> Message {
+    let mut message = Message::new(0, MessageType::Query, OpCode::Query);
     message.metadata.recursion_desired = true;
     let rtype: RecordType = rtype.parse().unwrap();
     message.add_query(Query::query(Name::from_ascii(name).unwrap(), rtype));
-    message.to_vec().unwrap()
+    message
 }
 
 /// `NOERROR 10.96.0.1 10.96.0.2`: the code, then the data of the answers, sorted.

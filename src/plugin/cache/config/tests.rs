@@ -175,26 +175,120 @@ fn faults_are_told_as_coredns_tells_them() {
             "cache {\n serve_stale_policy best\n }",
             "serve_stale_policy requires serve_stale; invalid serve_stale_policy: best",
         ),
+        (
+            "cache {\n serve_stale\n serve_stale_policy prefer_positive\n serve_stale_policy prefer_positive\n }",
+            "serve_stale_policy can only be specified once",
+        ),
     ] {
         assert_eq!(read(text), Err(fault.to_owned()), "{text}");
     }
 }
 
 #[test]
-fn what_is_right_but_not_built_is_refused_by_name() {
-    for (text, name) in [
-        ("prefetch 2", "prefetch"),
-        ("prefetch 2 1m 20%", "prefetch"),
-        ("serve_stale", "serve_stale"),
-        ("serve_stale 1h verify 500ms 30s 5m", "serve_stale"),
-        ("serve_stale 1h IMMEDIATE 0s 10s", "serve_stale"),
+fn what_ends_is_refreshed_or_given_as_the_stanza_says() {
+    let stale = |hours: u64, refresh| ServeStale {
+        stale_for: Duration::from_secs(hours * 3600),
+        refresh,
+        ttl: 0,
+        recheck: Duration::ZERO,
+        prefers_positive: false,
+    };
+    let seconds = Duration::from_secs;
+    let verify = |millis| Refresh::Before(Duration::from_millis(millis));
+    let popular = |amount, gap_max, percentage| {
+        Some(Prefetch {
+            amount,
+            gap_max: seconds(gap_max),
+            percentage,
+        })
+    };
+    for (text, prefetch, expected) in [
+        ("keepttl", None, None),
+        ("prefetch 0", None, None),
+        ("prefetch 2", popular(2, 60, 10), None),
+        ("prefetch 10 2m 25%", popular(10, 120, 25), None),
+        ("prefetch 1 -1s 90%", popular(1, 0, 90), None),
+        ("serve_stale", None, Some(stale(1, Refresh::After))),
+        ("serve_stale 0", None, None),
+        ("serve_stale 2h", None, Some(stale(2, Refresh::After))),
+        ("serve_stale 1h verify", None, Some(stale(1, verify(1800)))),
+        (
+            "serve_stale 1h verify 0s",
+            None,
+            Some(stale(1, verify(1800))),
+        ),
+        (
+            "serve_stale 1h verify 500ms 30s 5m",
+            None,
+            Some(ServeStale {
+                ttl: 30,
+                recheck: seconds(300),
+                ..stale(1, verify(500))
+            }),
+        ),
+        (
+            "serve_stale 1h IMMEDIATE 0s 10s",
+            None,
+            Some(ServeStale {
+                recheck: seconds(10),
+                ..stale(1, Refresh::After)
+            }),
+        ),
+        (
+            "serve_stale\n serve_stale_policy prefer_positive",
+            None,
+            Some(ServeStale {
+                prefers_positive: true,
+                ..stale(1, Refresh::After)
+            }),
+        ),
     ] {
-        let fault = format!("'{name}' is known but not supported yet");
+        let config = read(&format!("cache {{\n {text}\n }}")).unwrap();
         assert_eq!(
-            read(&format!("cache {{\n {text}\n }}")),
-            Err(fault),
+            (config.prefetch, config.stale),
+            (prefetch, expected),
             "{text}"
         );
+    }
+}
+
+#[test]
+fn memory_is_bounded_by_a_size() {
+    for (size, expected) in [
+        ("1M", Some(1 << 20)),
+        ("1024K", Some(1 << 20)),
+        ("2G", Some(2 << 30)),
+        ("1048576", Some(1 << 20)),
+        ("1048575", None),
+        ("0", None),
+        ("64MiB", None),
+        ("M", None),
+        ("1KM", None),
+        ("99999999999999999999G", None),
+        ("17179869184G", None),
+    ] {
+        let read = read(&format!("cache {{\n max_memory {size}\n }}"));
+        match expected {
+            Some(octets) => assert_eq!(read.unwrap().max_memory, octets, "{size}"),
+            None => assert_eq!(read, Err(SIZE_EXPECTED.to_owned()), "{size}"),
+        }
+    }
+}
+
+#[test]
+fn answers_are_good_for_another_stanza_that_would_have_kept_them() {
+    let old = read("cache 30").unwrap();
+    for (text, alike) in [
+        ("cache 30", true),
+        ("cache 30 {\n prefetch 2\n serve_stale\n keepttl\n }", true),
+        ("cache 60", false),
+        ("cache 30 other.test", false),
+        ("cache 30 {\n success 2000\n }", false),
+        ("cache 30 {\n servfail 0\n }", false),
+        ("cache 30 {\n disable denial\n }", false),
+        ("cache 30 {\n max_memory 1M\n }", false),
+    ] {
+        assert_eq!(read(text).unwrap().keeps_like(&old), alike, "{text}");
     }
 }
 
