@@ -13,6 +13,7 @@ mod docs;
 mod figures;
 mod fuzz_corpus;
 mod house;
+mod liars;
 mod metrics;
 mod ops;
 mod program;

@@ -1,0 +1,139 @@
+//! Names that nobody answers, in a flood: those of the cluster are answered as ever, and memory has a bound.
+
+#![expect(clippy::print_stdout, reason = "figures are printed")]
+
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use super::client::{self, Outcome, percentile};
+use super::lie::{Lie, WEB};
+use super::load::Program;
+use super::{Liar, forward, wire};
+
+/// Queries a second for names of the cluster.
+const CLUSTER_RATE: u32 = 500;
+/// What so many queries that wait may hold.
+pub(super) const GROWTH_MAX_KIB: u64 = 32 * 1024;
+
+/// Asks unique names at this rate until it is over; what comes back is not read. Returns how many it asked.
+fn flood(server: SocketAddr, rate: u32, is_over: &AtomicBool) -> u32 {
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    socket.connect(server).unwrap();
+    let began = Instant::now();
+    let mut sent = 0;
+    while !is_over.load(Ordering::Relaxed) {
+        let due = (began.elapsed().as_secs_f64() * f64::from(rate)) as u32;
+        while sent < due {
+            let query = wire::query(sent as u16, &format!("x{sent}.flood.test."));
+            let _ = socket.send(&query);
+            sent += 1;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    sent
+}
+
+fn ask_cluster(server: SocketAddr, count: usize) -> Vec<Outcome> {
+    client::steadily(server, &vec![WEB.to_owned(); count], CLUSTER_RATE)
+}
+
+/// Those that were not answered.
+fn lost(outcomes: &[Outcome]) -> Vec<&Outcome> {
+    let outcomes = outcomes.iter();
+    outcomes
+        .filter(|outcome| outcome.reply != "NOERROR 10.96.0.1")
+        .collect()
+}
+
+/// What a flood did.
+#[derive(Clone)]
+pub(super) struct Drowned {
+    /// Names that nobody answered.
+    pub(super) sent: u32,
+    /// How much longer half of the answers about the cluster took, and 99 of 100.
+    pub(super) slower: [f64; 2],
+    pub(super) growth_kib: u64,
+    /// Of the questions about the cluster: how many were not answered at once, and what became of those that were not
+    /// answered when they were asked again either.
+    pub(super) late: usize,
+    pub(super) lost: Vec<Outcome>,
+}
+
+/// Floods at this rate for so many seconds, while names of the cluster are asked steadily.
+pub(super) fn drown(rate: u32, seconds: u32) -> Drowned {
+    let hole = Liar::start(1, Lie::Silent);
+    let program = Program::start(&format!(" cache 30\n{}", forward(".", &[&hole], "")));
+    let address = program.address();
+    let calm = ask_cluster(address, CLUSTER_RATE as usize);
+    assert!(lost(&calm).is_empty(), "before the flood");
+    let before = program.resident();
+    let is_over = AtomicBool::new(false);
+    let (drowned, again, sent, peak) = std::thread::scope(|scope| {
+        let flooding = scope.spawn(|| flood(address, rate, &is_over));
+        let watching = scope.spawn(|| {
+            let mut peak = before;
+            while !is_over.load(Ordering::Relaxed) {
+                peak = peak.max(program.resident());
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            peak
+        });
+        let drowned = ask_cluster(address, (CLUSTER_RATE * seconds) as usize);
+        // A resolver asks twice: a machine that is busy with something else has no room for every datagram.
+        let again = ask_cluster(address, lost(&drowned).len());
+        is_over.store(true, Ordering::Relaxed);
+        let (sent, peak) = (flooding.join().unwrap(), watching.join().unwrap());
+        (drowned, again, sent, peak)
+    });
+    let slower = [50, 99].map(|percent| {
+        let took = |outcomes| percentile(outcomes, percent).as_secs_f64();
+        took(&drowned) / took(&calm)
+    });
+    let drowned = Drowned {
+        sent,
+        slower,
+        growth_kib: peak - before,
+        late: lost(&drowned).len(),
+        lost: lost(&again).into_iter().cloned().collect(),
+    };
+    drowned.print();
+    drowned
+}
+
+impl Drowned {
+    fn print(&self) {
+        let [half, most] = self.slower;
+        println!(
+            "{} names to a black hole: {} answers about the cluster late, {} lost, p50 x {half:.1}, p99 x {most:.1}, {} KiB",
+            self.sent,
+            self.late,
+            self.lost.len(),
+            self.growth_kib,
+        );
+    }
+}
+
+static SMALL: LazyLock<Drowned> = LazyLock::new(|| {
+    // As much as a program that was not built to be fast can be asked on a machine that does other things too.
+    let rate = if cfg!(debug_assertions) {
+        4_000
+    } else {
+        10_000
+    };
+    drown(rate, 2)
+});
+
+#[test]
+fn a_flood_of_names_that_nobody_answers_takes_no_answer_from_the_cluster() {
+    assert!(SMALL.sent > 0);
+    assert!(SMALL.lost.is_empty(), "{:?}", SMALL.lost);
+}
+
+#[test]
+#[ignore = "needs smaller waiting queries: 8,192 of them, as many as may wait, hold 56 MiB"]
+fn a_flood_of_names_that_nobody_answers_takes_little_memory() {
+    let growth = SMALL.growth_kib;
+    assert!(growth < GROWTH_MAX_KIB, "{growth} KiB");
+}
