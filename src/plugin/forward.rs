@@ -25,6 +25,7 @@ use crate::dns::query::opcode;
 use crate::dns::{Query, Rcode, Reply, Section, Type};
 
 mod budget;
+mod case;
 mod channel;
 mod conduct;
 mod config;
@@ -252,7 +253,7 @@ impl Forwarding {
                         _ => {}
                     }
                     let asked = &upstreams[upstream];
-                    race.asked(upstream, asked.patience(), now);
+                    race.asked(upstream, asked.patience(), now, &field);
                     out.push(async move { (upstream, asked.ask(query, deadline).await) });
                     continue;
                 }

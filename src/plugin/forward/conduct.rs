@@ -5,8 +5,9 @@
 
 use std::time::Duration;
 
-/// What is believed of an upstream that has not answered yet: an answer from the next data center.
-const FIRST_GUESS: Duration = Duration::from_millis(100);
+/// What is believed of an upstream that has not answered yet: one in the same region, with most answers at hand. Two
+/// patiences after another, and a third upstream is asked within 250 ms.
+const FIRST_GUESS: Duration = Duration::from_millis(50);
 /// How many answers the first guess weighs: with a twentieth beyond p95, it is out of the picture after 76 faster ones
 /// and after a single slower one.
 const FIRST_GUESS_WEIGHT: u16 = 4;
@@ -157,8 +158,8 @@ mod tests {
     #[test]
     fn patience_is_the_time_of_95_answers_in_100() {
         for (what, answers, low, high) in [
-            ("nothing is known", &[][..], 100, 120),
-            ("a few quick answers", &[(20, 1)], 100, 120),
+            ("nothing is known", &[][..], 50, 60),
+            ("a few quick answers", &[(20, 1)], 50, 60),
             ("many quick answers", &[(100, 1)], 10, 10),
             ("one slow answer", &[(1, 300)], 300, 360),
             ("one slow answer in 100", &[(99, 20), (1, 900)], 20, 24),

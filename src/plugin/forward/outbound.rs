@@ -14,10 +14,10 @@ use super::sockets::Sockets;
 use super::tls::Clients;
 use super::upstream::{Settings, Upstream};
 
-/// Queries of the whole process that may wait for upstreams. Each holds 4 KB, which makes 24 MB, and a socket, and so one
-/// of the 28,000 ports from which the kernel draws: with more of them taken the rest would be easier to guess. At 50 ms
-/// an answer it is 120,000 queries a second; with nobody answering, 1,300.
-const WAITING_MAX: usize = 6_000;
+/// Queries of the whole process that may wait for upstreams. Each holds up to 6 KB, which makes 24 MB, and a socket, and
+/// so one of the 28,000 ports from which the kernel draws: with more of them taken the rest would be easier to guess. At
+/// 50 ms an answer it is 80,000 queries a second; with nobody answering, 900.
+const WAITING_MAX: usize = 4_096;
 
 /// Names of upstreams whose addresses are remembered over reloads: more than a Corefile has, through many of them.
 const HOSTS_MAX: usize = 1024;

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! ask one ── no answer within its patience ─▶ ask another beside it (hedge), if the budget has it
-//!    │  └─── it is seen to be dead ─────────▶ ask another beside it, budget or not
+//!    │  └─── it turns out to be dead ───────▶ ask another beside it, budget or not
 //!    └────── it fails ──────────────────────▶ ask the next (attempt), if max_connect_attempts has it
 //! ```
 //!
@@ -61,6 +61,8 @@ struct Runner {
     upstream: usize,
     patience: Duration,
     asked: Instant,
+    /// It was known to leave queries unanswered when it was asked.
+    was_unreliable: bool,
     /// Its lateness was told.
     is_late: bool,
 }
@@ -125,7 +127,13 @@ impl Race {
     }
 
     /// It was asked, and is late when its patience ends.
-    pub(super) fn asked(&mut self, upstream: usize, patience: Duration, now: Instant) {
+    pub(super) fn asked(
+        &mut self,
+        upstream: usize,
+        patience: Duration,
+        now: Instant,
+        field: &impl Field,
+    ) {
         let free = self.runners.iter_mut().find(|runner| runner.is_none());
         debug_assert!(free.is_some(), "hedges are counted");
         if let Some(free) = free {
@@ -133,6 +141,7 @@ impl Race {
                 upstream,
                 patience,
                 asked: now,
+                was_unreliable: field.is_unreliable(upstream),
                 is_late: false,
             });
         }
@@ -192,8 +201,10 @@ impl Race {
             return Move::Wait(untold.map_or(due, |untold| untold.min(due)));
         }
         let (other, place) = self.other(field, last.upstream);
-        let is_dead = field.is_unreliable(last.upstream) && !field.is_unreliable(other);
-        if is_dead || field.spend() {
+        // News since it was asked, so that the death of an upstream is paid for once a query at most, and by those queries
+        // only that were out when it happened.
+        let is_dead = !last.was_unreliable && field.is_unreliable(last.upstream);
+        if (is_dead && !field.is_unreliable(other)) || field.spend() {
             self.hedges += 1;
             self.place = place;
             return Move::Hedge(other);

@@ -1,7 +1,6 @@
 //! One upstream: asks it, and checks it while it fails.
 
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -11,6 +10,7 @@ use crate::chain::{Cause, Unanswered};
 use crate::dns::query::flag;
 use crate::dns::{Class, Query, Question, Reply, Type};
 
+use super::case::CaseKept;
 use super::conduct::Conduct;
 use super::config::{Carriage, DohMethod, HealthCheck, Idle, Stanza};
 use super::endpoint::{Endpoint, Over, Speaks};
@@ -50,8 +50,7 @@ pub(super) struct Upstream {
     check_interval: Duration,
     health: Health,
     conduct: Mutex<Conduct>,
-    /// It answers with the name in another case than it was asked for.
-    changes_case: AtomicBool,
+    case: CaseKept,
     road: Arc<Road>,
     observer: Arc<dyn UpstreamObserver>,
 }
@@ -95,7 +94,7 @@ impl Upstream {
             check_interval: settings.health_check.interval.max(CHECK_INTERVAL_MIN),
             health: Health::new(settings.max_fails),
             conduct: Mutex::default(),
-            changes_case: AtomicBool::new(false),
+            case: CaseKept::default(),
             road: Arc::new(road),
             observer,
         }
@@ -196,20 +195,23 @@ impl Upstream {
         Ok(reply)
     }
 
-    /// Asks with the name in random case, unless the upstream is known not to repeat it; and once more if it turns out
-    /// that it does not.
+    /// Asks with the name in random case, unless the upstream is known not to repeat it; and once more if it does not.
     async fn over_udp(&self, asked: Asked<'_>, until: Instant) -> Result<Reply, Unanswered> {
-        let keeps_case = !self.changes_case.load(Ordering::Relaxed);
-        if keeps_case {
+        let is_random = self.case.is_expected();
+        if is_random {
             let asked = asked.in_random_case();
             match self.road.exchange(Over::Udp, asked, until).await {
                 Err(unanswered) if unanswered.cause == Cause::OtherCase => {}
-                answer => return answer,
+                Ok(reply) => {
+                    self.case.kept();
+                    return Ok(reply);
+                }
+                unanswered => return unanswered,
             }
         }
         let reply = self.road.exchange(Over::Udp, asked.anew(), until).await?;
-        if keeps_case {
-            self.changes_case.store(true, Ordering::Relaxed);
+        if is_random {
+            self.case.changed();
         }
         Ok(reply)
     }

@@ -132,7 +132,6 @@ fn a_flood_of_names_that_nobody_answers_takes_no_answer_from_the_cluster() {
 }
 
 #[test]
-#[ignore = "needs smaller waiting queries: 8,192 of them, as many as may wait, hold 56 MiB"]
 fn a_flood_of_names_that_nobody_answers_takes_little_memory() {
     let growth = SMALL.growth_kib;
     assert!(growth < GROWTH_MAX_KIB, "{growth} KiB");

@@ -10,6 +10,8 @@ use super::{Liar, Transport, forward, right, server};
 
 /// Queries that teach the server how fast the first upstream is.
 const LESSONS: usize = 100;
+/// Queries that are out while an upstream is found not to answer, 50 ms or two times that: each may be sent once more.
+const OUT: usize = 400 / 10;
 /// Later than it ever was, and within its time.
 const LATE: Lie = Lie::Late(Duration::from_millis(1500));
 
@@ -42,7 +44,6 @@ fn when_an_upstream_is_late_for_once_another_is_asked() {
 }
 
 #[test]
-#[ignore = "needs a bound on hedges beside an upstream that looks dead: they are not paid for, and 482 were made for 2,000"]
 fn an_upstream_that_is_always_late_is_not_always_hedged() {
     const QUERIES: usize = 1000;
     let first = Liar::start(1, LATE);
@@ -54,7 +55,7 @@ fn an_upstream_that_is_always_late_is_not_always_hedged() {
         assert!(expected.contains(&outcome.reply), "{outcome:?}");
     }
     let extra = first.count() + second.count() - QUERIES;
-    assert!(extra <= QUERIES / 10 + BURST, "{extra} extra queries");
+    assert!(extra <= QUERIES / 10 + BURST + OUT, "{extra} extra queries");
 }
 
 /// Waits until the answers are this upstream's.
@@ -101,7 +102,8 @@ fn an_upstream_that_comes_back_is_asked_again() {
 }
 
 #[test]
-fn a_name_that_nobody_answers_is_asked_for_five_times_at_most() {
+fn a_name_that_nobody_answers_is_asked_for_six_times_at_most() {
+    // Three attempts of two seconds in the 4.5 s that there are, and three hedges.
     let liars = [1, 2, 3, 4].map(|octet| Liar::start(octet, Lie::Silent));
     let [alone, three @ ..] = &liars;
     let zones = forward("alone.test", &[alone], "") + &forward(".", &three.each_ref(), "");
@@ -118,6 +120,6 @@ fn a_name_that_nobody_answers_is_asked_for_five_times_at_most() {
             .iter()
             .filter(|asked| asked.name.eq_ignore_ascii_case(name));
         let count = of_it.count();
-        assert!(count <= 5, "{name}: {count} queries");
+        assert!(count <= 6, "{name}: {count} queries");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::net::{RecvFlags, SendFlags};
 use tokio::io::Interest;
@@ -10,12 +10,15 @@ use tokio::net::UdpSocket;
 
 use crate::chain::{Cause, Operation};
 use crate::dns::Reply;
-use crate::dns::message::MessageError;
 
 use super::{Asked, Fault, Heard};
 
 /// The most octets of a datagram's payload: nothing is cut off here that came whole.
 const DATAGRAM_MAX: usize = 65_535;
+
+/// After an answer in another case the genuine one may come for so long, if the other was forged; then the upstream is
+/// taken not to repeat the case of names.
+const OTHER_CASE_GRACE: Duration = Duration::from_millis(50);
 
 /// Datagrams, and errors: that nobody listens there comes back as ICMP, which makes no socket readable.
 const INTEREST: Interest = Interest::READABLE.add(Interest::ERROR);
@@ -35,15 +38,24 @@ pub(in crate::plugin::forward) async fn exchange(
     until: Instant,
 ) -> Result<Reply, Fault> {
     send(socket, asked).map_err(|error| Fault::io(Operation::Write, &error))?;
-    let mut malformed = None;
-    let listening = listen(socket, asked, &mut malformed);
-    match tokio::time::timeout_at(until.into(), listening).await {
-        Ok(Ok(Ok(reply))) => Ok(reply),
-        Ok(Ok(Err(cause))) => Err(Fault::new(Operation::Read, cause)),
-        Ok(Err(error)) => Err(Fault::io(Operation::Read, &error)),
-        Err(_) => {
-            let cause = malformed.map_or(Cause::Timeout, Cause::Malformed);
-            Err(Fault::new(Operation::Read, cause))
+    let mut until = until;
+    let mut cause = Cause::Timeout;
+    loop {
+        let heard = tokio::time::timeout_at(until.into(), listen(socket, asked)).await;
+        match heard {
+            Ok(Ok(Heard::Reply(reply))) => return Ok(reply),
+            Ok(Ok(Heard::OtherCase)) => {
+                if cause != Cause::OtherCase {
+                    until = until.min(Instant::now() + OTHER_CASE_GRACE);
+                }
+                cause = Cause::OtherCase;
+            }
+            Ok(Ok(Heard::Malformed(why))) if cause == Cause::Timeout => {
+                cause = Cause::Malformed(why);
+            }
+            Ok(Ok(Heard::Malformed(_) | Heard::Other)) => {}
+            Ok(Err(error)) => return Err(Fault::io(Operation::Read, &error)),
+            Err(_) => return Err(Fault::new(Operation::Read, cause)),
         }
     }
 }
@@ -58,19 +70,13 @@ fn send(socket: &UdpSocket, asked: Asked<'_>) -> io::Result<()> {
     })
 }
 
-async fn listen(
-    socket: &UdpSocket,
-    asked: Asked<'_>,
-    malformed: &mut Option<MessageError>,
-) -> io::Result<Result<Reply, Cause>> {
+/// The next message that is ours in some way.
+async fn listen(socket: &UdpSocket, asked: Asked<'_>) -> io::Result<Heard> {
     loop {
         // This counts against the task's budget, so that a flood of datagrams cannot keep the timer from ending it.
-        let heard = socket.async_io(INTEREST, || receive(socket, asked)).await?;
-        match heard {
-            Heard::Reply(reply) => return Ok(Ok(reply)),
-            Heard::OtherCase => return Ok(Err(Cause::OtherCase)),
-            Heard::Malformed(why) => *malformed = Some(why),
+        match socket.async_io(INTEREST, || receive(socket, asked)).await? {
             Heard::Other => {}
+            heard => return Ok(heard),
         }
     }
 }

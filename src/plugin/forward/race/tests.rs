@@ -13,6 +13,9 @@ const PATIENCE: Duration = Duration::from_millis(100);
 struct Upstreams {
     down: &'static [usize],
     unreliable: &'static [usize],
+    /// Unreliable from the fiftieth millisecond on.
+    dying: &'static [usize],
+    now: Cell<u64>,
     budget: Cell<usize>,
 }
 
@@ -21,7 +24,8 @@ impl Field for Upstreams {
         self.down.contains(&upstream)
     }
     fn is_unreliable(&self, upstream: usize) -> bool {
-        self.unreliable.contains(&upstream)
+        let has_died = self.now.get() >= 50 && self.dying.contains(&upstream);
+        has_died || self.unreliable.contains(&upstream)
     }
     fn spend(&self) -> bool {
         let left = self.budget.get();
@@ -48,6 +52,7 @@ fn asked(mut race: Race, field: &Upstreams, fails_after: u64) -> Vec<(Move, u64)
     let mut out: Vec<(usize, u64)> = Vec::new();
     for millis in 0..6000 {
         let now = began + Duration::from_millis(millis);
+        field.now.set(millis);
         while let Some(at) = out
             .iter()
             .position(|(_, since)| since + fails_after <= millis)
@@ -58,7 +63,7 @@ fn asked(mut race: Race, field: &Upstreams, fails_after: u64) -> Vec<(Move, u64)
             let next = race.next(now, field, |_| 0);
             match next {
                 Move::Ask(upstream) | Move::Hedge(upstream) | Move::AskDown(upstream) => {
-                    race.asked(upstream, PATIENCE, now);
+                    race.asked(upstream, PATIENCE, now, field);
                     out.push((upstream, millis));
                 }
                 Move::AllDown => {
@@ -217,21 +222,31 @@ fn who_is_late_is_not_waited_for_alone() {
             expected: vec![(Ask(0), 0), (Hedge(2), 100)],
         },
         Row {
-            what: "a dead one costs no budget",
+            what: "the death of one costs no budget",
             count: 2,
             repeats: true,
             field: Upstreams {
-                unreliable: &[0],
+                dying: &[0],
                 ..budget(0)
             },
             expected: vec![(Ask(0), 0), (Hedge(1), 100)],
         },
         Row {
-            what: "a dead one beside another dead one does",
+            what: "the death of all does",
             count: 2,
             repeats: false,
             field: Upstreams {
-                unreliable: &[0, 1],
+                dying: &[0, 1],
+                ..budget(0)
+            },
+            expected: vec![(Ask(0), 0)],
+        },
+        Row {
+            what: "one known to be dead does",
+            count: 2,
+            repeats: false,
+            field: Upstreams {
+                unreliable: &[0],
                 ..budget(0)
             },
             expected: vec![(Ask(0), 0)],
@@ -253,7 +268,7 @@ fn when_one_of_two_that_are_out_fails_a_third_is_asked_at_once() {
     };
     for (upstream, millis, expected) in [(0, 0, Move::Ask(0)), (1, 100, Move::Hedge(1))] {
         assert_eq!(race.next(at(millis), &field, |_| 0), expected);
-        race.asked(upstream, PATIENCE, at(millis));
+        race.asked(upstream, PATIENCE, at(millis), &field);
     }
     assert!(race.failed(1, at(101)), "it was not late");
     assert_eq!(race.next(at(101), &field, |_| 0), Move::Hedge(2));
@@ -264,7 +279,7 @@ fn lateness_is_told_once_and_a_failure_after_it_is_no_news() {
     let now = Instant::now();
     let at = |millis| now + Duration::from_millis(millis);
     let mut race = race(2, 4, AllDown::AskOne, false, now);
-    race.asked(0, PATIENCE, now);
+    race.asked(0, PATIENCE, now, &Upstreams::default());
     assert_eq!(
         race.next(now, &Upstreams::default(), |_| 0),
         Move::Wait(at(100))

@@ -109,7 +109,7 @@ async fn an_answer_that_comes_after_its_time_is_not_taken_for_another() {
     })
     .await;
     let forward = forward(&format!(
-        "forward . {} {{\nread_timeout 100ms\nmax_fails 0\n}}",
+        "forward . {} {{\nread_timeout 40ms\nmax_fails 0\n}}",
         upstream.address
     ));
     assert_eq!(ask(&forward, Transport::Udp).await, good(1));

@@ -29,9 +29,9 @@ async fn an_upstream_that_does_not_answer_is_followed_by_the_next() {
     }
 }
 
-/// A port on which nobody listens.
+/// A port on which nobody listens, of an address from which nobody asks: so nobody draws it meanwhile.
 async fn closed_port() -> SocketAddr {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listener = tokio::net::TcpListener::bind("127.0.0.2:0").await.unwrap();
     listener.local_addr().unwrap()
 }
 
