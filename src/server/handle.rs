@@ -50,7 +50,7 @@ pub(super) enum Handled {
 /// A query that waits, and what its reply will need.
 pub(super) struct Pending {
     waiting: Waiting,
-    asked: Question,
+    asked: Box<Question>,
     permit: OwnedSemaphorePermit,
 }
 
@@ -101,7 +101,7 @@ impl Service {
     /// to be held until the reply is sent. This room keeps no time: the plugin that made it wait does.
     pub(super) async fn finish(
         &self,
-        pending: Pending,
+        pending: Box<Pending>,
         query: &mut Query,
         out: &mut Vec<u8>,
     ) -> OwnedSemaphorePermit {
@@ -109,15 +109,15 @@ impl Service {
             waiting,
             asked,
             permit,
-        } = pending;
+        } = *pending;
         out.clear();
         // Boxed, because a future that is handed on before it runs is held once for each hand: 1 KB of each query that
         // waits.
         let run = AssertUnwindSafe(Box::pin(waiting.finish(query)));
         match run.catch_unwind().await {
-            Ok(Some(answer)) => drop(reply(query, asked, answer, out)),
+            Ok(Some(answer)) => drop(reply(query, *asked, answer, out)),
             Ok(None) => {}
-            Err(_) => drop(self.fail(query, asked, out)),
+            Err(_) => drop(self.fail(query, *asked, out)),
         }
         permit
     }
@@ -132,7 +132,7 @@ impl Service {
         if let Ok(permit) = self.waiting.clone().try_acquire_owned() {
             return Handled::Waiting(Box::new(Pending {
                 waiting,
-                asked,
+                asked: Box::new(asked),
                 permit,
             }));
         }

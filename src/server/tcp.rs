@@ -315,7 +315,7 @@ fn frame(reply: &[u8], output: &mut Vec<u8>) {
 
 async fn finish(service: Arc<Service>, pending: Box<Pending>, mut query: Query) -> Framed {
     let mut reply = Vec::new();
-    let permit = service.finish(*pending, &mut query, &mut reply).await;
+    let permit = service.finish(pending, &mut query, &mut reply).await;
     let mut output = Vec::with_capacity(LENGTH + reply.len());
     if !reply.is_empty() {
         frame(&reply, &mut output);

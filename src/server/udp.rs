@@ -6,6 +6,7 @@
 //! task, whose reply is sent through the same socket.
 
 mod batch;
+mod outbox;
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
@@ -18,6 +19,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 
 use self::batch::{Batch, Peer};
+use self::outbox::Outbox;
 use super::handle::{Handled, Packet, Pending, Service};
 use crate::dns::{Query, Transport};
 
@@ -45,6 +47,7 @@ pub(super) struct Reader {
 struct Worker {
     service: Arc<Service>,
     socket: Arc<UdpSocket>,
+    outbox: Arc<Outbox>,
     stopping: Arc<AtomicBool>,
     runtime: Handle,
     /// The address asked, where the socket has one.
@@ -56,6 +59,14 @@ struct Buffers {
     batch: Batch,
     query: Query,
     replies: Vec<Vec<u8>>,
+    leaving: Vec<Leaving>,
+}
+
+/// A query that leaves its thread because it must wait.
+struct Leaving {
+    pending: Box<Pending>,
+    query: Box<Query>,
+    peer: Peer,
 }
 
 impl Reader {
@@ -70,8 +81,10 @@ impl Reader {
             batch::tell_addresses(&socket, bound.is_ipv6())?;
         }
         let (socket, stopping) = (Arc::new(socket), Arc::new(AtomicBool::new(false)));
+        let outbox = Outbox::new(socket.clone(), service.hooks.clone());
         let worker = Worker {
             service,
+            outbox: Arc::new(outbox),
             socket: socket.clone(),
             stopping: stopping.clone(),
             runtime,
@@ -106,6 +119,7 @@ impl Worker {
             batch: Batch::new(BATCH, self.bound.ip().is_unspecified()),
             query: Query::empty(),
             replies: vec![Vec::new(); BATCH],
+            leaving: Vec::new(),
         };
         // Chains are contained where they run. Should anything else panic, one batch goes unanswered rather than
         // every client whose datagrams the kernel gives to this socket.
@@ -135,6 +149,7 @@ impl Worker {
             batch,
             query,
             replies,
+            leaving,
         } = buffers;
         let router = self.service.router.load();
         let now = Instant::now();
@@ -155,8 +170,11 @@ impl Worker {
                 Handled::Reply | Handled::Silence => {}
                 Handled::Waiting(pending) => {
                     reply.clear();
-                    let query = std::mem::replace(query, Query::empty());
-                    self.spawn(pending, query, *peer);
+                    leaving.push(Leaving {
+                        pending,
+                        query: Box::new(std::mem::replace(query, Query::empty())),
+                        peer: *peer,
+                    });
                 }
             }
         }
@@ -164,6 +182,7 @@ impl Worker {
         if unsent > 0 {
             self.service.hooks.unsent(unsent);
         }
+        self.spawn(leaving);
         for reply in &mut replies[..received] {
             if reply.capacity() > REPLY_KEPT_MAX {
                 *reply = Vec::new();
@@ -178,15 +197,32 @@ impl Worker {
         }
     }
 
-    fn spawn(&self, pending: Box<Pending>, mut query: Query, peer: Peer) {
-        let (service, socket) = (self.service.clone(), self.socket.clone());
+    /// Has the runtime take these to their ends. They go there as one task, which makes tasks of them: the runtime
+    /// is woken up once for all.
+    fn spawn(&self, leaving: &mut Vec<Leaving>) {
+        if leaving.is_empty() {
+            return;
+        }
+        let (service, outbox) = (self.service.clone(), self.outbox.clone());
+        let leaving = std::mem::take(leaving);
         self.runtime.spawn(async move {
-            let mut reply = Vec::new();
-            let _permit = service.finish(*pending, &mut query, &mut reply).await;
-            if !reply.is_empty() && !batch::send_one(&socket, &peer, &reply) {
-                service.hooks.unsent(1);
+            for left in leaving {
+                tokio::spawn(finish(service.clone(), outbox.clone(), left));
             }
         });
+    }
+}
+
+async fn finish(service: Arc<Service>, outbox: Arc<Outbox>, left: Leaving) {
+    let Leaving {
+        pending,
+        mut query,
+        peer,
+    } = left;
+    let mut reply = Vec::new();
+    let permit = service.finish(pending, &mut query, &mut reply).await;
+    if !reply.is_empty() {
+        outbox.put(peer, reply, permit);
     }
 }
 

@@ -208,7 +208,7 @@ async fn a_query_that_waits_is_answered_in_the_end_and_holds_its_place_until_the
 
         bench.script.gate.add_permits(1);
         let mut out = Vec::new();
-        let permit = bench.service.finish(*pending, &mut first, &mut out).await;
+        let permit = bench.service.finish(pending, &mut first, &mut out).await;
         let reply = read(&out);
         assert_eq!(
             (reply.metadata.id, reply.metadata.response_code),

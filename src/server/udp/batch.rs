@@ -187,21 +187,24 @@ impl Batch {
     }
 }
 
-/// Sends one reply without waiting for room; whether the kernel took it.
-pub(super) fn send_one(socket: &UdpSocket, peer: &Peer, reply: &[u8]) -> bool {
-    let mut peer = *peer;
-    let mut vector = iovec {
-        iov_base: reply.as_ptr().cast_mut().cast(),
-        iov_len: reply.len(),
-    };
-    // SAFETY: all-zero is a value of the type: null pointers and lengths of 0.
-    let mut header: mmsghdr = unsafe { mem::zeroed() };
-    peer.address(&mut header, &mut vector);
-    send_all(
-        socket,
-        std::slice::from_mut(&mut header),
-        libc::MSG_DONTWAIT,
-    ) == 0
+/// Sends replies to those whom they are for, without waiting for room. Returns how many the kernel did not take.
+pub(super) fn send<'a>(
+    socket: &UdpSocket,
+    replies: impl ExactSizeIterator<Item = (&'a mut Peer, &'a [u8])>,
+) -> usize {
+    // SAFETY: all-zero is a value of both types: null pointers and lengths of 0.
+    let mut vectors: Vec<iovec> = vec![unsafe { mem::zeroed() }; replies.len()];
+    // SAFETY: likewise.
+    let mut headers: Vec<mmsghdr> = vec![unsafe { mem::zeroed() }; replies.len()];
+    for ((peer, reply), (header, vector)) in replies.zip(headers.iter_mut().zip(&mut vectors)) {
+        *vector = iovec {
+            // The kernel only reads what is sent.
+            iov_base: reply.as_ptr().cast_mut().cast(),
+            iov_len: reply.len(),
+        };
+        peer.address(header, vector);
+    }
+    send_all(socket, &mut headers, libc::MSG_DONTWAIT)
 }
 
 /// Sends messages whose headers were just addressed; returns how many were not taken. The kernel stops at a
