@@ -27,17 +27,19 @@ pub(super) struct Row {
     pub(super) answer: Answer,
 }
 
-/// Name, type, class, transport, EDNS size, DO, client.
+/// What is asked and how; in the rows a list in this order.
 #[derive(Debug, Deserialize)]
-pub(super) struct Question(
-    String,
-    String,
-    String,
-    Transport,
-    Option<u16>,
-    bool,
-    Option<IpAddr>,
-);
+pub(super) struct Question {
+    pub(super) qname: String,
+    pub(super) qtype: String,
+    pub(super) qclass: String,
+    transport: Transport,
+    /// The size that OPT offers; None: there is no OPT.
+    edns: Option<u16>,
+    dnssec_ok: bool,
+    /// The address to ask from, if not 127.0.0.1.
+    pub(super) client: Option<IpAddr>,
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -57,23 +59,22 @@ pub(super) fn rows(lines: &str) -> Vec<Row> {
 impl Question {
     /// As a list of differences names it: what is asked, and how if not as most are.
     pub(super) fn name(&self) -> String {
-        let Question(name, rtype, class, transport, edns, dnssec_ok, client) = self;
-        let mut text = format!("{name} {rtype}");
-        if class != "IN" {
-            text.push_str(&format!(" {class}"));
+        let mut text = format!("{} {}", self.qname, self.qtype);
+        if self.qclass != "IN" {
+            text.push_str(&format!(" {}", self.qclass));
         }
-        if *transport == Transport::Tcp {
+        if self.transport == Transport::Tcp {
             text.push_str(" tcp");
         }
-        match edns {
+        match self.edns {
             Some(1232) => {}
             Some(size) => text.push_str(&format!(" edns {size}")),
             None => text.push_str(" no edns"),
         }
-        if *dnssec_ok {
+        if self.dnssec_ok {
             text.push_str(" do");
         }
-        if let Some(client) = client {
+        if let Some(client) = self.client {
             text.push_str(&format!(" from {client}"));
         }
         text
@@ -86,8 +87,8 @@ impl Question {
     pub(super) fn ask(&self, server: SocketAddr, id: u16) -> Option<Message> {
         let query = self.query(id);
         let packet = query.to_vec().unwrap();
-        let client = self.6.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
-        let received = match self.3 {
+        let client = self.client.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        let received = match self.transport {
             Transport::Udp => over_udp(&packet, client, server),
             Transport::Tcp => over_tcp(&packet, client, server),
         };
@@ -117,19 +118,18 @@ impl Question {
     }
 
     fn query(&self, id: u16) -> Message {
-        let Question(name, rtype, class, _, edns, dnssec_ok, _) = self;
-        let labels = name.split('.').filter(|label| !label.is_empty());
+        let labels = self.qname.split('.').filter(|label| !label.is_empty());
         let mut name = Name::from_labels(labels.map(str::as_bytes)).unwrap();
         name.set_fqdn(true);
-        let mut question = Query::query(name, rtype.parse().unwrap());
-        question.set_query_class(class.parse().unwrap());
+        let mut question = Query::query(name, self.qtype.parse().unwrap());
+        question.set_query_class(self.qclass.parse().unwrap());
         let mut query = Message::new(id, MessageType::Query, OpCode::Query);
         query.metadata.recursion_desired = true;
         query.queries = vec![question];
-        query.edns = edns.map(|size| {
+        query.edns = self.edns.map(|size| {
             let mut edns = Edns::new();
             edns.set_max_payload(size);
-            edns.set_dnssec_ok(*dnssec_ok);
+            edns.set_dnssec_ok(self.dnssec_ok);
             edns
         });
         query

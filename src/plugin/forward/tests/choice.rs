@@ -242,13 +242,12 @@ async fn an_upstream_that_fails_its_checks_is_passed_over_until_it_answers_one()
     tokio::spawn(async move {
         let mut buffer = [0; 512];
         while let Ok((length, from)) = answering.recv_from(&mut buffer).await {
+            // Asks for the name servers of the root; a port that was free may be asked something else by others.
+            if buffer[..length].get(12..) != Some(b"\0\0\x02\0\x01") {
+                continue;
+            }
             // REFUSED and no question: the least that shows life.
             let reply = [buffer[0], buffer[1], 0x80, 5, 0, 0, 0, 0, 0, 0, 0, 0];
-            assert_eq!(
-                buffer[12..length],
-                *b"\0\0\x02\0\x01",
-                "asks for the name servers of the root"
-            );
             answering.send_to(&reply, from).await.unwrap();
         }
     });
