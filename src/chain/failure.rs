@@ -33,6 +33,8 @@ pub enum Reason {
     NoAddress(Arc<str>),
     /// More queries wait for upstreams than `max_concurrent` allows.
     TooManyConcurrent(usize),
+    /// The same question waits for upstreams in more forms than this already.
+    TooManyAlike(usize),
     /// The question for the target of an alias was dropped.
     TargetDropped,
 }
@@ -47,6 +49,7 @@ impl Failure {
             | Reason::Upstream(_)
             | Reason::NoHealthyUpstream
             | Reason::NoAddress(_)
+            | Reason::TooManyAlike(_)
             | Reason::TargetDropped => Rcode::SERVFAIL,
         }
     }
@@ -73,7 +76,9 @@ impl Failure {
             Reason::NoHealthyUpstream | Reason::NoAddress(_) => {
                 (ErrorCode::NoReachableAuthority, self.to_string())
             }
-            Reason::TooManyConcurrent(_) => (ErrorCode::Other, self.to_string()),
+            Reason::TooManyConcurrent(_) | Reason::TooManyAlike(_) => {
+                (ErrorCode::Other, self.to_string())
+            }
         };
         Some(ExtendedError { code, text })
     }
@@ -94,6 +99,9 @@ impl fmt::Display for Failure {
             Reason::NoAddress(why) => write!(f, "no upstream can be asked: {why}"),
             Reason::TooManyConcurrent(max) => {
                 write!(f, "concurrent queries exceeded maximum {max}")
+            }
+            Reason::TooManyAlike(max) => {
+                write!(f, "concurrent queries for this name exceeded maximum {max}")
             }
             Reason::TargetDropped => {
                 f.write_str("the query for the target of an alias was dropped")

@@ -96,6 +96,8 @@ struct Forwarding {
 struct Starters<'a> {
     upstreams: &'a [Arc<Upstream>],
     budget: &'a Budget,
+    /// So many queries wait that nothing is asked on suspicion.
+    is_busy: bool,
 }
 
 impl Forward {
@@ -157,7 +159,7 @@ impl Forward {
             let Some(_permit) = stanza.waiting.enter() else {
                 return self.too_many(&stanza.waiting);
             };
-            match stanza.ask(query, &*self.outbound.observer, deadline).await {
+            match stanza.ask(query, &self.outbound, deadline).await {
                 Ok(reply) => {
                     let is_last = at + 1 == self.stanzas.len();
                     if is_last || !stanza.config.next.wants(&reply) {
@@ -218,13 +220,14 @@ impl Forwarding {
     }
 
     /// Asks, or waits with others who ask the same.
-    async fn ask(&self, query: &Query, observer: &dyn Observer, deadline: Instant) -> Outcome {
-        let ask = || self.race(query, observer, deadline);
-        self.flights.ask(query, ask, || observer.joined()).await
+    async fn ask(&self, query: &Query, outbound: &Outbound, deadline: Instant) -> Outcome {
+        let ask = || self.race(query, outbound, deadline);
+        let joined = || outbound.observer.joined();
+        self.flights.ask(query, deadline, ask, joined).await
     }
 
     /// Asks until one upstream answers, or says why none did.
-    async fn race(&self, query: &Query, observer: &dyn Observer, deadline: Instant) -> Outcome {
+    async fn race(&self, query: &Query, outbound: &Outbound, deadline: Instant) -> Outcome {
         let current = self.upstreams.current();
         let upstreams = &current.upstreams;
         if upstreams.is_empty() {
@@ -233,6 +236,7 @@ impl Forwarding {
         let field = Starters {
             upstreams,
             budget: &self.budget,
+            is_busy: outbound.waiting.is_half_full(),
         };
         let mut race = self.start(upstreams, deadline);
         let mut out = FuturesUnordered::new();
@@ -246,38 +250,43 @@ impl Forwarding {
             }
             let random = |count| rand::rng().random_range(0..count);
             let until = match race.next(now, &field, random) {
-                next @ (Move::Ask(upstream) | Move::Hedge(upstream) | Move::AskDown(upstream)) => {
+                next @ (Move::Ask(at) | Move::Hedge(at) | Move::AskDown(at)) => {
                     match next {
-                        Move::Hedge(_) => upstreams[upstream].hedged(),
-                        Move::AskDown(_) => observer.healthcheck_broken(),
+                        Move::Hedge(_) => upstreams[at].hedged(),
+                        Move::AskDown(_) => outbound.observer.healthcheck_broken(),
                         _ => {}
                     }
-                    let asked = &upstreams[upstream];
-                    race.asked(upstream, asked.patience(), now, &field);
-                    out.push(async move { (upstream, asked.ask(query, deadline).await) });
+                    let upstream = &upstreams[at];
+                    let number = race.asked(at, upstream.patience(), now, &field);
+                    out.push(
+                        async move { (number, upstream, upstream.ask(query, deadline).await) },
+                    );
                     continue;
                 }
                 Move::AllDown => {
-                    observer.healthcheck_broken();
+                    outbound.observer.healthcheck_broken();
                     break;
                 }
                 Move::Rest if out.is_empty() => break,
                 Move::Rest => deadline,
                 Move::Wait(until) => until,
             };
-            let Some((upstream, answer)) = first_of(&mut out, until).await else {
+            let Some((number, upstream, answer)) = first_of(&mut out, until).await else {
                 continue;
             };
             match answer {
-                Ok(reply) if self.fails_over(&reply) && race.has_other(&field) => {
-                    race.failed(upstream, Instant::now());
+                Ok(reply) if self.fails_over(&reply) => {
+                    race.failed(number);
                     passed_over = Some(reply);
+                    if out.is_empty() && !race.has_other(&field) {
+                        break;
+                    }
                 }
+                Ok(reply) if is_in_vain(reply.rcode) => return Ok(better(reply, out).await),
                 Ok(reply) => return Ok(reply),
                 Err(unanswered) => {
-                    let is_news = race.failed(upstream, Instant::now());
-                    if is_news && !unanswered.is_local() {
-                        upstreams[upstream].left_unanswered();
+                    if race.failed(number) && !unanswered.is_local() {
+                        upstream.left_unanswered();
                     }
                     failed = Some(unanswered);
                 }
@@ -329,8 +338,32 @@ impl Field for Starters<'_> {
     }
 
     fn spend(&self) -> bool {
-        self.budget.spend()
+        !self.is_busy && self.budget.spend()
     }
+}
+
+/// Whether a code says no more than that this upstream could not, or would not.
+fn is_in_vain(rcode: Rcode) -> bool {
+    matches!(
+        rcode,
+        Rcode::SERVFAIL | Rcode::REFUSED | Rcode::NOTIMP | Rcode::FORMERR
+    )
+}
+
+/// What one of those that are still out says, if it is more than this. Nobody else is asked: such a reply is passed on,
+/// but it must not win a race for being the quickest.
+async fn better<T>(
+    reply: Reply,
+    mut out: FuturesUnordered<impl Future<Output = (T, &Arc<Upstream>, Result<Reply, Unanswered>)>>,
+) -> Reply {
+    while let Some((.., answer)) = out.next().await {
+        if let Ok(other) = answer
+            && !is_in_vain(other.rcode)
+        {
+            return other;
+        }
+    }
+    reply
 }
 
 /// The first of those that are out to come back until then. With nobody out it is a pause.

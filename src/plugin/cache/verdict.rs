@@ -73,6 +73,7 @@ pub(super) fn failure_ttl(config: &Config, failure: &Failure, before: Option<u32
         Reason::NoNextPlugin
         | Reason::NoAddress(_)
         | Reason::TooManyConcurrent(_)
+        | Reason::TooManyAlike(_)
         | Reason::TargetDropped => 0,
     };
     wanted.min(failure_ttl_max(config))

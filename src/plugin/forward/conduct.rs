@@ -50,6 +50,12 @@ impl Conduct {
         self.weigh(elapsed.as_secs_f32());
     }
 
+    /// It answered, and had nothing to say. How quick it was is no merit: an upstream that is broken is the quickest.
+    pub(super) fn answered_in_vain(&mut self) {
+        self.loss += (0.0 - self.loss) * NEWEST;
+        self.weigh(LOSS_SECONDS);
+    }
+
     /// It did not answer, or not within its patience.
     pub(super) fn failed(&mut self) {
         self.loss += (1.0 - self.loss) * NEWEST;
@@ -211,6 +217,17 @@ mod tests {
         lossy.failed();
         assert!(cost(&quick) < cost(&slow));
         assert!(cost(&slow) < cost(&lossy));
+    }
+
+    #[test]
+    fn who_answers_in_vain_is_no_better_for_being_quick() {
+        let (mut broken, good) = (conduct(&[]), conduct(&[(50, 60)]));
+        for _ in 0..50 {
+            broken.answered_in_vain();
+        }
+        assert!(broken.cost() > good.cost());
+        assert!(!broken.is_unreliable(), "it answers");
+        assert_eq!(broken.patience(), conduct(&[]).patience());
     }
 
     #[test]

@@ -8,16 +8,18 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use foldhash::fast::RandomState;
 use tokio::sync::watch;
+use tokio::time::timeout_at;
 
 use crate::chain::Reason;
 use crate::dns::{Query, Reply};
 
-/// Queries for one question that differ in something else and may be under way at a time; more than any client has
-/// reason for, and few enough to leave a forger nothing.
-const DIFFERENT_MAX: usize = 16;
+/// Queries for one question that differ in something else and may be under way at a time: more than clients with reason
+/// make, and few enough to leave a forger nothing.
+const DIFFERENT_MAX: usize = 64;
 
 /// What a query came to.
 pub(super) type Outcome = Result<Reply, Reason>;
@@ -42,14 +44,16 @@ enum Seat<'a> {
     Pilot(Pilot<'a>),
     /// One that waits for the answer to another.
     Passenger(watch::Receiver<Option<Arc<Outcome>>>),
-    /// One of too many: it comes back when this one has landed.
-    Standby(watch::Receiver<Option<Arc<Outcome>>>),
+    /// One of too many.
+    None,
 }
 
 /// A flight until it lands or is given up.
 struct Pilot<'a> {
     flights: &'a Flights,
     key: &'a Key,
+    /// Whether it is on the board. It leaves once: a moment later the same place may be another's.
+    is_out: bool,
 }
 
 /// What makes queries alike: the question, and the rest.
@@ -59,10 +63,11 @@ struct Key {
 }
 
 impl Flights {
-    /// Asks, unless the same is being asked: then its answer is waited for. `joined` is told of that.
+    /// Asks, unless the same is being asked: then its answer is waited for, until the deadline. `joined` is told of that.
     pub(super) async fn ask<F: Future<Output = Outcome>>(
         &self,
         query: &Query,
+        deadline: Instant,
         ask: impl FnOnce() -> F,
         joined: impl FnOnce(),
     ) -> Outcome {
@@ -76,11 +81,13 @@ impl Flights {
                 }
                 Seat::Passenger(landed) => {
                     joined.take().into_iter().for_each(|joined| joined());
-                    if let Some(outcome) = landing(landed).await {
-                        return Arc::unwrap_or_clone(outcome);
+                    match timeout_at(deadline.into(), landing(landed)).await {
+                        Ok(Some(outcome)) => return Arc::unwrap_or_clone(outcome),
+                        Ok(None) => {}
+                        Err(_) => return Err(Reason::TooManyAlike(DIFFERENT_MAX)),
                     }
                 }
-                Seat::Standby(landed) => drop(landing(landed).await),
+                Seat::None => return Err(Reason::TooManyAlike(DIFFERENT_MAX)),
             }
         }
     }
@@ -92,13 +99,17 @@ impl Flights {
             return Seat::Passenger(same.landing());
         }
         if flights.len() >= DIFFERENT_MAX {
-            return Seat::Standby(flights[0].landing());
+            return Seat::None;
         }
         flights.push(Flight {
             rest: key.rest.clone(),
             landed: None,
         });
-        Seat::Pilot(Pilot { flights: self, key })
+        Seat::Pilot(Pilot {
+            flights: self,
+            key,
+            is_out: true,
+        })
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Box<[u8]>, Vec<Flight>, RandomState>> {
@@ -116,7 +127,7 @@ impl Flight {
 }
 
 impl Pilot<'_> {
-    fn land(self, outcome: Outcome) -> Outcome {
+    fn land(mut self, outcome: Outcome) -> Outcome {
         let Some(landed) = self.leave() else {
             return outcome;
         };
@@ -126,7 +137,10 @@ impl Pilot<'_> {
     }
 
     /// Takes the flight off the board. Says who waits for it, if anybody does.
-    fn leave(&self) -> Option<watch::Sender<Option<Arc<Outcome>>>> {
+    fn leave(&mut self) -> Option<watch::Sender<Option<Arc<Outcome>>>> {
+        if !std::mem::replace(&mut self.is_out, false) {
+            return None;
+        }
         let mut under_way = self.flights.lock();
         let flights = under_way.get_mut(&self.key.question)?;
         let at = flights
@@ -176,6 +190,7 @@ async fn landing(mut landed: watch::Receiver<Option<Arc<Outcome>>>) -> Option<Ar
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
 
     use futures_util::FutureExt;
     use tokio::sync::Notify;
@@ -188,6 +203,10 @@ mod tests {
         let mut query = Query::empty();
         query.question = Question::new(name.parse().unwrap(), Type::A, Class::IN);
         query
+    }
+
+    fn later() -> Instant {
+        Instant::now() + Duration::from_secs(60)
     }
 
     fn cookie(octet: u8) -> Query {
@@ -212,7 +231,7 @@ mod tests {
             let joined = || {
                 joined.fetch_add(1, Ordering::Relaxed);
             };
-            flights.ask(query, ask, joined)
+            flights.ask(query, later(), ask, joined)
         });
         let mut all = Box::pin(futures_util::future::join_all(asks));
         assert!((&mut all).now_or_never().is_none(), "nobody answers yet");
@@ -228,7 +247,10 @@ mod tests {
             () = landing => unreachable!("goes on for ever"),
         };
         for outcome in outcomes {
-            assert_eq!(outcome.unwrap().rcode, Rcode::NXDOMAIN);
+            match outcome {
+                Ok(reply) => assert_eq!(reply.rcode, Rcode::NXDOMAIN),
+                Err(reason) => assert_eq!(reason, Reason::TooManyAlike(DIFFERENT_MAX)),
+            }
         }
         assert!(flights.lock().is_empty(), "all have landed");
         (at_once, joined.into_inner())
@@ -281,8 +303,46 @@ mod tests {
 
     #[tokio::test]
     async fn one_question_is_not_under_way_in_more_than_a_few_forms() {
-        let queries = (0..100).map(cookie).collect();
+        let queries = (0..200).map(cookie).collect();
         assert_eq!(times_asked(queries).await.0, DIFFERENT_MAX);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn the_same_is_never_out_twice_whoever_lands_and_boards_meanwhile() {
+        let flights = Arc::new(Flights::default());
+        let (out, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let mut tasks = tokio::task::JoinSet::new();
+        for _ in 0..200 {
+            let (flights, out, most) = (flights.clone(), out.clone(), most.clone());
+            tasks.spawn(async move {
+                let query = query("www.example.");
+                for _ in 0..50 {
+                    let ask = async || {
+                        most.fetch_max(out.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                        tokio::task::yield_now().await;
+                        out.fetch_sub(1, Ordering::SeqCst);
+                        Ok(Reply::new(&mut query.clone(), Rcode::NOERROR))
+                    };
+                    flights.ask(&query, later(), ask, || {}).await.unwrap();
+                }
+            });
+        }
+        tasks.join_all().await;
+        assert_eq!(most.load(Ordering::SeqCst), 1);
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_for_another_beyond_the_time_of_his_own() {
+        let flights = Flights::default();
+        let query = query("www.example.");
+        let never = || std::future::pending::<Outcome>();
+        let mut first = Box::pin(flights.ask(&query, later(), never, || {}));
+        assert!((&mut first).now_or_never().is_none());
+        let second = flights.ask(&query, Instant::now(), never, || {});
+        assert_eq!(
+            second.await.unwrap_err(),
+            Reason::TooManyAlike(DIFFERENT_MAX)
+        );
     }
 
     #[tokio::test]
@@ -290,10 +350,10 @@ mod tests {
         let flights = Flights::default();
         let query = query("www.example.");
         let never = || std::future::pending::<Outcome>();
-        let mut first = Box::pin(flights.ask(&query, never, || {}));
+        let mut first = Box::pin(flights.ask(&query, later(), never, || {}));
         assert!((&mut first).now_or_never().is_none());
         let answer = async || Ok(Reply::new(&mut query.clone(), Rcode::NOERROR));
-        let mut second = Box::pin(flights.ask(&query, answer, || {}));
+        let mut second = Box::pin(flights.ask(&query, later(), answer, || {}));
         assert!(
             (&mut second).now_or_never().is_none(),
             "it waits for the first"

@@ -32,6 +32,11 @@ impl Limit {
         self.count.load(Ordering::Relaxed) >= self.max
     }
 
+    /// Whether so many count that what is not needed is better left out.
+    pub(super) fn is_half_full(&self) -> bool {
+        self.count.load(Ordering::Relaxed) > self.max / 2
+    }
+
     /// Counts one more, if it may be.
     pub(super) fn enter(&self) -> Option<Permit<'_>> {
         let before = self.count.fetch_add(1, Ordering::Relaxed);
@@ -56,7 +61,7 @@ mod tests {
         let limit = Limit::new(2);
         let first = limit.enter().expect("room for one");
         let second = limit.enter().expect("room for two");
-        assert!(limit.is_full());
+        assert!(limit.is_full() && limit.is_half_full());
         assert!(limit.enter().is_none());
         assert!(limit.enter().is_none(), "a refused one takes no room");
         drop(first);

@@ -1,9 +1,9 @@
 //! In which order the upstreams of a stanza are asked for one query.
 //!
 //! The policy gives an order, and how the upstreams behave changes it: those that leave queries unanswered come last.
-//! Under `random`, where the operator does not care, so do those that cost much more than the best. Under the other
-//! two an upstream is never passed over for being slow: who writes `sequential` may mean that the first knows names
-//! that the second does not.
+//! Under `random`, where the operator does not care, so do those that cost much more than the best, with what they
+//! take and what they answer in vain. Under the other two an upstream is never passed over for being slow: who writes
+//! `sequential` may mean that the first knows names that the second does not.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -55,8 +55,8 @@ impl Policy {
         rng.random_range(0..TRIAL_ONE_IN) == 0
     }
 
-    /// Whom a second try goes to while the first may still come: under `sequential` the same upstream, because its
-    /// answer is the one that is wanted.
+    /// Whether an upstream that is late is asked again, and no other beside it: under `sequential`, where the answer of
+    /// the first is the one that is wanted, and may differ from those of the others.
     pub(super) fn repeats(self) -> bool {
         self == Policy::Sequential
     }

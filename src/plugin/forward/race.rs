@@ -36,6 +36,14 @@ pub(super) struct Race {
     attempts: u32,
     hedges: u32,
     runners: [Option<Runner>; RUNNERS_MAX],
+    /// How many were asked.
+    asked: u32,
+    /// Upstreams of which it was told that they are late or fail, a bit each: one name is one piece of evidence.
+    told: u16,
+    /// Upstreams that failed in this race, likewise: they are not asked beside others once more.
+    failed: u16,
+    /// One has failed, and so another is to be asked at once.
+    is_hurried: bool,
     /// When the one asked last is late, by the patience of this race.
     suspicion: Option<Instant>,
     round_began: Instant,
@@ -49,7 +57,7 @@ pub(super) struct Rules {
     pub(super) attempts_max: Option<NonZeroU32>,
     /// What is done when all are down.
     pub(super) all_down: AllDown,
-    /// The first hedge goes to the upstream that was asked already.
+    /// Beside an upstream that is late but not known to be dead, the same is asked again, and no other.
     pub(super) repeats: bool,
     /// The end of it all.
     pub(super) deadline: Instant,
@@ -58,12 +66,13 @@ pub(super) struct Rules {
 /// Who was asked and has not said anything.
 #[derive(Debug, Clone, Copy)]
 struct Runner {
+    number: u32,
     upstream: usize,
     patience: Duration,
     asked: Instant,
     /// It was known to leave queries unanswered when it was asked.
     was_unreliable: bool,
-    /// Its lateness was told.
+    /// That its patience has ended is dealt with.
     is_late: bool,
 }
 
@@ -104,6 +113,10 @@ impl Race {
             attempts: 0,
             hedges: 0,
             runners: [None; RUNNERS_MAX],
+            asked: 0,
+            told: 0,
+            failed: 0,
+            is_hurried: false,
             suspicion: None,
             round_began: now,
             is_last: false,
@@ -126,18 +139,20 @@ impl Race {
         }
     }
 
-    /// It was asked, and is late when its patience ends.
+    /// It was asked, and is late when its patience ends. Returns the number by which the runner is known.
     pub(super) fn asked(
         &mut self,
         upstream: usize,
         patience: Duration,
         now: Instant,
         field: &impl Field,
-    ) {
+    ) -> u32 {
+        self.asked += 1;
         let free = self.runners.iter_mut().find(|runner| runner.is_none());
         debug_assert!(free.is_some(), "hedges are counted");
         if let Some(free) = free {
             *free = Some(Runner {
+                number: self.asked,
                 upstream,
                 patience,
                 asked: now,
@@ -146,28 +161,43 @@ impl Race {
             });
         }
         self.suspicion = Some(now + patience * (1 << self.hedges));
+        self.asked
     }
 
-    /// It failed. Says whether that is news: of one that is late it was known.
-    pub(super) fn failed(&mut self, upstream: usize, now: Instant) -> bool {
+    /// A runner failed, or what it said is not enough. Says whether that is news of its upstream.
+    pub(super) fn failed(&mut self, number: u32) -> bool {
         // Nothing more is to come from it, so there is nothing to wait for before another is asked.
-        self.suspicion = Some(now);
-        let runners = self.runners.iter_mut();
-        let of_it =
-            |runner: &&mut Option<Runner>| runner.is_some_and(|runner| runner.upstream == upstream);
-        runners
-            .filter(of_it)
-            .min_by_key(|runner| runner.map(|runner| runner.asked))
-            .and_then(Option::take)
-            .is_some_and(|runner| !runner.is_late)
+        self.is_hurried = true;
+        let mut runners = self.runners.iter_mut();
+        let out = runners.find(|runner| runner.is_some_and(|runner| runner.number == number));
+        let failed = out.and_then(Option::take);
+        failed.is_some_and(|runner| {
+            self.failed |= 1 << runner.upstream;
+            self.tell(runner.upstream)
+        })
     }
 
-    /// An upstream whose patience has ended and of whom that was not told yet.
+    /// An upstream that is late and of whom that was not told yet.
     pub(super) fn late(&mut self, now: Instant) -> Option<usize> {
-        let mut out = self.runners.iter_mut().flatten();
-        let late = out.find(|runner| !runner.is_late && runner.asked + runner.patience <= now)?;
-        late.is_late = true;
-        Some(late.upstream)
+        loop {
+            let mut out = self.runners.iter_mut().flatten();
+            let is_due =
+                |runner: &&mut Runner| !runner.is_late && runner.asked + runner.patience <= now;
+            let late = out.find(is_due)?;
+            late.is_late = true;
+            let upstream = late.upstream;
+            if self.tell(upstream) {
+                return Some(upstream);
+            }
+        }
+    }
+
+    /// Whether something of this upstream is told for the first time.
+    fn tell(&mut self, upstream: usize) -> bool {
+        let bit = 1 << upstream;
+        let is_news = self.told & bit == 0;
+        self.told |= bit;
+        is_news
     }
 
     /// Whether there is an upstream that is up and was not asked yet, so that its answer may be a better one.
@@ -197,10 +227,12 @@ impl Race {
         let Some(due) = self.suspicion.filter(|_| may_hedge) else {
             return untold.map_or(Move::Rest, Move::Wait);
         };
-        if now < due {
+        let (other, place) = self.other(field, last.upstream);
+        self.is_hurried &= other != last.upstream;
+        if now < due && !self.is_hurried {
             return Move::Wait(untold.map_or(due, |untold| untold.min(due)));
         }
-        let (other, place) = self.other(field, last.upstream);
+        self.is_hurried = false;
         // News since it was asked, so that the death of an upstream is paid for once a query at most, and by those queries
         // only that were out when it happened.
         let is_dead = !last.was_unreliable && field.is_unreliable(last.upstream);
@@ -216,13 +248,14 @@ impl Race {
 
     /// Whom to ask beside the one asked last, and the place behind it.
     fn other(&self, field: &impl Field, last: usize) -> (usize, usize) {
-        if self.rules.repeats && self.hedges == 0 && !field.is_unreliable(last) {
+        if self.rules.repeats && !field.is_unreliable(last) && !field.is_down(last) {
             return (last, self.place);
         }
         let mut places = self.place..self.place + self.order.count();
         let up = places.find(|place| {
             let upstream = self.order.at(*place);
-            upstream != last && !field.is_down(upstream)
+            let has_failed = self.failed >> upstream & 1 == 1;
+            upstream != last && !has_failed && !field.is_down(upstream)
         });
         match up {
             Some(place) => (self.order.at(place), place + 1),

@@ -16,6 +16,7 @@ use super::config::{Carriage, DohMethod, HealthCheck, Idle, Stanza};
 use super::endpoint::{Endpoint, Over, Speaks};
 use super::exchange::Asked;
 use super::health::{Check, Checks, Health};
+use super::is_in_vain;
 use super::observer::UpstreamObserver;
 use super::policy::Standing;
 use super::road::Road;
@@ -190,7 +191,11 @@ impl Upstream {
             _ => self.road.exchange(over, asked, deadline).await,
         }?;
         let elapsed = began.elapsed();
-        self.conduct().answered(elapsed);
+        if is_in_vain(reply.rcode) {
+            self.conduct().answered_in_vain();
+        } else {
+            self.conduct().answered(elapsed);
+        }
         self.observer.answered(reply.rcode, elapsed);
         Ok(reply)
     }

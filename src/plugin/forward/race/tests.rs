@@ -49,7 +49,7 @@ fn race(count: usize, attempts_max: u32, all_down: AllDown, repeats: bool, now: 
 fn asked(mut race: Race, field: &Upstreams, fails_after: u64) -> Vec<(Move, u64)> {
     let began = race.round_began;
     let mut made = Vec::new();
-    let mut out: Vec<(usize, u64)> = Vec::new();
+    let mut out: Vec<(u32, u64)> = Vec::new();
     for millis in 0..6000 {
         let now = began + Duration::from_millis(millis);
         field.now.set(millis);
@@ -57,14 +57,13 @@ fn asked(mut race: Race, field: &Upstreams, fails_after: u64) -> Vec<(Move, u64)
             .iter()
             .position(|(_, since)| since + fails_after <= millis)
         {
-            race.failed(out.remove(at).0, now);
+            race.failed(out.remove(at).0);
         }
         loop {
             let next = race.next(now, field, |_| 0);
             match next {
                 Move::Ask(upstream) | Move::Hedge(upstream) | Move::AskDown(upstream) => {
-                    race.asked(upstream, PATIENCE, now, field);
-                    out.push((upstream, millis));
+                    out.push((race.asked(upstream, PATIENCE, now, field), millis));
                 }
                 Move::AllDown => {
                     made.push((next, millis));
@@ -205,11 +204,11 @@ fn who_is_late_is_not_waited_for_alone() {
             expected: vec![(Ask(0), 0), (Hedge(0), 100), (Hedge(0), 300)],
         },
         Row {
-            what: "in sequence the first is asked again first",
+            what: "in sequence the first is asked again",
             count: 2,
             repeats: true,
             field: budget(2),
-            expected: vec![(Ask(0), 0), (Hedge(0), 100), (Hedge(1), 300)],
+            expected: vec![(Ask(0), 0), (Hedge(0), 100), (Hedge(0), 300)],
         },
         Row {
             what: "not one that is down",
@@ -266,28 +265,33 @@ fn when_one_of_two_that_are_out_fails_a_third_is_asked_at_once() {
         budget: Cell::new(9),
         ..Upstreams::default()
     };
+    let mut last = 0;
     for (upstream, millis, expected) in [(0, 0, Move::Ask(0)), (1, 100, Move::Hedge(1))] {
         assert_eq!(race.next(at(millis), &field, |_| 0), expected);
-        race.asked(upstream, PATIENCE, at(millis), &field);
+        last = race.asked(upstream, PATIENCE, at(millis), &field);
     }
-    assert!(race.failed(1, at(101)), "it was not late");
+    assert!(race.failed(last), "it was not late");
     assert_eq!(race.next(at(101), &field, |_| 0), Move::Hedge(2));
 }
 
 #[test]
-fn lateness_is_told_once_and_a_failure_after_it_is_no_news() {
+fn of_each_upstream_it_is_told_once_that_it_is_late_or_fails() {
     let now = Instant::now();
     let at = |millis| now + Duration::from_millis(millis);
-    let mut race = race(2, 4, AllDown::AskOne, false, now);
-    race.asked(0, PATIENCE, now, &Upstreams::default());
-    assert_eq!(
-        race.next(now, &Upstreams::default(), |_| 0),
-        Move::Wait(at(100))
-    );
+    let mut race = race(3, 4, AllDown::AskOne, false, now);
+    let field = Upstreams::default();
+    let first = race.asked(0, PATIENCE, now, &field);
+    assert_eq!(race.next(now, &field, |_| 0), Move::Wait(at(100)));
     assert_eq!(race.late(at(99)), None);
     assert_eq!(race.late(at(100)), Some(0));
     assert_eq!(race.late(at(200)), None);
-    assert!(!race.failed(0, at(2000)));
+    race.asked(0, PATIENCE, at(200), &field);
+    assert_eq!(race.late(at(300)), None, "the same name, late once more");
+    assert!(!race.failed(first), "it was late");
+    let other = race.asked(1, PATIENCE, at(2000), &field);
+    assert!(race.failed(other));
+    let again = race.asked(1, PATIENCE, at(2002), &field);
+    assert!(!race.failed(again));
 }
 
 #[test]

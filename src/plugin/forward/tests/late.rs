@@ -12,18 +12,51 @@ fn count(told: &Mutex<Vec<String>>, what: &str) -> usize {
 
 #[tokio::test]
 async fn who_is_late_is_not_waited_for_alone() {
-    for (policy, expected) in [("sequential", [2, 1]), ("round_robin", [1, 1])] {
-        let silent = FakeUpstream::silent().await;
-        let other = FakeUpstream::answering(2).await;
-        let (forward, told) = observed(&format!(
-            "forward . {} {} {{\npolicy {policy}\n{PATIENT}\n}}",
-            silent.address, other.address
+    let silent = FakeUpstream::silent().await;
+    let other = FakeUpstream::answering(2).await;
+    let (forward, told) = observed(&format!(
+        "forward . {} {} {{\npolicy round_robin\n{PATIENT}\n}}",
+        silent.address, other.address
+    ));
+    assert_eq!(ask(&forward, Transport::Udp).await, good(2));
+    assert_eq!([silent.seen().len(), other.seen().len()], [1, 1]);
+    assert_eq!(count(&told, "hedged"), 1);
+}
+
+#[tokio::test]
+async fn in_sequence_the_first_is_asked_again_while_it_is_not_dead() {
+    // What it knows the second denies.
+    let slow = FakeUpstream::start(|seen| match seen.nth {
+        0..3 => vec![],
+        _ => vec![Act::Say(seen.answer(1))],
+    })
+    .await;
+    let other = FakeUpstream::refusing(Rcode::NXDOMAIN).await;
+    let forward = forward(&format!(
+        "forward . {} {} {{\npolicy sequential\n{PATIENT}\n}}",
+        slow.address, other.address
+    ));
+    assert_eq!(ask(&forward, Transport::Udp).await, good(1));
+    assert_eq!(other.seen().len(), 0);
+}
+
+#[tokio::test]
+async fn a_quick_failure_wins_no_race_and_no_preference() {
+    for failover in ["", "failover SERVFAIL"] {
+        let slow = FakeUpstream::late(1, Duration::from_millis(150)).await;
+        let broken = FakeUpstream::refusing(Rcode::SERVFAIL).await;
+        let forward = forward(&format!(
+            "forward . {} {} {{\npolicy round_robin\n{PATIENT}\n{failover}\n}}",
+            slow.address, broken.address
         ));
-        assert_eq!(ask(&forward, Transport::Udp).await, good(2), "{policy}");
-        let asked = [silent.seen().len(), other.seen().len()];
-        assert_eq!(asked, expected, "{policy}");
-        let hedges = asked[0] + asked[1] - 1;
-        assert_eq!(count(&told, "hedged"), hedges, "{policy}");
+        // By then the hedge to the other has failed at once.
+        assert_eq!(ask(&forward, Transport::Udp).await, good(1), "{failover}");
+        assert_eq!(broken.seen().len(), 1, "{failover}");
+        let cost = |at: usize| {
+            let upstreams = &forward.stanzas[0].upstreams.current().upstreams;
+            upstreams[at].standing().cost
+        };
+        assert!(cost(1) > Some(0.4), "{failover}");
     }
 }
 

@@ -206,7 +206,13 @@ async fn a_query_over_https_is_a_post_or_a_get_as_configured() {
         let peer = Peer::start(Secure::Https, &issued, &authority, Demands::Nothing).await;
         let (forward, _) = trusting(&authority, "https", &peer, property);
         assert_eq!(ask(&forward, Transport::Udp).await, good(1), "{property}");
-        assert_eq!(peer.methods(), [expected], "{property}");
+        // A handshake that takes its time is another query's reason to go out beside.
+        let methods = peer.methods();
+        assert!(
+            methods.iter().all(|method| *method == expected),
+            "{methods:?}"
+        );
+        assert!(!methods.is_empty(), "{property}");
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
@@ -26,6 +27,8 @@ pub(super) enum Act {
     Say(Vec<u8>),
     /// Sends a datagram to somebody else.
     SayTo(SocketAddr, Vec<u8>),
+    /// Waits before what comes next.
+    Wait(Duration),
     /// Closes the connection.
     Close,
 }
@@ -62,6 +65,11 @@ impl FakeUpstream {
     /// An upstream that gives every query this code.
     pub(super) async fn refusing(rcode: Rcode) -> FakeUpstream {
         FakeUpstream::start(move |seen| vec![Act::Say(seen.reply(rcode, &[]))]).await
+    }
+
+    /// An upstream that answers so much later.
+    pub(super) async fn late(last: u8, delay: Duration) -> FakeUpstream {
+        FakeUpstream::start(move |seen| vec![Act::Wait(delay), Act::Say(seen.answer(last))]).await
     }
 
     /// An upstream that never answers.
@@ -118,6 +126,7 @@ impl FakeUpstream {
                 match act {
                     Act::Say(message) => drop(socket.send_to(&message, from).await),
                     Act::SayTo(to, message) => drop(socket.send_to(&message, to).await),
+                    Act::Wait(time) => tokio::time::sleep(time).await,
                     Act::Close => {}
                 }
             }
@@ -142,6 +151,7 @@ impl FakeUpstream {
                         let framed = [&(message.len() as u16).to_be_bytes()[..], &message].concat();
                         drop(stream.write_all(&framed).await);
                     }
+                    Act::Wait(time) => tokio::time::sleep(time).await,
                     Act::Close => return,
                 }
             }
