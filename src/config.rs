@@ -55,6 +55,8 @@ pub struct Scope<'a> {
 pub struct Loaded {
     /// The configuration, unless something is wrong.
     pub config: Option<Config>,
+    /// SHA-512 of its words, unless its text is faulty. The files that it names besides imports have no part in it.
+    pub sha512: Option<String>,
     /// There is no Corefile, or nothing in it: this is what is served then.
     pub built_in: bool,
     /// Everything that is wrong or doubtful, in the order of the text.
@@ -68,21 +70,26 @@ pub fn load(outside: &dyn Outside, location: &Location, dns_port: u16) -> Loaded
     let parsed = corefile::load(outside, location);
     let mut diagnostics = parsed.diagnostics;
     let mut corefile = parsed.corefile;
-    let built_in = corefile.blocks.is_empty() && !diagnostics.iter().any(Diagnostic::is_error);
+    let is_sound = |diagnostics: &[Diagnostic]| !diagnostics.iter().any(Diagnostic::is_error);
+    let is_whole = is_sound(&diagnostics);
+    let built_in = corefile.blocks.is_empty() && is_whole;
     if built_in {
         corefile = without_corefile(outside);
     }
     let faults = Faults::new();
     let blocks = blocks(&corefile, outside, dns_port, &faults);
-    let sha512 = Sha512::digest(corefile.canonical())
+    let sha512: String = Sha512::digest(corefile.canonical())
         .iter()
         .map(|octet| format!("{octet:02x}"))
         .collect();
     diagnostics.extend(faults.into_sorted());
-    let config =
-        (!diagnostics.iter().any(Diagnostic::is_error)).then_some(Config { blocks, sha512 });
+    let config = is_sound(&diagnostics).then(|| Config {
+        blocks,
+        sha512: sha512.clone(),
+    });
     Loaded {
         config,
+        sha512: is_whole.then_some(sha512),
         built_in,
         diagnostics,
         sources: parsed.sources,

@@ -64,6 +64,14 @@ impl Reload {
     }
 
     async fn serve(&mut self, app: &mut App, loaded: Loaded, by: By) -> Outcome {
+        // Also where a file that it names, as one of upstreams, cannot be read now: what is served has read it.
+        let is_same = loaded.sha512.as_ref() == Some(&app.config().sha512);
+        if is_same && by == By::Interval && !loaded.built_in {
+            return match self.failed.take() {
+                Some(_) => Outcome::Mended,
+                None => Outcome::Unchanged,
+            };
+        }
         let Some(config) = loaded.config else {
             return self.failed(reasons(&loaded.diagnostics, &loaded.sources), by);
         };
@@ -71,12 +79,6 @@ impl Reload {
         // everything from the cluster.
         if loaded.built_in {
             return self.failed("the Corefile is missing or empty".to_owned(), by);
-        }
-        if config.sha512 == app.config().sha512 && by == By::Interval {
-            return match self.failed.take() {
-                Some(_) => Outcome::Mended,
-                None => Outcome::Unchanged,
-            };
         }
         match app.reload(config).await {
             Ok(()) => {

@@ -133,6 +133,23 @@ fn the_built_in_configuration_takes_the_port_of_the_flag() {
 
 /// Lines of a sound Corefile put together anew: every plugin's parser meets words that are not for it.
 #[test]
+fn a_corefile_is_the_same_whatever_became_of_the_files_that_it_names() {
+    let text = ". {\n forward . resolv.conf\n}";
+    let world = Memory::new().file("Corefile", text);
+    let with = |content: &str| {
+        let world = world.clone().file("resolv.conf", content);
+        load(&world, &Location::Default, 53)
+    };
+    let good = with("nameserver 192.0.2.1");
+    let empty = with("");
+    assert!(good.config.is_some() && empty.config.is_none());
+    assert!(good.sha512.is_some());
+    assert_eq!(good.sha512, empty.sha512);
+    let faulty = Memory::new().file("Corefile", ". {\n forward . 192.0.2.1");
+    assert_eq!(load(&faulty, &Location::Default, 53).sha512, None);
+}
+
+#[test]
 fn a_thousand_scrambled_corefiles_are_refused_or_served_without_a_panic() {
     let lines = [
         ".:53 {",

@@ -19,6 +19,9 @@ use super::upstream::{Settings, Upstream};
 /// 50 ms an answer it is 80,000 queries a second; with nobody answering, 900.
 const WAITING_MAX: usize = 4_096;
 
+/// Of which one stanza takes no more, unless `max_concurrent` says so: its dead upstreams leave room for the others.
+pub(super) const STANZA_WAITING_MAX: usize = WAITING_MAX / 2;
+
 /// Names of upstreams whose addresses are remembered over reloads: more than a Corefile has, through many of them.
 const HOSTS_MAX: usize = 1024;
 

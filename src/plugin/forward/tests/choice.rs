@@ -285,6 +285,27 @@ async fn when_all_are_down_one_is_asked_all_the_same() {
 }
 
 #[tokio::test]
+async fn when_all_are_down_a_few_wait_for_one_and_the_others_hear_of_it_at_once() {
+    let silent = FakeUpstream::silent().await;
+    let forward = forward(&format!(
+        "forward . {} {{\nmax_fails 1\nread_timeout 60s\n}}",
+        silent.address
+    ));
+    forward.stanzas[0].upstreams.current().upstreams[0].set_failed_checks(2);
+    let mut tasks = tokio::task::JoinSet::new();
+    for number in 0..300 {
+        let (forward, name) = (forward.clone(), format!("n{number}.example.com"));
+        tasks.spawn(async move { ask_for(&forward, query(&name, Transport::Udp)).await });
+    }
+    let answers = tasks.join_all().await;
+    let said = |what: &str| {
+        let reasons = answers.iter().filter_map(|answer| answer.as_ref().err());
+        reasons.filter(|reason| reason.contains(what)).count()
+    };
+    assert_eq!([said("no healthy proxies"), said("i/o timeout")], [44, 256]);
+}
+
+#[tokio::test]
 async fn round_robin_gives_each_upstream_its_turn() {
     let upstreams = [
         FakeUpstream::answering(0).await,

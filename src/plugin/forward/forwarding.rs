@@ -1,0 +1,245 @@
+//! A stanza that runs: one query, and whoever asks the same, taken through a race of its upstreams.
+//!
+//! The [`Race`] decides whom to ask and when; here they are asked, told of what they came to, and what they say is
+//! judged.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use rand::RngExt;
+
+use crate::chain::{Reason, Unanswered};
+use crate::dns::{Query, Rcode, Reply};
+
+use super::budget::Budget;
+use super::config::{Stanza, UPSTREAMS_MAX};
+use super::flights::{Flights, Outcome};
+use super::limit::Limit;
+use super::outbound::{Outbound, STANZA_WAITING_MAX};
+use super::policy::{Policy, Standing};
+use super::race::{Field, Move, Race, Rules};
+use super::roster::Roster;
+use super::upstream::Upstream;
+
+/// How long a query waits for an upstream that is asked though all are down: what a check does not reach in a second
+/// hardly answers sooner, and who waits takes the place of queries to others.
+const ASK_DOWN_MAX: Duration = Duration::from_millis(500);
+/// Queries that may wait so at a time, for each stanza: enough to find out, and few enough to let the others know at
+/// once.
+const ASKING_DOWN_MAX: usize = 256;
+
+/// A stanza that runs.
+#[derive(Debug)]
+pub(super) struct Forwarding {
+    pub(super) config: Stanza,
+    pub(super) upstreams: Roster,
+    pub(super) waiting: Limit,
+    asking_down: Limit,
+    flights: Flights,
+    budget: Budget,
+    /// The memory of `policy round_robin`.
+    pub(super) turn: AtomicUsize,
+}
+
+/// The upstreams that one race is about.
+struct Starters<'a> {
+    upstreams: &'a [Arc<Upstream>],
+    budget: &'a Budget,
+    /// So many queries wait that nothing is asked on suspicion.
+    is_busy: bool,
+}
+
+impl Forwarding {
+    /// A stanza with the upstreams that are known already.
+    pub(super) fn new(config: Stanza, outbound: &Arc<Outbound>) -> Forwarding {
+        Forwarding {
+            upstreams: Roster::new(&config, outbound.clone()),
+            waiting: Limit::new(
+                config
+                    .max_concurrent
+                    .map_or(STANZA_WAITING_MAX, usize::from),
+            ),
+            asking_down: Limit::new(ASKING_DOWN_MAX),
+            flights: Flights::default(),
+            budget: Budget::default(),
+            turn: AtomicUsize::new(0),
+            config,
+        }
+    }
+
+    /// Asks, or waits with others who ask the same.
+    pub(super) async fn ask(
+        &self,
+        query: &Query,
+        outbound: &Outbound,
+        deadline: Instant,
+    ) -> Outcome {
+        let ask = || self.race(query, outbound, deadline);
+        let joined = || outbound.observer.joined();
+        self.flights.ask(query, deadline, ask, joined).await
+    }
+
+    /// Asks until one upstream answers, or says why none did.
+    async fn race(&self, query: &Query, outbound: &Outbound, deadline: Instant) -> Outcome {
+        let current = self.upstreams.current();
+        let upstreams = &current.upstreams;
+        if upstreams.is_empty() {
+            return Err(Reason::NoAddress(current.trouble()));
+        }
+        let field = Starters {
+            upstreams,
+            budget: &self.budget,
+            is_busy: outbound.waiting.is_half_full(),
+        };
+        let mut race = self.start(upstreams, deadline);
+        let mut out = FuturesUnordered::new();
+        let mut failed: Option<Unanswered> = None;
+        let mut passed_over = None;
+        let mut deadline = deadline;
+        let mut _asking_down = None;
+        self.budget.earn();
+        loop {
+            let now = Instant::now();
+            while let Some(late) = race.late(now) {
+                upstreams[late].left_unanswered();
+            }
+            let random = |count| rand::rng().random_range(0..count);
+            let until = match race.next(now, &field, random) {
+                next @ (Move::Ask(at) | Move::Hedge(at) | Move::AskDown(at)) => {
+                    match next {
+                        Move::Hedge(_) => upstreams[at].hedged(),
+                        Move::AskDown(_) => {
+                            outbound.observer.healthcheck_broken();
+                            _asking_down = self.asking_down.enter();
+                            if _asking_down.is_none() {
+                                break;
+                            }
+                            deadline = deadline.min(now + ASK_DOWN_MAX);
+                        }
+                        _ => {}
+                    }
+                    let upstream = &upstreams[at];
+                    let number = race.asked(at, upstream.patience(), now, &field);
+                    out.push(
+                        async move { (number, upstream, upstream.ask(query, deadline).await) },
+                    );
+                    continue;
+                }
+                Move::AllDown => {
+                    outbound.observer.healthcheck_broken();
+                    break;
+                }
+                Move::Rest if out.is_empty() => break,
+                Move::Rest => deadline,
+                Move::Wait(until) => until,
+            };
+            let Some((number, upstream, answer)) = first_of(&mut out, until).await else {
+                continue;
+            };
+            match answer {
+                Ok(reply) if self.fails_over(&reply) => {
+                    race.failed(number);
+                    passed_over = Some(reply);
+                    if out.is_empty() && !race.has_other(&field) {
+                        break;
+                    }
+                }
+                Ok(reply) if is_in_vain(reply.rcode) => return Ok(better(reply, out).await),
+                Ok(reply) => return Ok(reply),
+                Err(unanswered) => {
+                    if race.failed(number) && !unanswered.is_local() {
+                        upstream.left_unanswered();
+                    }
+                    failed = Some(unanswered);
+                }
+            }
+        }
+        passed_over.map_or_else(|| Err(why_not(failed)), Ok)
+    }
+
+    /// A race of these upstreams.
+    fn start(&self, upstreams: &[Arc<Upstream>], deadline: Instant) -> Race {
+        let (config, mut rng) = (&self.config, rand::rng());
+        let count = upstreams.len();
+        let mut order = config.policy.order(count, &self.turn, &mut rng);
+        let mut standings = [Standing::default(); UPSTREAMS_MAX];
+        for (standing, upstream) in standings.iter_mut().zip(upstreams) {
+            *standing = upstream.standing();
+        }
+        order.prefer(
+            config.policy,
+            &standings[..count],
+            Policy::is_trial(&mut rng),
+        );
+        let rules = Rules {
+            attempts_max: config.attempts_max.of(count),
+            all_down: config.all_down,
+            repeats: config.policy.repeats(),
+            deadline,
+        };
+        Race::new(order, rules, Instant::now())
+    }
+
+    fn fails_over(&self, reply: &Reply) -> bool {
+        self.config.failover.contains(&reply.rcode)
+    }
+}
+
+impl Field for Starters<'_> {
+    fn is_down(&self, upstream: usize) -> bool {
+        self.upstreams[upstream].is_down()
+    }
+
+    fn is_unreliable(&self, upstream: usize) -> bool {
+        self.upstreams[upstream].standing().is_unreliable
+    }
+
+    fn spend(&self) -> bool {
+        !self.is_busy && self.budget.spend()
+    }
+}
+
+/// Why there is no reply.
+fn why_not(last: Option<Unanswered>) -> Reason {
+    last.map_or(Reason::NoHealthyUpstream, |last| {
+        Reason::Upstream(Box::new(last))
+    })
+}
+
+/// Whether a code says no more than that this upstream could not, or would not.
+pub(super) fn is_in_vain(rcode: Rcode) -> bool {
+    matches!(
+        rcode,
+        Rcode::SERVFAIL | Rcode::REFUSED | Rcode::NOTIMP | Rcode::FORMERR
+    )
+}
+
+/// What one of those that are still out says, if it is more than this. Nobody else is asked: such a reply is passed on,
+/// but it must not win a race for being the quickest.
+async fn better<T>(
+    reply: Reply,
+    mut out: FuturesUnordered<impl Future<Output = (T, &Arc<Upstream>, Result<Reply, Unanswered>)>>,
+) -> Reply {
+    while let Some((.., answer)) = out.next().await {
+        if let Ok(other) = answer
+            && !is_in_vain(other.rcode)
+        {
+            return other;
+        }
+    }
+    reply
+}
+
+/// The first of those that are out to come back until then. With nobody out it is a pause.
+async fn first_of<F: Future>(out: &mut FuturesUnordered<F>, until: Instant) -> Option<F::Output> {
+    if out.is_empty() {
+        tokio::time::sleep_until(until.into()).await;
+        return None;
+    }
+    let first = tokio::time::timeout_at(until.into(), out.next()).await;
+    first.ok().flatten()
+}
