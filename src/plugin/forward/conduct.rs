@@ -3,7 +3,7 @@
 //! Plain counting over what the queries to it came to; who asked, and when, is not known here. What is recent weighs
 //! most, so that an upstream that mends is believed within some dozens of queries.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What is believed of an upstream that has not answered yet: one in the same region, with most answers at hand. Two
 /// patiences after another, and a third upstream is asked within 250 ms.
@@ -30,6 +30,8 @@ pub(super) struct Conduct {
     loss: f32,
     /// Seconds that a query costs; `None` before the first.
     cost: Option<f32>,
+    /// When it last said anything.
+    heard: Option<Instant>,
 }
 
 impl Default for Conduct {
@@ -38,11 +40,22 @@ impl Default for Conduct {
             times: Times::new(),
             loss: 0.0,
             cost: None,
+            heard: None,
         }
     }
 }
 
 impl Conduct {
+    /// It said something, whatever it was.
+    pub(super) fn heard(&mut self, now: Instant) {
+        self.heard = Some(now);
+    }
+
+    /// Whether it has said anything since then.
+    pub(super) fn is_heard_since(&self, then: Instant) -> bool {
+        self.heard.is_some_and(|heard| heard >= then)
+    }
+
     /// It answered, so long after it was asked.
     pub(super) fn answered(&mut self, elapsed: Duration) {
         self.times.add(elapsed);

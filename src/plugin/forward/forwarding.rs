@@ -106,6 +106,9 @@ impl Forwarding {
             let now = Instant::now();
             while let Some(late) = race.late(now) {
                 upstreams[late].left_unanswered();
+                if self.config.policy.repeats() {
+                    upstreams[late].call();
+                }
             }
             let random = |count| rand::rng().random_range(0..count);
             let until = match race.next(now, &field, random) {
@@ -123,7 +126,7 @@ impl Forwarding {
                         _ => {}
                     }
                     let upstream = &upstreams[at];
-                    let number = race.asked(at, upstream.patience(), now, &field);
+                    let number = race.asked(at, upstream.patience(now), now, &field);
                     out.push(
                         async move { (number, upstream, upstream.ask(query, deadline).await) },
                     );
@@ -196,6 +199,10 @@ impl Field for Starters<'_> {
 
     fn is_unreliable(&self, upstream: usize) -> bool {
         self.upstreams[upstream].standing().is_unreliable
+    }
+
+    fn is_heard_since(&self, upstream: usize, then: Instant) -> bool {
+        self.upstreams[upstream].is_heard_since(then)
     }
 
     fn spend(&self) -> bool {

@@ -57,7 +57,7 @@ pub(super) struct Rules {
     pub(super) attempts_max: Option<NonZeroU32>,
     /// What is done when all are down.
     pub(super) all_down: AllDown,
-    /// Beside an upstream that is late but not known to be dead, the same is asked again, and no other.
+    /// Beside an upstream that is late but not seen to be dead, the same is asked again, and no other.
     pub(super) repeats: bool,
     /// The end of it all.
     pub(super) deadline: Instant,
@@ -99,6 +99,8 @@ pub(super) trait Field {
     fn is_down(&self, upstream: usize) -> bool;
     /// Whether it leaves queries unanswered.
     fn is_unreliable(&self, upstream: usize) -> bool;
+    /// Whether it has said anything since then, to this query or another.
+    fn is_heard_since(&self, upstream: usize, then: Instant) -> bool;
     /// Pays for a hedge.
     fn spend(&self) -> bool;
 }
@@ -248,7 +250,7 @@ impl Race {
 
     /// Whom to ask beside the one asked last, and the place behind it.
     fn other(&self, field: &impl Field, last: usize) -> (usize, usize) {
-        if self.rules.repeats && !field.is_unreliable(last) && !field.is_down(last) {
+        if self.rules.repeats && self.is_there(field, last) {
             return (last, self.place);
         }
         let mut places = self.place..self.place + self.order.count();
@@ -261,6 +263,18 @@ impl Race {
             Some(place) => (self.order.at(place), place + 1),
             None => (last, self.place),
         }
+    }
+
+    /// Whether an upstream that is late may be taken to be slow with this name, and not dead: after the second packet only
+    /// if it has said something to somebody meanwhile.
+    fn is_there(&self, field: &impl Field, upstream: usize) -> bool {
+        let out = self.runners.iter().flatten();
+        let asked = out.filter(|runner| runner.upstream == upstream);
+        let first = asked.map(|runner| runner.asked).min();
+        let is_silent = || first.is_some_and(|first| !field.is_heard_since(upstream, first));
+        !field.is_unreliable(upstream)
+            && !field.is_down(upstream)
+            && (self.hedges == 0 || !is_silent())
     }
 
     /// Nobody is out: whom the next attempt goes to.

@@ -26,6 +26,14 @@ use super::tls::{Clients, Tls};
 /// How long the answer to a health check may take; CoreDNS's.
 const CHECK_MAX: Duration = Duration::from_secs(1);
 
+/// After so long without a word from an upstream within TLS its connection is taken to be closed: `expire`, unless it is
+/// set.
+const WARM_FOR: Duration = Duration::from_secs(10);
+
+/// How much longer the first query on a connection within TLS takes: a round trip for TCP, one or two for TLS, and the
+/// work of both.
+const HANDSHAKE: u32 = 4;
+
 /// The least pause between two checks, whatever `health_check` says: `0s` is allowed, and would be a flood.
 const CHECK_INTERVAL_MIN: Duration = Duration::from_millis(50);
 
@@ -112,8 +120,26 @@ impl Upstream {
     }
 
     /// How long it may take before it is late.
-    pub(super) fn patience(&self) -> Duration {
-        self.conduct().patience()
+    pub(super) fn patience(&self, now: Instant) -> Duration {
+        let conduct = self.conduct();
+        let is_warm = || {
+            let since = now.checked_sub(WARM_FOR);
+            since.is_some_and(|since| conduct.is_heard_since(since))
+        };
+        match self.endpoint.speaks {
+            Speaks::Secure(..) if !is_warm() => conduct.patience() * HANDSHAKE,
+            _ => conduct.patience(),
+        }
+    }
+
+    /// Whether it has said anything since then.
+    pub(super) fn is_heard_since(&self, then: Instant) -> bool {
+        self.conduct().is_heard_since(then)
+    }
+
+    /// Finds out whether it is there, unless that is under way.
+    pub(super) fn call(self: &Arc<Self>) {
+        self.begin_checks();
     }
 
     /// A query to it was not answered, or is late.
@@ -191,11 +217,14 @@ impl Upstream {
             _ => self.road.exchange(over, asked, deadline).await,
         }?;
         let elapsed = began.elapsed();
+        let mut conduct = self.conduct();
+        conduct.heard(began + elapsed);
         if is_in_vain(reply.rcode) {
-            self.conduct().answered_in_vain();
+            conduct.answered_in_vain();
         } else {
-            self.conduct().answered(elapsed);
+            conduct.answered(elapsed);
         }
+        drop(conduct);
         self.observer.answered(reply.rcode, elapsed);
         Ok(reply)
     }
@@ -237,7 +266,10 @@ impl Upstream {
         let asked = Asked::probe(&self.check);
         let answer = self.road.exchange_anew(over, asked, CHECK_MAX).await;
         match answer {
-            Ok(_) => Check::Answered,
+            Ok(_) => {
+                self.conduct().heard(Instant::now());
+                Check::Answered
+            }
             Err(unanswered) if unanswered.is_local() => Check::NotMade,
             Err(_) => {
                 self.observer.healthcheck_failed();

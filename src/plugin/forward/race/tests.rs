@@ -16,6 +16,8 @@ struct Upstreams {
     /// Unreliable from the fiftieth millisecond on.
     dying: &'static [usize],
     now: Cell<u64>,
+    /// Says nothing to anybody.
+    silent: &'static [usize],
     budget: Cell<usize>,
 }
 
@@ -26,6 +28,9 @@ impl Field for Upstreams {
     fn is_unreliable(&self, upstream: usize) -> bool {
         let has_died = self.now.get() >= 50 && self.dying.contains(&upstream);
         has_died || self.unreliable.contains(&upstream)
+    }
+    fn is_heard_since(&self, upstream: usize, _: Instant) -> bool {
+        !self.silent.contains(&upstream)
     }
     fn spend(&self) -> bool {
         let left = self.budget.get();
@@ -209,6 +214,16 @@ fn who_is_late_is_not_waited_for_alone() {
             repeats: true,
             field: budget(2),
             expected: vec![(Ask(0), 0), (Hedge(0), 100), (Hedge(0), 300)],
+        },
+        Row {
+            what: "in sequence the first is asked again once if it is silent",
+            count: 2,
+            repeats: true,
+            field: Upstreams {
+                silent: &[0],
+                ..budget(2)
+            },
+            expected: vec![(Ask(0), 0), (Hedge(0), 100), (Hedge(1), 300)],
         },
         Row {
             what: "not one that is down",

@@ -24,20 +24,27 @@ async fn who_is_late_is_not_waited_for_alone() {
 }
 
 #[tokio::test]
-async fn in_sequence_the_first_is_asked_again_while_it_is_not_dead() {
-    // What it knows the second denies.
-    let slow = FakeUpstream::start(|seen| match seen.nth {
-        0..3 => vec![],
-        _ => vec![Act::Say(seen.answer(1))],
-    })
-    .await;
-    let other = FakeUpstream::refusing(Rcode::NXDOMAIN).await;
-    let forward = forward(&format!(
-        "forward . {} {} {{\npolicy sequential\n{PATIENT}\n}}",
-        slow.address, other.address
-    ));
-    assert_eq!(ask(&forward, Transport::Udp).await, good(1));
-    assert_eq!(other.seen().len(), 0);
+async fn in_sequence_a_slow_upstream_is_asked_again_and_a_silent_one_is_passed_over() {
+    // Of a name that it does not know at once it says nothing, but it is there.
+    let slow = FakeUpstream::start(|seen| match seen.query().question.rtype {
+        Type::NS => vec![Act::Say(seen.reply(Rcode::REFUSED, &[]))],
+        _ => vec![
+            Act::Wait(Duration::from_millis(200)),
+            Act::Say(seen.answer(1)),
+        ],
+    });
+    for (what, first, expected) in [
+        ("slow", slow.await, good(1)),
+        ("silent", FakeUpstream::silent().await, good(2)),
+    ] {
+        let second = FakeUpstream::answering(2).await;
+        let forward = forward(&format!(
+            "forward . {} {} {{\npolicy sequential\nread_timeout 60s\n}}",
+            first.address, second.address
+        ));
+        assert_eq!(ask(&forward, Transport::Udp).await, expected, "{what}");
+        assert!(first.seen().len() >= 2, "{what}");
+    }
 }
 
 #[tokio::test]

@@ -109,6 +109,7 @@ impl FakeUpstream {
     }
 
     async fn serve_udp(self, socket: UdpSocket) {
+        let socket = Arc::new(socket);
         let mut buffer = [0; 4096];
         // An ICMP error for an earlier datagram is no reason to stop.
         loop {
@@ -122,13 +123,23 @@ impl FakeUpstream {
             {
                 continue;
             }
-            for act in self.see(Transport::Udp, from, &buffer[..length]) {
-                match act {
-                    Act::Say(message) => drop(socket.send_to(&message, from).await),
-                    Act::SayTo(to, message) => drop(socket.send_to(&message, to).await),
-                    Act::Wait(time) => tokio::time::sleep(time).await,
-                    Act::Close => {}
+            let acts = self.see(Transport::Udp, from, &buffer[..length]);
+            let (socket, waits) = (socket.clone(), matches!(acts[..], [Act::Wait(_), ..]));
+            let act = async move {
+                for act in acts {
+                    match act {
+                        Act::Say(message) => drop(socket.send_to(&message, from).await),
+                        Act::SayTo(to, message) => drop(socket.send_to(&message, to).await),
+                        Act::Wait(time) => tokio::time::sleep(time).await,
+                        Act::Close => {}
+                    }
                 }
+            };
+            // Others are served meanwhile.
+            if waits {
+                tokio::spawn(act);
+            } else {
+                act.await;
             }
         }
     }
