@@ -18,7 +18,8 @@ pub(crate) type Found = (Box<Query>, Option<Answer>);
 
 impl Below {
     /// Asks those below the plugin at `at` what `query` asked, for nobody: no client is told of, whose options are its
-    /// own affair too, and nothing is cut. AD is asked for, so that the answer serves all.
+    /// own affair too, and nothing is cut. AD is asked for, so that the answer serves all; RD, CD and DO stay, because
+    /// the answer depends on them.
     pub(super) fn again(walk: &Walk<'_>, query: &Query, at: usize) -> Below {
         let mut asked = Box::new(query.clone());
         asked.client = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));

@@ -314,11 +314,14 @@ fn data_is_shared_by_those_who_trust_the_same_checks() {
     let plain: Ask = |_| {};
     let with_edns: Ask = |query| query.edns = Some(Edns::default());
     let with_cd: Ask = |query| query.flags |= flag::CD;
+    let without_rd: Ask = |query| query.flags &= !flag::RD;
     for (what, first, then, found) in [
         ("signatures for who did not ask", with_do, plain, false),
         ("no signatures for who asked", plain, with_do, false),
         ("unchecked for who relies on checks", with_cd, plain, false),
         ("checked for who checks himself", plain, with_cd, false),
+        ("what an upstream knows, for all", without_rd, plain, false),
+        ("what it can find, for snoopers", plain, without_rd, false),
         ("EDNS alone", plain, with_edns, true),
     ] {
         let (cache, _) = cache(config());

@@ -20,11 +20,13 @@ enum Event {
     Later(u64),
     /// A client asks, and is told this.
     Asked(&'static str),
+    /// A client asks for what is known without recursion, and is told this.
+    Snooped(&'static str),
     /// Those below have been asked so often in all.
     Times(usize),
 }
 
-use Event::{Asked, Below, Later, Times};
+use Event::{Asked, Below, Later, Snooped, Times};
 
 /// A cache over a plugin that says what the test wants.
 struct World {
@@ -67,13 +69,18 @@ impl World {
         }
     }
 
-    /// The code or the last octet of the address, the TTL, the extended error, and how long it took.
-    async fn ask(&self) -> String {
-        let start = tokio::time::Instant::now();
+    /// What a client asks now.
+    fn query(&self) -> Query {
         let mut query = query("told.example.com.", Type::A);
-        query.received = start.into_std();
+        query.received = now();
         query.edns = Some(Edns::default());
         query.transport = Transport::Udp;
+        query
+    }
+
+    /// The code or the last octet of the address, the TTL, the extended error, and how long it took.
+    async fn ask(&self, mut query: Query) -> String {
+        let start = tokio::time::Instant::now();
         let answer = match self.chain.run(&self.router, &mut query) {
             Progress::Answered(answer) => Some(answer),
             Progress::Dropped => None,
@@ -92,8 +99,12 @@ impl World {
             match event {
                 Below(after, said) => self.below.tell(Duration::from_millis(*after), said.clone()),
                 Later(seconds) => tokio::time::sleep(Duration::from_secs(*seconds)).await,
-                Asked(expected) => {
-                    let told = self.ask().await;
+                Asked(expected) | Snooped(expected) => {
+                    let mut query = self.query();
+                    if let Snooped(_) = event {
+                        query.flags &= !flag::RD;
+                    }
+                    let told = self.ask(query).await;
                     if told != *expected {
                         return Err(format!("event {index}: told {told:?}, not {expected:?}"));
                     }
@@ -108,7 +119,9 @@ impl World {
                 }
             }
         }
-        let asked = events.iter().filter(|event| matches!(event, Asked(_)));
+        let asked = events
+            .iter()
+            .filter(|event| matches!(event, Asked(_) | Snooped(_)));
         let (asked, seen) = (asked.count(), self.seen_above.swap(0, Ordering::Relaxed));
         if seen != asked {
             return Err(format!("{seen} replies came up for {asked} queries"));
@@ -686,6 +699,31 @@ async fn a_refresh_is_asked_for_nobody_and_serves_all() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_said_without_recursion_is_kept_apart() {
+    let nothing = || Code(Rcode::NOERROR);
+    play_all(&[(
+        "and refreshed apart",
+        "cache {\n serve_stale\n}",
+        &[
+            Below(0, Address(1)),
+            Asked("#1 for 30 s"),
+            Below(0, nothing()),
+            Snooped("NOERROR"),
+            Asked("#1 for 30 s"),
+            Later(31),
+            Below(0, nothing()),
+            Snooped("NOERROR, error 3"),
+            Below(0, Address(2)),
+            Asked("#1 for 0 s, error 3"),
+            Snooped("NOERROR"),
+            Asked("#2 for 30 s"),
+            Times(4),
+        ],
+    )])
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_client_that_goes_away_leaves_nothing_behind() {
     let world = World::new("cache {\n serve_stale 1h verify\n}");
     let play = [
@@ -695,7 +733,7 @@ async fn a_client_that_goes_away_leaves_nothing_behind() {
         Below(1000, Address(2)),
     ];
     world.play(&play).await.unwrap();
-    let gone = tokio::time::timeout(Duration::from_millis(500), world.ask()).await;
+    let gone = tokio::time::timeout(Duration::from_millis(500), world.ask(world.query())).await;
     assert!(gone.is_err());
     let play = [Below(10, Address(3)), Asked("#3 for 30 s after 10 ms")];
     world.play(&play).await.unwrap();
