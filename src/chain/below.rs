@@ -7,6 +7,10 @@ use std::pin::Pin;
 use super::{Answer, Progress, Waiting, Walk};
 use crate::dns::{Query, Transport};
 
+/// The payload size of EDNS for replies that no client gets: with its headers it fits the least MTU of IPv6, and so is
+/// not fragmented.
+const PAYLOAD: u16 = 1232;
+
 /// A query on its way through the plugins below one of a chain. It owns what it needs, so that it can be run as a task;
 /// dropped, it ends.
 pub struct Below {
@@ -24,10 +28,12 @@ impl Below {
         let mut asked = Box::new(query.clone());
         asked.client = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
         asked.transport = Transport::Tcp;
+        asked.is_background = true;
         asked.asks_authentic = true;
         asked.received = tokio::time::Instant::now().into_std();
         if let Some(edns) = &mut asked.edns {
             edns.options.clear();
+            edns.payload = PAYLOAD;
         }
         let (chain, router, followed) = (walk.chain.clone(), walk.router.clone(), walk.followed);
         let asking = async move {

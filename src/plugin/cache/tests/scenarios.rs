@@ -693,8 +693,13 @@ async fn a_refresh_is_asked_for_nobody_and_serves_all() {
     let asked = world.below.asked.lock().unwrap().pop().unwrap();
     assert_eq!(asked.question, query.question);
     assert!(asked.client.ip().is_unspecified(), "{}", asked.client);
-    assert_eq!(asked.edns, Some(Edns::default()), "whose cookie is its own");
+    let edns = Edns {
+        payload: 1232,
+        ..Edns::default()
+    };
+    assert_eq!(asked.edns, Some(edns), "a cookie and a size are one's own");
     assert_eq!(asked.transport, Transport::Tcp, "so that nothing is cut");
+    assert!(asked.is_background);
     assert!(asked.asks_authentic);
 }
 
