@@ -311,8 +311,7 @@ impl Cache {
     fn keep(&self, kind: Kind, query: &Query, reply: &Reply, ttl: u32, now: Instant) -> Received {
         let entry = self.store.entry(&Key::of(query), kind, reply, ttl, now);
         if entry.octets() > store::ENTRY_OCTETS_MAX {
-            self.counters.dropped();
-            return Received::Taken;
+            return self.drop_large(query, &entry, now);
         }
         let mut received = Received::Taken;
         let stale_for = self.config.stale_for();
@@ -324,6 +323,20 @@ impl Cache {
             follows
         });
         received
+    }
+
+    /// What is too large to be kept ends all the same what it would have taken the place of.
+    #[cold]
+    fn drop_large(&self, query: &Query, new: &Entry, now: Instant) -> Received {
+        self.counters.dropped();
+        let Some(old) = self.find(query) else {
+            return Received::Taken;
+        };
+        if !succession::follows(&self.config, &old, new, now) {
+            return Received::Unwanted;
+        }
+        self.store.remove(&old);
+        Received::Taken
     }
 
     /// A reply that is not kept: one that says something of the name ends what is stale.

@@ -7,7 +7,7 @@ use tokio::runtime::{Builder, Runtime};
 use super::*;
 use crate::dns::reply::Owner;
 use crate::dns::{Class, Edns, Name, Question, Rcode, Reply, Section};
-use crate::plugin::PluginId;
+use crate::plugin::{PluginId, case};
 
 /// Remembers what was counted.
 #[derive(Debug, Default)]
@@ -62,6 +62,15 @@ fn config() -> Config {
     let mut config = Config::of_zones(Zones::root());
     (config.success.ttl_max, config.denial.ttl_max) = (30, 30);
     config
+}
+
+/// The same with `serve_stale`.
+fn serving_stale() -> Config {
+    let stanza = "cache {\n serve_stale\n}";
+    Config {
+        stale: case::read("cache", stanza, parse).unwrap().stale,
+        ..config()
+    }
 }
 
 fn cache(config: Config) -> (Cache, Arc<Counted>) {
@@ -455,6 +464,26 @@ fn an_answer_too_large_to_keep_is_counted_as_dropped() {
     cache.up(&query, &mut got);
     assert_eq!(counted.take(), ["dropped"]);
     assert_eq!(ttls(&got.reply)[..2], [30, 30]);
+}
+
+#[test]
+fn an_answer_too_large_to_keep_ends_the_one_whose_place_it_would_take() {
+    let large = [(ANSWER, Type::A, 300); 1000];
+    for (fact, seconds, rcode, told, kept) in [
+        ("a good one", 10, Rcode::NOERROR, 1000, 0),
+        ("a stale one", 60, Rcode::NOERROR, 1000, 0),
+        ("not for a failure", 60, Rcode::SERVFAIL, 1, 1),
+    ] {
+        let (cache, _) = cache(serving_stale());
+        let mut asked = query("big.example.com.", Type::A);
+        let stored = Instant::now();
+        let mut got = address(&mut asked, 30);
+        cache.up_at(&asked, &mut got, || stored);
+        let mut got = answer(&mut asked, rcode, &large);
+        cache.up_at(&asked, &mut got, || stored + Duration::from_secs(seconds));
+        assert_eq!(got.reply.records.entries().len(), told, "{fact}: told");
+        assert_eq!(cache.store.entries().success, kept, "{fact}: kept");
+    }
 }
 
 #[test]

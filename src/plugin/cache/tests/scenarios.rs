@@ -6,9 +6,9 @@ use super::*;
 use crate::chain::{Chain, Progress, Reason};
 use crate::dns::Transport;
 use crate::dns::edns::option;
+use crate::plugin::Plugin;
 use crate::plugin::log::{self, Log};
 use crate::plugin::scripted::{Said, Scripted};
-use crate::plugin::{Plugin, case};
 use crate::server::router::Router;
 
 /// What happens, in its order.
@@ -746,12 +746,7 @@ async fn a_client_that_goes_away_leaves_nothing_behind() {
 
 #[test]
 fn an_always_fresh_answer_ends_a_stale_one() {
-    let (stale_cache, _) = cache(Config {
-        stale: case::read("cache", "cache {\n serve_stale\n}", parse)
-            .unwrap()
-            .stale,
-        ..config()
-    });
+    let (stale_cache, _) = cache(serving_stale());
     let mut asked = query("www.example.com.", Type::A);
     let mut got = address(&mut asked, 30);
     let stored = Instant::now();
