@@ -30,7 +30,7 @@ mod below;
 mod failure;
 mod waiting;
 
-pub use below::Below;
+pub use below::{Below, Refresher};
 pub use failure::{Cause, Failure, Operation, Reason, Unanswered};
 use waiting::Wait;
 pub use waiting::Waiting;
@@ -46,8 +46,8 @@ pub enum Step {
     Next,
     /// Settled: this is the reply.
     Reply(Reply),
-    /// Settled: this is the reply; and those below are asked again, for the plugin's `refresh`.
-    ReplyAndRefresh(Reply),
+    /// Settled: this is the reply; and those below are asked again, for this.
+    ReplyAndRefresh(Reply, Refresher),
     /// Not mine if those below answer within this time. Then the plugin's `overdue` is asked for a reply, and those
     /// below go on for its `refresh`.
     NextWithin(Duration),
@@ -162,8 +162,8 @@ impl Walk<'_> {
         match step {
             Step::Next => self.down(query, at + 1),
             Step::Reply(reply) => self.reply(query, at, reply),
-            Step::ReplyAndRefresh(reply) => {
-                self.chain.plugins[at].refresh(query, Below::again(self, query, at));
+            Step::ReplyAndRefresh(reply, refresher) => {
+                refresher.run(Below::again(self, query, at));
                 self.reply(query, at, reply)
             }
             Step::NextWithin(limit) => self.within(query, at, limit),

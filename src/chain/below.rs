@@ -17,6 +17,9 @@ pub struct Below {
     asking: Pin<Box<dyn Future<Output = Found> + Send>>,
 }
 
+/// What a plugin does with those below it when they are asked again behind its reply.
+pub struct Refresher(Box<dyn FnOnce(Below) + Send>);
+
 /// The query as those below left it, and what they say; `None` is silence.
 pub(crate) type Found = (Box<Query>, Option<Answer>);
 
@@ -70,6 +73,23 @@ impl Below {
     /// What those below say. May be left and waited for again until it is there.
     pub(crate) async fn answer(&mut self) -> Found {
         self.asking.as_mut().await
+    }
+}
+
+impl Refresher {
+    /// `run` is called once, on the thread that read the query, and must not wait.
+    pub(crate) fn new(run: impl FnOnce(Below) + Send + 'static) -> Refresher {
+        Refresher(Box::new(run))
+    }
+
+    pub(super) fn run(self, below: Below) {
+        self.0(below);
+    }
+}
+
+impl fmt::Debug for Refresher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Refresher")
     }
 }
 

@@ -73,13 +73,13 @@ fn serving_stale() -> Config {
     }
 }
 
-fn cache(config: Config) -> (Cache, Arc<Counted>) {
+fn cache(config: Config) -> (Arc<Cache>, Arc<Counted>) {
     let counted = Arc::new(Counted::default());
     let counters: Arc<dyn Counters> = counted.clone();
     let store = Arc::new(Store::new(&config, &counters));
     let config = Arc::new(config);
     let cache = Cache::new(config, store, counters, refreshes(), Zones::default());
-    (cache, counted)
+    (Arc::new(cache), counted)
 }
 
 /// For tests that refresh nothing: a runtime that nobody runs.
@@ -123,7 +123,7 @@ fn address(query: &mut Query, ttl: u32) -> Answer {
     answer(query, Rcode::NOERROR, &[(Section::Answer, Type::A, ttl)])
 }
 
-fn hit(cache: &Cache, query: &mut Query) -> Option<Reply> {
+fn hit(cache: &Arc<Cache>, query: &mut Query) -> Option<Reply> {
     match cache.down(query) {
         Step::Reply(reply) => Some(reply),
         Step::Next => None,
@@ -447,7 +447,7 @@ fn names_outside_the_zones_pass_untouched() {
 #[test]
 fn zones_that_are_never_kept_are_not_looked_up_but_shaped() {
     let (mut cache, counted) = cache(config());
-    cache.uncached = Zones::new([name("cluster.local.")]);
+    Arc::get_mut(&mut cache).unwrap().uncached = Zones::new([name("cluster.local.")]);
     let mut query = query("web.demo.svc.cluster.local.", Type::A);
     assert!(hit(&cache, &mut query).is_none());
     assert_eq!(counted.take(), Vec::<String>::new());
@@ -512,7 +512,7 @@ fn two_chains_share_a_store_and_a_store_outlives_its_chains() {
     let mut got = address(&mut query, 300);
     first.up(&query, &mut got);
     let (mut second, _) = cache(config());
-    second.store = first.store.clone();
+    Arc::get_mut(&mut second).unwrap().store = first.store.clone();
     drop(first);
     assert!(hit(&second, &mut query).is_some());
 }
@@ -528,13 +528,9 @@ fn cost_of_a_hit_and_of_a_miss() {
     let counters: Arc<dyn Counters> = Arc::new(Uncounted);
     let store = Arc::new(Store::new(&config(), &counters));
     let uncached = Zones::new([name("cluster.local.")]);
-    let cache = Cache::new(
-        Arc::new(config()),
-        store.clone(),
-        counters,
-        refreshes(),
-        uncached,
-    );
+    let config = Arc::new(config());
+    let cache = Cache::new(config, store.clone(), counters, refreshes(), uncached);
+    let cache = Arc::new(cache);
     let queries = |zone: &str| -> Vec<Query> {
         let name = |number| format!("n{number}.{zone}");
         (0..NAMES)

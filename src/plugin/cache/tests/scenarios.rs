@@ -45,7 +45,8 @@ impl World {
             zones: Zones::root(),
             ..config
         });
-        cache.refreshes = Arc::new(Refreshes::on(tokio::runtime::Handle::current()));
+        Arc::get_mut(&mut cache).unwrap().refreshes =
+            Arc::new(Refreshes::on(tokio::runtime::Handle::current()));
         let below = Arc::new(Scripted::new());
         let seen_above = Arc::new(AtomicUsize::new(0));
         let seen = seen_above.clone();
@@ -57,7 +58,7 @@ impl World {
         );
         let plugins = vec![
             Plugin::Log(Arc::new(log)),
-            Plugin::Cache(Arc::new(cache)),
+            Plugin::Cache(cache),
             Plugin::Scripted(below.clone()),
         ];
         World {
@@ -643,7 +644,7 @@ async fn no_more_refreshes_are_made_than_may_be_under_way() {
     };
     let taken: Vec<_> = (0..)
         .map(|number| Arc::new(entry::tests::entry_of("n", number)))
-        .map_while(|entry| cache.refreshes.begin(entry))
+        .map_while(|entry| cache.refreshes.begin(entry).ok())
         .collect();
     let play = [
         Below(0, Address(1)),
@@ -742,6 +743,39 @@ async fn a_client_that_goes_away_leaves_nothing_behind() {
     assert!(gone.is_err());
     let play = [Below(10, Address(3)), Asked("#3 for 30 s after 10 ms")];
     world.play(&play).await.unwrap();
+}
+
+#[test]
+fn of_those_who_hit_together_one_refreshes() {
+    let prefetching = case::read("cache", "cache {\n prefetch 1\n}", parse).unwrap();
+    for (fact, config, age) in [
+        ("a stale answer", serving_stale(), 60),
+        (
+            "a popular one",
+            Config {
+                prefetch: prefetching.prefetch,
+                ..config()
+            },
+            29,
+        ),
+    ] {
+        let (cache, counted) = cache(config);
+        let mut asked = query("www.example.com.", Type::A);
+        let mut got = address(&mut asked, 30);
+        let stored = Instant::now();
+        cache.up_at(&asked, &mut got, || stored);
+        asked.received = stored + Duration::from_secs(age);
+        let mut hit = || cache.down(&mut asked);
+        let refreshes = |step: &Step| matches!(step, Step::ReplyAndRefresh(..));
+        let first = hit();
+        assert!(refreshes(&first), "{fact}");
+        assert!(!refreshes(&hit()), "{fact}: the first has the right");
+        drop(first);
+        let counts = counted.take();
+        let count = counts.iter().filter(|what| *what == "refreshed").count();
+        assert_eq!(count, 1, "{fact}");
+        assert!(refreshes(&hit()), "{fact}: the first gave it back");
+    }
 }
 
 #[test]
