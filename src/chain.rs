@@ -6,17 +6,13 @@
 //! reply ◀─  up  ◀─  up  ◀───────┘
 //! ```
 //!
-//! A plugin says what it has to say by returning a [`Step`]; it holds no writer, so that it cannot write twice,
-//! forget to, or answer after an error. Going down and up is plain code on the thread that read the query. Only
-//! [`Step::Ask`] leaves it: what must wait for the network becomes a [`Waiting`], which owns the query and goes
-//! on as a task. An answer that is already known thus costs no task, no lock and no allocation.
+//! A plugin says what it has to say by returning a [`Step`]; it holds no writer, so that it cannot write twice, forget
+//! to, or answer after an error. Going down and up is plain code on the thread that read the query. What must wait for
+//! the network becomes a [`Waiting`], which owns the query and goes on as a task: an answer that is known costs none.
+//! What goes on without a client, because a plugin has answered, is a [`Below`], which is the plugin's to run.
 //!
-//! A plugin may answer and have those below it asked again, or stop waiting for them: what then goes on without a
-//! client is a [`Below`], which is the plugin's to run.
-//!
-//! The other shape that was weighed is one future for the whole chain, polled once in place. Measured on a model of
-//! eight plugins that all say `Next`: steps cost 9 ns a query, one boxed future that owns its query 130 ns, a boxed
-//! future a plugin 190 to 350 ns.
+//! Measured on a model of eight plugins that all say `Next`: steps cost 9 ns a query, one boxed future for the chain,
+//! polled in place, 130 ns, a boxed future a plugin 190 to 350 ns.
 
 use std::sync::Arc;
 use std::time::Duration;

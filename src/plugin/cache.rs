@@ -7,11 +7,10 @@
 //! ```
 //!
 //! A query is looked up under its whole key; what is found is copied into the reply, with the time that is left. A
-//! reply from below is judged: what its TTL becomes, for the client at once, and whether it is kept, in the place of
-//! what. The rules are CoreDNS's, with these differences. A hit repeats the name in the case in which it is asked, not
-//! in that of the first asker. Answers of plugins that are always fresh are shaped but not kept. That no upstream could
-//! be asked is kept too, for seconds (RFC 9520), and no failure in the place of an answer. What is thrown out of a full
-//! cache is what is asked least, not anything.
+//! reply from below is judged: what its TTL becomes, and whether it is kept, in the place of what. The rules are
+//! CoreDNS's, but: a hit repeats the name in the case in which it is asked; answers of always fresh plugins are not
+//! kept; that no upstream could be asked is, for seconds (RFC 9520), and no failure in the place of an answer; what
+//! is thrown out of a full cache is what is asked least.
 //!
 //! A [`Store`] outlives the chains that use it: a reload after which the stanza keeps the same takes it over.
 
