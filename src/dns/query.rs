@@ -112,6 +112,8 @@ pub struct Query {
     /// Whether an upstream is to be asked whether its data is authentic (AD, RFC 6840 section 5.7) though the
     /// client did not: an answer that is kept must also serve those who do.
     pub asks_authentic: bool,
+    /// Whether no client waits: a plugin asks for its own sake, and over what it goes upstream is for `forward` to say.
+    pub is_background: bool,
     /// Buffers for the reply, kept from the query before.
     spare: Records,
     /// A buffer for EDNS options, kept likewise.
@@ -151,6 +153,7 @@ impl Query {
             size: 0,
             received: Instant::now(),
             asks_authentic: false,
+            is_background: false,
             spare: Records::default(),
             spare_options: Vec::new(),
         }
@@ -167,6 +170,7 @@ impl Query {
         self.transport = transport;
         self.size = packet.len();
         self.asks_authentic = false;
+        self.is_background = false;
         if let Some(edns) = self.edns.take() {
             self.spare_options = edns.options;
         }

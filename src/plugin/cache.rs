@@ -7,18 +7,17 @@
 //! ```
 //!
 //! A query is looked up under its whole key; what is found is copied into the reply, with the time that is left. A
-//! reply from below is judged: what its TTL becomes, for the client at once, and whether it is kept, in the place of
-//! what. The rules are CoreDNS's, with these differences. A hit repeats the name in the case in which it is asked, not
-//! in that of the first asker. Answers of plugins that are always fresh are shaped but not kept. That no upstream could
-//! be asked is kept too, for seconds (RFC 9520), and no failure in the place of an answer. What is thrown out of a full
-//! cache is what is asked least, not anything.
+//! reply from below is judged: what its TTL becomes, and whether it is kept, in the place of what. The rules are
+//! CoreDNS's, but: a hit repeats the name in the case in which it is asked; answers of always fresh plugins are not
+//! kept; that no upstream could be asked is, for seconds (RFC 9520), and no failure in the place of an answer; what
+//! is thrown out of a full cache is what is asked least.
 //!
 //! A [`Store`] outlives the chains that use it: a reload after which the stanza keeps the same takes it over.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::chain::{Answer, Below, Step};
+use crate::chain::{Answer, Below, Refresher, Step};
 use crate::dns::query::{flag, opcode};
 use crate::dns::{Query, Rcode, Records, Reply, Type, Zones};
 
@@ -43,6 +42,8 @@ pub use store::{Entries, Store};
 
 use entry::{Entry, Standing};
 use key::Key;
+use refresh::{NotBegun, Refreshing};
+use table::Found;
 
 const CACHE: PluginId = PluginId::of("cache");
 
@@ -87,7 +88,7 @@ impl Cache {
 
     /// Answers what is known.
     #[inline]
-    pub(crate) fn down(&self, query: &mut Query) -> Step {
+    pub(crate) fn down(self: &Arc<Cache>, query: &mut Query) -> Step {
         if !is_cacheable(query)
             || self.uncached.contains(&query.question.name)
             || !self.config.zones.contains(&query.question.name)
@@ -127,9 +128,9 @@ impl Cache {
     }
 
     fn prefetch(
-        &self,
+        self: &Arc<Cache>,
         prefetch: &Prefetch,
-        entry: &Entry,
+        entry: &Found,
         left: u32,
         now: Instant,
         reply: Reply,
@@ -137,8 +138,8 @@ impl Cache {
         let wanted = entry.is_popular(now, prefetch.amount, prefetch.gap_max)
             && prefetch.is_due(entry.ttl(), left)
             && !entry.is_failure();
-        if wanted && self.may_refresh(entry, now) {
-            Step::ReplyAndRefresh(reply)
+        if wanted {
+            self.reply_and_refresh(reply, entry, now)
         } else {
             Step::Reply(reply)
         }
@@ -146,7 +147,7 @@ impl Cache {
 
     /// Gives an answer after its time, or asks those below first.
     #[cold]
-    fn down_stale(&self, query: &mut Query, entry: &Entry, now: Instant) -> Step {
+    fn down_stale(self: &Arc<Cache>, query: &mut Query, entry: &Found, now: Instant) -> Step {
         let Some(stale) = &self.config.stale else {
             return Step::Next;
         };
@@ -159,8 +160,8 @@ impl Cache {
         }
         let records = query.take_records();
         let reply = self.stale(query, records, entry, stale);
-        if stale.refresh == Refresh::After && self.may_refresh(entry, now) {
-            Step::ReplyAndRefresh(reply)
+        if stale.refresh == Refresh::After {
+            self.reply_and_refresh(reply, entry, now)
         } else {
             Step::Reply(reply)
         }
@@ -171,18 +172,22 @@ impl Cache {
         entry.stale_reply(query, records, stale.ttl)
     }
 
-    /// Whether those below are to be asked for the successor of an entry, behind the back of the client.
-    fn may_refresh(&self, entry: &Entry, now: Instant) -> bool {
+    /// This reply; and those below are asked for the successor of an entry, unless somebody does so, or may not now.
+    fn reply_and_refresh(self: &Arc<Cache>, reply: Reply, entry: &Found, now: Instant) -> Step {
         if !entry.may_refresh(now) {
-            return false;
+            return Step::Reply(reply);
         }
-        let has_room = self.refreshes.has_room();
-        if has_room {
-            self.counters.refreshed();
-        } else {
-            self.counters.refresh_left_out();
+        match self.refreshes.begin(entry.share()) {
+            Ok(refreshing) => {
+                self.counters.refreshed();
+                let cache = self.clone();
+                let run = move |below| cache.spawn_refresh(refreshing, below);
+                return Step::ReplyAndRefresh(reply, Refresher::new(run));
+            }
+            Err(NotBegun::NoRoom) => self.counters.refresh_left_out(),
+            Err(NotBegun::UnderWay) => {}
         }
-        has_room
+        Step::Reply(reply)
     }
 
     /// Shapes a reply from below, and keeps it; where those below failed, a stale answer takes its place.
@@ -242,22 +247,25 @@ impl Cache {
     }
 
     /// Lets those below go on for the successor of the entry that `query` was answered from.
-    pub(crate) fn refresh(self: &Arc<Cache>, query: &Query, mut below: Below) {
+    pub(crate) fn refresh(self: &Arc<Cache>, query: &Query, below: Below) {
         let entry = self.find(query).map(|entry| entry.share());
-        let Some(refreshing) = entry.and_then(|entry| self.refreshes.begin(entry)) else {
-            return;
-        };
-        let cache = self.clone();
-        self.refreshes.spawn(async move {
+        if let Some(Ok(refreshing)) = entry.map(|entry| self.refreshes.begin(entry)) {
+            self.clone().spawn_refresh(refreshing, below);
+        }
+    }
+
+    fn spawn_refresh(self: Arc<Cache>, refreshing: Refreshing, mut below: Below) {
+        let refreshes = self.refreshes.clone();
+        refreshes.spawn(async move {
             let (query, answer) = below.answer().await;
             if let Some(mut answer) = answer {
-                cache.receive(&query, &mut answer, now);
+                self.receive(&query, &mut answer, now);
             }
             drop(refreshing);
         });
     }
 
-    fn find(&self, query: &Query) -> Option<table::Found> {
+    fn find(&self, query: &Query) -> Option<Found> {
         self.store.find(&Key::of(query))
     }
 
@@ -311,8 +319,7 @@ impl Cache {
     fn keep(&self, kind: Kind, query: &Query, reply: &Reply, ttl: u32, now: Instant) -> Received {
         let entry = self.store.entry(&Key::of(query), kind, reply, ttl, now);
         if entry.octets() > store::ENTRY_OCTETS_MAX {
-            self.counters.dropped();
-            return Received::Taken;
+            return self.drop_large(query, &entry, now);
         }
         let mut received = Received::Taken;
         let stale_for = self.config.stale_for();
@@ -324,6 +331,20 @@ impl Cache {
             follows
         });
         received
+    }
+
+    /// What is too large to be kept ends all the same what it would have taken the place of.
+    #[cold]
+    fn drop_large(&self, query: &Query, new: &Entry, now: Instant) -> Received {
+        self.counters.dropped();
+        let Some(old) = self.find(query) else {
+            return Received::Taken;
+        };
+        if !succession::follows(&self.config, &old, new, now) {
+            return Received::Unwanted;
+        }
+        self.store.remove(&old);
+        Received::Taken
     }
 
     /// A reply that is not kept: one that says something of the name ends what is stale.

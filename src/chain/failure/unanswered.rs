@@ -161,15 +161,39 @@ fn system_text(number: i32) -> String {
 mod tests {
     use super::*;
 
+    use Operation::*;
+
+    type Row<'a> = (
+        Operation,
+        Transport,
+        Option<&'a str>,
+        &'a str,
+        Cause,
+        &'a str,
+    );
+
+    const LOCAL: Option<&str> = Some("10.0.0.5:4321");
+
+    fn assert_said<const ROWS: usize>(rows: [Row<'_>; ROWS]) {
+        for (operation, transport, from, to, cause, expected) in rows {
+            let unanswered = Unanswered {
+                operation,
+                transport,
+                from: from.map(|from| from.parse().unwrap()),
+                to: to.parse().unwrap(),
+                cause,
+            };
+            assert_eq!(unanswered.to_string(), expected);
+        }
+    }
+
     #[test]
     fn what_failed_is_said_as_coredns_says_it() {
-        use Operation::*;
-        let local = Some("10.0.0.5:4321");
-        for (operation, transport, from, to, cause, expected) in [
+        assert_said([
             (
                 Read,
                 Transport::Udp,
-                local,
+                LOCAL,
                 "8.8.8.8:53",
                 Cause::Timeout,
                 "read udp 10.0.0.5:4321->8.8.8.8:53: i/o timeout",
@@ -177,7 +201,7 @@ mod tests {
             (
                 Read,
                 Transport::Udp,
-                local,
+                LOCAL,
                 "8.8.8.8:53",
                 Cause::System(libc::ECONNREFUSED),
                 "read udp 10.0.0.5:4321->8.8.8.8:53: read: connection refused",
@@ -193,7 +217,7 @@ mod tests {
             (
                 Write,
                 Transport::Tcp,
-                local,
+                LOCAL,
                 "8.8.8.8:53",
                 Cause::System(libc::EPIPE),
                 "write tcp 10.0.0.5:4321->8.8.8.8:53: write: broken pipe",
@@ -201,15 +225,21 @@ mod tests {
             (
                 Read,
                 Transport::Tcp,
-                local,
+                LOCAL,
                 "8.8.8.8:53",
                 Cause::Closed,
                 "EOF",
             ),
+        ]);
+    }
+
+    #[test]
+    fn an_answer_of_no_use_and_a_protocol_that_failed_are_named() {
+        assert_said([
             (
                 Read,
                 Transport::Tcp,
-                local,
+                LOCAL,
                 "8.8.8.8:53",
                 Cause::Malformed(MessageError::Cut),
                 "read tcp 10.0.0.5:4321->8.8.8.8:53: message is cut off",
@@ -217,7 +247,7 @@ mod tests {
             (
                 Read,
                 Transport::Tcp,
-                local,
+                LOCAL,
                 "8.8.8.8:443",
                 Cause::OtherReply,
                 "read tcp 10.0.0.5:4321->8.8.8.8:443: message is no reply to the query",
@@ -233,7 +263,7 @@ mod tests {
             (
                 Read,
                 Transport::Tcp,
-                local,
+                LOCAL,
                 "8.8.8.8:443",
                 Cause::Https("status 503".into()),
                 "https 8.8.8.8:443: status 503",
@@ -246,15 +276,6 @@ mod tests {
                 Cause::Quic("closed".into()),
                 "quic 8.8.8.8:853: closed",
             ),
-        ] {
-            let unanswered = Unanswered {
-                operation,
-                transport,
-                from: from.map(|from| from.parse().unwrap()),
-                to: to.parse().unwrap(),
-                cause,
-            };
-            assert_eq!(unanswered.to_string(), expected);
-        }
+        ]);
     }
 }

@@ -200,7 +200,8 @@ impl Entry {
         !self.refreshing.load(Ordering::Relaxed) && !self.rests(now)
     }
 
-    /// The reply to `query`, with this TTL, in the memory of `records`. AA is set, as CoreDNS has it: some clients ask for it.
+    /// The reply to `query`, with this TTL, in the memory of `records`. AA is set, as CoreDNS has it: some clients ask
+    /// for it.
     #[inline]
     pub(super) fn reply(&self, query: &Query, mut records: Records, ttl: u32) -> Reply {
         let mut flags = query.repeated_flags() | flag::AA | self.flags & flag::RA;

@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, Hasher};
 use crate::dns::Query;
 use crate::dns::query::flag;
 
-/// The type, the class, DO and CD.
+/// The type, the class, DO, CD and RD.
 type Tail = [u8; 5];
 
 /// The name in lower case, and what else the answer depends on.
@@ -21,8 +21,9 @@ impl Key<'_> {
         let question = &query.question;
         let [type1, type2] = question.rtype.0.to_be_bytes();
         let [class1, class2] = question.class.0.to_be_bytes();
-        let checks = query.flags & flag::CD == 0;
-        let bits = u8::from(query.dnssec_ok()) | u8::from(!checks) << 1;
+        let is_set = |bit| u8::from(query.flags & bit != 0);
+        // Who wants no recursion is told what an upstream happens to know, which is no answer for all others.
+        let bits = u8::from(query.dnssec_ok()) | is_set(flag::CD) << 1 | is_set(flag::RD) << 2;
         Key {
             name: question.name.wire(),
             tail: [type1, type2, class1, class2, bits],
@@ -63,6 +64,7 @@ mod tests {
         let base = || {
             let mut query = Query::empty();
             query.question = Question::new("www.Example.".parse().unwrap(), Type::A, Class::IN);
+            query.flags = flag::RD;
             query
         };
         let hasher = foldhash::fast::FixedState::with_seed(7);
@@ -74,7 +76,6 @@ mod tests {
                 true,
             ),
             ("with another id", |q| q.id = 7, true),
-            ("without recursion", |q| q.flags = 0, true),
             ("with EDNS", |q| q.edns = Some(Edns::default()), true),
             (
                 "for another name",
@@ -94,10 +95,10 @@ mod tests {
                 false,
             ),
             ("with CD", |q| q.flags |= flag::CD, false),
+            ("without recursion", |q| q.flags = 0, false),
         ];
         for (what, change, same) in rows {
             let mut other = base();
-            other.flags = flag::RD;
             change(&mut other);
             let stored = Key::of(&base()).octets();
             assert_eq!(Key::of(&other).is(&stored), same, "{what}");

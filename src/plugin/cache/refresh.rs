@@ -24,6 +24,15 @@ pub(super) struct Refreshing {
     _room: OwnedSemaphorePermit,
 }
 
+/// Why there is no such right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NotBegun {
+    /// Somebody has it.
+    UnderWay,
+    /// Too many refreshes are under way.
+    NoRoom,
+}
+
 impl Refreshes {
     /// Refreshes that run on `runtime`.
     pub fn on(runtime: Handle) -> Refreshes {
@@ -33,17 +42,16 @@ impl Refreshes {
         }
     }
 
-    /// Whether another one may begin.
-    pub(super) fn has_room(&self) -> bool {
-        self.room.available_permits() > 0
-    }
-
     /// The right to refresh this entry, if nobody has it and there is room.
-    pub(super) fn begin(&self, entry: Arc<Entry>) -> Option<Refreshing> {
-        let room = self.room.clone().try_acquire_owned().ok()?;
-        entry
-            .begin_refresh()
-            .then_some(Refreshing { entry, _room: room })
+    pub(super) fn begin(&self, entry: Arc<Entry>) -> Result<Refreshing, NotBegun> {
+        if !entry.begin_refresh() {
+            return Err(NotBegun::UnderWay);
+        }
+        if let Ok(room) = self.room.clone().try_acquire_owned() {
+            return Ok(Refreshing { entry, _room: room });
+        }
+        entry.end_refresh();
+        Err(NotBegun::NoRoom)
     }
 
     pub(super) fn spawn(&self, refresh: impl Future<Output = ()> + Send + 'static) {

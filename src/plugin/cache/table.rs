@@ -1,9 +1,9 @@
 //! A hash table that is read without a lock and without a write that others see.
 //!
-//! Buckets are one cache line each: seven entries and, in one word, a tag of eight bits for each. A key may be in either
-//! of two buckets (two-choice hashing), so nothing is ever moved: a reader that meets a writer finds the old entry, the
-//! new one or none, and a cache may always answer none. Readers borrow an entry by `arc-swap`, whose marks are a
-//! thread's own. Writers take turns: they need the one [`Writer`], which the store keeps behind its lock.
+//! Buckets are one cache line each: seven entries and, in one word, a tag of eight bits for each. A key may be in
+//! either of two buckets (two-choice hashing), so nothing is ever moved: a reader that meets a writer finds the old
+//! entry, the new one or none, and a cache may always answer none. Readers borrow an entry by `arc-swap`, whose marks
+//! are a thread's own. Writers take turns: they need the one [`Writer`], which the store keeps behind its lock.
 //!
 //! The table does not grow: it has a bucket for every four entries that it is made for. In a simulation of a full cache
 //! four of 80,000 insertions met two full buckets; the caller is told, and makes room.

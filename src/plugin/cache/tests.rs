@@ -7,7 +7,11 @@ use tokio::runtime::{Builder, Runtime};
 use super::*;
 use crate::dns::reply::Owner;
 use crate::dns::{Class, Edns, Name, Question, Rcode, Reply, Section};
-use crate::plugin::PluginId;
+use crate::plugin::{PluginId, case};
+
+mod cost;
+mod kept;
+mod scenarios;
 
 /// Remembers what was counted.
 #[derive(Debug, Default)]
@@ -64,13 +68,22 @@ fn config() -> Config {
     config
 }
 
-fn cache(config: Config) -> (Cache, Arc<Counted>) {
+/// The same with `serve_stale`.
+fn serving_stale() -> Config {
+    let stanza = "cache {\n serve_stale\n}";
+    Config {
+        stale: case::read("cache", stanza, parse).unwrap().stale,
+        ..config()
+    }
+}
+
+fn cache(config: Config) -> (Arc<Cache>, Arc<Counted>) {
     let counted = Arc::new(Counted::default());
     let counters: Arc<dyn Counters> = counted.clone();
     let store = Arc::new(Store::new(&config, &counters));
     let config = Arc::new(config);
     let cache = Cache::new(config, store, counters, refreshes(), Zones::default());
-    (cache, counted)
+    (Arc::new(cache), counted)
 }
 
 /// For tests that refresh nothing: a runtime that nobody runs.
@@ -114,7 +127,7 @@ fn address(query: &mut Query, ttl: u32) -> Answer {
     answer(query, Rcode::NOERROR, &[(Section::Answer, Type::A, ttl)])
 }
 
-fn hit(cache: &Cache, query: &mut Query) -> Option<Reply> {
+fn hit(cache: &Arc<Cache>, query: &mut Query) -> Option<Reply> {
     match cache.down(query) {
         Step::Reply(reply) => Some(reply),
         Step::Next => None,
@@ -138,65 +151,27 @@ const ADDITIONAL: Section = Section::Additional;
 #[test]
 fn a_reply_from_below_gets_the_ttl_that_coredns_was_recorded_to_give() {
     type Row<'a> = (&'a str, Rcode, &'a [(Section, Type, u32)], u32);
+    let (found, missing) = (Rcode::NOERROR, Rcode::NXDOMAIN);
+    let a = |ttl| (ANSWER, Type::A, ttl);
+    let cname = |ttl| (ANSWER, Type::CNAME, ttl);
+    let soa = |ttl| (AUTHORITY, Type::SOA, ttl);
+    let name_server = [(ANSWER, Type::NS, 300), (ADDITIONAL, Type::A, 300)];
+    let aliases = [cname(240), cname(120), a(300)];
     let rows: [Row<'_>; 9] = [
-        (
-            "www.example.com A",
-            Rcode::NOERROR,
-            &[(ANSWER, Type::A, 300)],
-            30,
-        ),
-        (
-            "four.example.com A",
-            Rcode::NOERROR,
-            &[(ANSWER, Type::A, 15)],
-            15,
-        ),
-        (
-            "zero.example.com A",
-            Rcode::NOERROR,
-            &[(ANSWER, Type::A, 0)],
-            5,
-        ),
-        (
-            "long.example.com A",
-            Rcode::NOERROR,
-            &[(ANSWER, Type::A, 86_400)],
-            30,
-        ),
-        (
-            "alias2.example.com A",
-            Rcode::NOERROR,
-            &[
-                (ANSWER, Type::CNAME, 240),
-                (ANSWER, Type::CNAME, 120),
-                (ANSWER, Type::A, 300),
-            ],
-            30,
-        ),
-        (
-            "ext-headless CNAME",
-            Rcode::NOERROR,
-            &[(ANSWER, Type::CNAME, 30)],
-            30,
-        ),
-        (
-            "six.example.com A",
-            Rcode::NOERROR,
-            &[(AUTHORITY, Type::SOA, 3600)],
-            30,
-        ),
+        ("www.example.com A", found, &[a(300)], 30),
+        ("four.example.com A", found, &[a(15)], 15),
+        ("zero.example.com A", found, &[a(0)], 5),
+        ("long.example.com A", found, &[a(86_400)], 30),
+        ("alias2.example.com A", found, &aliases, 30),
+        ("ext-headless CNAME", found, &[cname(30)], 30),
+        ("six.example.com A", found, &[soa(3600)], 30),
         (
             "dangling.example.com A",
-            Rcode::NXDOMAIN,
-            &[(ANSWER, Type::CNAME, 300), (AUTHORITY, Type::SOA, 3600)],
+            missing,
+            &[cname(300), soa(3600)],
             30,
         ),
-        (
-            "example.com NS",
-            Rcode::NOERROR,
-            &[(ANSWER, Type::NS, 300), (ADDITIONAL, Type::A, 300)],
-            30,
-        ),
+        ("example.com NS", found, &name_server, 30),
     ];
     for (what, rcode, records, expected) in rows {
         let rtype = if what.ends_with("NS") {
@@ -314,11 +289,14 @@ fn data_is_shared_by_those_who_trust_the_same_checks() {
     let plain: Ask = |_| {};
     let with_edns: Ask = |query| query.edns = Some(Edns::default());
     let with_cd: Ask = |query| query.flags |= flag::CD;
+    let without_rd: Ask = |query| query.flags &= !flag::RD;
     for (what, first, then, found) in [
         ("signatures for who did not ask", with_do, plain, false),
         ("no signatures for who asked", plain, with_do, false),
         ("unchecked for who relies on checks", with_cd, plain, false),
         ("checked for who checks himself", plain, with_cd, false),
+        ("what an upstream knows, for all", without_rd, plain, false),
+        ("what it can find, for snoopers", plain, without_rd, false),
         ("EDNS alone", plain, with_edns, true),
     ] {
         let (cache, _) = cache(config());
@@ -345,218 +323,10 @@ fn the_options_of_an_upstream_do_not_reach_the_client() {
 }
 
 #[test]
-fn some_answers_are_never_kept() {
-    type Change = fn(&mut Query, &mut Answer);
-    let rows: [(&str, Change); 6] = [
-        ("of an always fresh plugin", |_, got| {
-            got.by = PluginId::named("kubernetes")
-        }),
-        ("of the server itself", |_, got| got.by = None),
-        ("of a refusal", |_, got| got.reply.rcode = Rcode::REFUSED),
-        ("cut", |_, got| got.reply.flags |= flag::TC),
-        ("of a transfer", |query, _| {
-            query.question.rtype = Type::AXFR
-        }),
-        ("of a notification", |query, _| query.flags = 4 << 11),
-    ];
-    for (what, change) in rows {
-        let (cache, _) = cache(config());
-        let mut first = query("www.example.com.", Type::A);
-        let mut got = address(&mut first, 300);
-        change(&mut first, &mut got);
-        cache.up(&first, &mut got);
-        assert_eq!(cache.store.entries(), Entries::default(), "{what}");
-        assert!(hit(&cache, &mut first).is_none(), "{what}");
-    }
-}
-
-#[test]
 fn an_always_fresh_answer_is_shaped_all_the_same() {
     let mut query = query("web.demo.svc.cluster.local.", Type::A);
     let mut got = address(&mut query, 300);
     got.by = PluginId::named("kubernetes");
     cache(config()).0.up(&query, &mut got);
     assert_eq!(ttls(&got.reply), [30]);
-}
-
-#[test]
-fn a_denial_comes_before_an_answer_and_an_answer_before_a_failure() {
-    let denial = |query: &mut Query| answer(query, Rcode::NXDOMAIN, &[(AUTHORITY, Type::SOA, 60)]);
-    let failure = |query: &mut Query| answer(query, Rcode::SERVFAIL, &[]);
-    type Make<'a> = &'a dyn Fn(&mut Query) -> Answer;
-    let found = |query: &mut Query| address(query, 300);
-    let rows: [(&str, &[Make<'_>], Rcode); 5] = [
-        ("a failure alone", &[&failure], Rcode::SERVFAIL),
-        (
-            "a failure after an answer",
-            &[&found, &failure],
-            Rcode::NOERROR,
-        ),
-        (
-            "a denial after an answer",
-            &[&found, &denial],
-            Rcode::NXDOMAIN,
-        ),
-        (
-            "an answer after a denial",
-            &[&denial, &found],
-            Rcode::NOERROR,
-        ),
-        (
-            "a denial after a failure",
-            &[&failure, &denial],
-            Rcode::NXDOMAIN,
-        ),
-    ];
-    for (what, answers, expected) in rows {
-        let (cache, _) = cache(config());
-        let mut query = query("www.example.com.", Type::A);
-        for make in answers {
-            let mut got = make(&mut query);
-            cache.up(&query, &mut got);
-        }
-        assert_eq!(hit(&cache, &mut query).unwrap().rcode, expected, "{what}");
-    }
-}
-
-#[test]
-fn names_outside_the_zones_pass_untouched() {
-    let mut narrow = config();
-    narrow.zones = Zones::new([name("example.com.")]);
-    let (cache, counted) = cache(narrow);
-    let mut other = query("www.example.org.", Type::A);
-    let mut got = address(&mut other, 300);
-    cache.up(&other, &mut got);
-    assert_eq!(ttls(&got.reply), [300]);
-    assert!(hit(&cache, &mut other).is_none());
-    assert_eq!(counted.take(), Vec::<String>::new());
-}
-
-#[test]
-fn zones_that_are_never_kept_are_not_looked_up_but_shaped() {
-    let (mut cache, counted) = cache(config());
-    cache.uncached = Zones::new([name("cluster.local.")]);
-    let mut query = query("web.demo.svc.cluster.local.", Type::A);
-    assert!(hit(&cache, &mut query).is_none());
-    assert_eq!(counted.take(), Vec::<String>::new());
-    let mut got = address(&mut query, 300);
-    cache.up(&query, &mut got);
-    assert_eq!(ttls(&got.reply), [30]);
-}
-
-#[test]
-fn an_answer_too_large_to_keep_is_counted_as_dropped() {
-    let (cache, counted) = cache(config());
-    let mut query = query("big.example.com.", Type::A);
-    let mut got = answer(&mut query, Rcode::NOERROR, &[(ANSWER, Type::A, 300); 1000]);
-    cache.up(&query, &mut got);
-    assert_eq!(counted.take(), ["dropped"]);
-    assert_eq!(ttls(&got.reply)[..2], [30, 30]);
-}
-
-#[test]
-fn a_full_cache_throws_out_and_counts_it() {
-    let mut small = config();
-    small.success.capacity = 1024;
-    let (cache, counted) = cache(small);
-    for number in 0..3000 {
-        let mut query = query(&format!("n{number}.example.com."), Type::A);
-        assert!(hit(&cache, &mut query).is_none());
-        let mut got = address(&mut query, 300);
-        cache.up(&query, &mut got);
-    }
-    assert_eq!(cache.store.entries().success, 1024);
-    let evicted = counted
-        .take()
-        .into_iter()
-        .filter(|what| what == "evicted Success");
-    assert_eq!(evicted.count(), 3000 - 1024);
-}
-
-#[test]
-fn two_chains_share_a_store_and_a_store_outlives_its_chains() {
-    let (first, _) = cache(config());
-    let mut query = query("www.example.com.", Type::A);
-    let mut got = address(&mut query, 300);
-    first.up(&query, &mut got);
-    let (mut second, _) = cache(config());
-    second.store = first.store.clone();
-    drop(first);
-    assert!(hit(&second, &mut query).is_some());
-}
-
-mod scenarios;
-
-/// Prints what a hit and a miss cost: `cargo test --release cost_of -- --ignored --nocapture`.
-#[test]
-#[ignore = "prints times, which say something on a quiet machine in a release build only"]
-fn cost_of_a_hit_and_of_a_miss() {
-    const NAMES: usize = 1000;
-    const ROUNDS: usize = 1000;
-    let counters: Arc<dyn Counters> = Arc::new(Uncounted);
-    let store = Arc::new(Store::new(&config(), &counters));
-    let uncached = Zones::new([name("cluster.local.")]);
-    let cache = Cache::new(
-        Arc::new(config()),
-        store.clone(),
-        counters,
-        refreshes(),
-        uncached,
-    );
-    let queries = |zone: &str| -> Vec<Query> {
-        let name = |number| format!("n{number}.{zone}");
-        (0..NAMES)
-            .map(|number| query(&name(number), Type::A))
-            .collect()
-    };
-    let mut known = queries("example.com.");
-    for query in &mut known {
-        let mut got = address(query, 300);
-        cache.up(query, &mut got);
-    }
-    let mut unknown = queries("example.org.");
-    let mut uncached = queries("cluster.local.");
-    let time = |what: &str, queries: &mut [Query], run: &dyn Fn(&mut Query) -> bool| -> usize {
-        let start = Instant::now();
-        let mut hits = 0;
-        for _ in 0..ROUNDS {
-            for query in &mut *queries {
-                hits += usize::from(run(query));
-            }
-        }
-        println!(
-            "{what}: {} ns",
-            start.elapsed().as_nanos() / (NAMES * ROUNDS) as u128
-        );
-        hits
-    };
-    let down = |query: &mut Query| match cache.down(query) {
-        Step::Reply(reply) => {
-            query.recycle(reply.records);
-            true
-        }
-        _ => false,
-    };
-    let now = Instant::now();
-    let hasher = foldhash::fast::RandomState::default();
-    let key = |query: &mut Query| std::hint::black_box(Key::of(query).hash(&hasher)) == 0;
-    let look_up = |query: &mut Query| {
-        let found = store.find(&Key::of(query));
-        found.is_some_and(|entry| entry.standing(now, Duration::ZERO) != Standing::Gone)
-    };
-    assert_eq!(time("key", &mut known, &key), 0);
-    assert_eq!(time("look-up, hit", &mut known, &look_up), NAMES * ROUNDS);
-    let mut denied = queries("example.net.");
-    for query in &mut denied {
-        let mut got = answer(query, Rcode::NXDOMAIN, &[(AUTHORITY, Type::SOA, 60)]);
-        cache.up(query, &mut got);
-    }
-    assert_eq!(
-        time("look-up, denial", &mut denied, &look_up),
-        NAMES * ROUNDS
-    );
-    assert_eq!(time("look-up, miss", &mut unknown, &look_up), 0);
-    assert_eq!(time("down, hit", &mut known, &down), NAMES * ROUNDS);
-    assert_eq!(time("down, miss", &mut unknown, &down), 0);
-    assert_eq!(time("down, uncached", &mut uncached, &down), 0);
 }

@@ -236,6 +236,14 @@ impl AttemptsMax {
 }
 
 impl Carriage {
+    /// Over what this query is sent. One without a client has come over nothing.
+    pub(super) fn of(self, query: &Query) -> Carriage {
+        match self {
+            Carriage::AsClient if query.is_background => Carriage::UdpFirst,
+            carriage => carriage,
+        }
+    }
+
     /// Over what a query is sent first.
     pub(super) fn first(self, query: &Query) -> Transport {
         match self {

@@ -13,6 +13,7 @@ use crate::corefile::{self, Faults, Memory};
 use crate::dns::query::flag;
 use crate::dns::{Class, Edns, Name, Question, Transport};
 
+mod background;
 mod believed;
 mod choice;
 mod late;

@@ -180,13 +180,14 @@ impl Upstream {
         query: &Query,
         deadline: Instant,
     ) -> Result<Reply, Unanswered> {
+        let carriage = self.carriage.of(query);
         let over = match self.endpoint.speaks {
-            Speaks::Plain => self.carriage.first(query).into(),
+            Speaks::Plain => carriage.first(query).into(),
             Speaks::Secure(secure, _) => secure.into(),
         };
         let mut answer = self.ask_over(over, query, deadline).await;
         if over == Over::Udp
-            && self.carriage == Carriage::UdpFirst
+            && carriage == Carriage::UdpFirst
             && answer
                 .as_ref()
                 .is_ok_and(|reply| reply.flags & flag::TC != 0)

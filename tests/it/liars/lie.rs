@@ -36,6 +36,8 @@ pub(super) enum Lie {
     GenuineThenForged(Forgery),
     /// Every id but the right one with a forged answer, then the genuine one.
     AllOtherIds,
+    /// Honest over UDP; TCP is filtered.
+    Datagrams,
     /// Cut over UDP, whole over TCP.
     Truncated,
     /// Cut over either.
@@ -169,6 +171,7 @@ impl Scene<'_> {
             }
             Lie::AllOtherIds if self.before > 0 => vec![],
             Lie::AllOtherIds => self.all_other_ids(),
+            Lie::Datagrams => or_silent(self.transport == Transport::Udp),
             Lie::Truncated if self.transport == Transport::Tcp => say(self.genuine()),
             Lie::Truncated | Lie::AlwaysTruncated => {
                 let mut reply = self.question.reply(0);

@@ -73,3 +73,14 @@ fn what_is_asked_often_is_fetched_before_it_expires() {
     liar.now(Lie::Silent);
     ask_until_asked(server.address(), &liar, 2, "fetched from nobody");
 }
+
+#[test]
+fn what_is_stale_is_refreshed_though_tcp_is_filtered() {
+    let liar = Liar::start(1, Lie::Datagrams);
+    let cache = " cache {\n success 100 1 0\n serve_stale\n}\n";
+    let server = server(&format!("{cache}{}", forward(".", &[&liar], "")));
+    ask_until_asked(server.address(), &liar, 3, "twice behind the first");
+    let over_tcp = liar.asked().into_iter();
+    let over_tcp = over_tcp.filter(|asked| asked.transport == Transport::Tcp);
+    assert_eq!(over_tcp.count(), 0);
+}

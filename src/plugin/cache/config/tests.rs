@@ -131,6 +131,14 @@ fn faults_are_told_as_coredns_tells_them() {
             "Wrong argument count or unexpected line ending after 'x'",
         ),
         ("cache {\n foo\n }", "unknown property 'foo'"),
+    ] {
+        assert_eq!(read(text), Err(fault.to_owned()), "{text}");
+    }
+}
+
+#[test]
+fn faults_of_refreshes_are_told_as_coredns_tells_them() {
+    for (text, fault) in [
         (
             "cache {\n prefetch\n }",
             "Wrong argument count or unexpected line ending after 'prefetch'",
