@@ -167,7 +167,11 @@ impl Key {
         let mut key = question.name.wire().to_vec();
         key.extend(question.rtype.0.to_be_bytes());
         key.extend(question.class.0.to_be_bytes());
-        let mut rest = vec![query.transport as u8, u8::from(query.asks_authentic)];
+        let mut rest = vec![
+            query.transport as u8,
+            u8::from(query.asks_authentic),
+            u8::from(query.is_background),
+        ];
         rest.extend(query.flags.to_be_bytes());
         if let Some(edns) = &query.edns {
             rest.extend([edns.version, u8::from(edns.dnssec_ok)]);
