@@ -18,6 +18,7 @@ mod choice;
 mod late;
 mod named;
 mod secure;
+mod streams;
 mod upstream;
 
 use upstream::{Act, FakeUpstream, Seen};
