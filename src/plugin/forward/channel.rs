@@ -1,9 +1,10 @@
 //! The one connection of an upstream whose protocol carries many queries at a time: HTTPS, QUIC.
 //!
-//! Whoever comes first opens it, as a task of its own: a query that is given up, because another upstream was quicker,
-//! leaves a connection for the next one. Whoever comes meanwhile waits for the same connection. When it may still be
-//! used is decided here, with the time given.
+//! Whoever comes first opens it, as a task of its own, which says itself what became of it: a query that is given up,
+//! because another upstream was quicker, leaves a connection for the next one. Whoever comes meanwhile waits for the
+//! same connection. When it may still be used is decided here, with the time given.
 
+use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -24,8 +25,20 @@ pub(super) enum Channel {
     Quic(Quic),
 }
 
+/// The number of an opening: which of the connections that a slot had one after the other. Their addresses do not tell
+/// them apart, as ports are used again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Nth(u64);
+
+/// A connection, and which one it is.
+#[derive(Debug, Clone)]
+pub(super) struct Held {
+    pub(super) channel: Channel,
+    nth: Nth,
+}
+
 /// A connection that is being opened.
-pub(super) type Opening = Shared<BoxFuture<'static, Result<Channel, Fault>>>;
+pub(super) type Opening = Shared<BoxFuture<'static, Result<Held, Fault>>>;
 
 /// The connection of an upstream, or none.
 #[derive(Debug)]
@@ -37,6 +50,8 @@ pub(super) struct Slot {
 #[derive(Debug)]
 struct Inner {
     state: State,
+    /// The number of the next opening.
+    next: u64,
     /// Somebody comes back to expire it.
     is_watched: bool,
 }
@@ -44,9 +59,12 @@ struct Inner {
 #[derive(Debug)]
 enum State {
     Empty,
-    Opening(Opening),
+    Opening {
+        nth: Nth,
+        opening: Opening,
+    },
     Open {
-        channel: Channel,
+        held: Held,
         opened: Instant,
         used: Instant,
         /// When something last came over it.
@@ -58,7 +76,7 @@ enum State {
 #[derive(Debug)]
 pub(super) enum Taken {
     /// A connection.
-    Open(Channel),
+    Open(Held),
     /// One that somebody else opens.
     Shared(Opening),
     /// One that is opened for it.
@@ -97,49 +115,58 @@ impl Slot {
             limits,
             inner: Mutex::new(Inner {
                 state: State::Empty,
+                next: 0,
                 is_watched: false,
             }),
         }
     }
 
-    /// Takes the connection, if it may still be used; else `open` opens one.
-    pub(super) fn take(
-        &self,
-        now: Instant,
-        open: impl FnOnce() -> BoxFuture<'static, Result<Channel, Fault>>,
-    ) -> Taken {
-        let state = &mut self.lock().state;
-        if self.is_good(state, now)
-            && let State::Open { channel, used, .. } = state
+    /// Takes the connection, if it may still be used; else `open` opens one, and says [`Slot::opened`] in the end,
+    /// whether anybody waits for it or not.
+    pub(super) fn take<Open>(&self, now: Instant, open: impl FnOnce(Nth) -> Open) -> Taken
+    where
+        Open: Future<Output = Result<Channel, Fault>> + Send + 'static,
+    {
+        let inner = &mut *self.lock();
+        if self.is_good(&inner.state, now)
+            && let State::Open { held, used, .. } = &mut inner.state
         {
             *used = now;
-            return Taken::Open(channel.clone());
+            return Taken::Open(held.clone());
         }
-        if let State::Opening(opening) = state
+        // One that failed is still here only if its task ended before it could say so.
+        if let State::Opening { opening, .. } = &inner.state
             && opening.peek().is_none_or(Result::is_ok)
         {
             return Taken::Shared(opening.clone());
         }
-        let opening = open().shared();
-        *state = State::Opening(opening.clone());
+        let nth = Nth(inner.next);
+        inner.next += 1;
+        let held = move |channel| Held { channel, nth };
+        let opening = open(nth).map(move |opened| opened.map(held));
+        let opening = opening.boxed().shared();
+        inner.state = State::Opening {
+            nth,
+            opening: opening.clone(),
+        };
         Taken::New(opening)
     }
 
-    /// Says what became of a connection that was being opened. [`Kept::First`] says that somebody has to come back and
-    /// [`Slot::expire`] it.
-    pub(super) fn opened(&self, opened: &Result<Channel, Fault>, now: Instant) -> Kept {
+    /// Says what became of an opening. [`Kept::First`] says that somebody has to come back and [`Slot::expire`] it.
+    pub(super) fn opened(&self, nth: Nth, opened: &Result<Channel, Fault>, now: Instant) -> Kept {
         let inner = &mut *self.lock();
         match &inner.state {
-            State::Opening(opening) if opening.peek().is_some() => {}
-            // Somebody else has said so already.
+            State::Opening { nth: awaited, .. } if *awaited == nth => {}
+            // Another one has taken its place.
             _ => return Kept::Another,
         }
         let Ok(channel) = opened else {
             inner.state = State::Empty;
             return Kept::Another;
         };
+        let channel = channel.clone();
         inner.state = State::Open {
-            channel: channel.clone(),
+            held: Held { channel, nth },
             opened: now,
             used: now,
             heard: now,
@@ -151,15 +178,19 @@ impl Slot {
     }
 
     /// A reply came over the connection.
-    pub(super) fn answered(&self, now: Instant) {
-        if let State::Open { used, heard, .. } = &mut self.lock().state {
+    pub(super) fn answered(&self, by: &Held, now: Instant) {
+        if let State::Open {
+            held, used, heard, ..
+        } = &mut self.lock().state
+            && held.nth == by.nth
+        {
             (*used, *heard) = (now, now);
         }
     }
 
     /// A query that was sent then got no reply. If no other got one since, the connection is not worth keeping: a new
     /// one may take another path.
-    pub(super) fn unanswered(&self, failed: &Channel, sent: Instant) {
+    pub(super) fn unanswered(&self, failed: &Held, sent: Instant) {
         let is_silent = matches!(&self.lock().state, State::Open { heard, .. } if *heard <= sent);
         if is_silent {
             self.clear(failed);
@@ -167,10 +198,10 @@ impl Slot {
     }
 
     /// Lets go of this connection, unless there is another by now. Queries that are on it end on it.
-    pub(super) fn clear(&self, failed: &Channel) {
+    pub(super) fn clear(&self, failed: &Held) {
         let state = &mut self.lock().state;
-        if let State::Open { channel, .. } = state
-            && channel.local() == failed.local()
+        if let State::Open { held, .. } = state
+            && held.nth == failed.nth
         {
             *state = State::Empty;
         }
@@ -196,10 +227,7 @@ impl Slot {
 
     fn is_good(&self, state: &State, now: Instant) -> bool {
         let State::Open {
-            channel,
-            opened,
-            used,
-            ..
+            held, opened, used, ..
         } = state
         else {
             return false;
@@ -207,7 +235,7 @@ impl Slot {
         let is_young = |max| now.saturating_duration_since(*opened) < max;
         now.saturating_duration_since(*used) < self.limits.expire
             && self.limits.max_age.is_none_or(is_young)
-            && !channel.is_closed()
+            && !held.channel.is_closed()
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

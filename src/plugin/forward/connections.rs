@@ -85,7 +85,7 @@ impl Connections {
         state.is_watched
     }
 
-    /// Closes all: one of them was found closed by the upstream, and what closed it closed the others.
+    /// Closes all: one of them was found closed or dead, and what ended it ended the others.
     pub(super) fn clear(&self) {
         self.lock().unused.clear();
     }

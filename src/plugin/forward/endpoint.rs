@@ -84,12 +84,13 @@ impl Secure {
         }
     }
 
-    /// The protocol's name within TLS (ALPN).
-    pub(super) fn alpn(self) -> &'static [u8] {
+    /// The protocol's name within TLS (ALPN), if it must be said. RFC 7858 asks for none, and a server that knows other
+    /// names only has to refuse whoever says `dot` (RFC 7301 section 3.2).
+    pub(super) fn alpn(self) -> Option<&'static [u8]> {
         match self {
-            Secure::Tls => b"dot",
-            Secure::Https => b"h2",
-            Secure::Quic => b"doq",
+            Secure::Tls => None,
+            Secure::Https => Some(b"h2"),
+            Secure::Quic => Some(b"doq"),
         }
     }
 }

@@ -12,7 +12,7 @@ use futures_util::FutureExt;
 use crate::chain::{Cause, Operation, Unanswered};
 use crate::dns::Reply;
 
-use super::channel::{Channel, Slot, Taken};
+use super::channel::{Channel, Held, Nth, Slot, Taken};
 use super::connections::{Connections, Kept};
 use super::dial::{Channels, Peer, Protocol, Streams};
 use super::endpoint::{Endpoint, Over, Secure, Speaks};
@@ -183,6 +183,13 @@ impl Road {
             {
                 // A server may close what lies idle at any time (RFC 7766 section 6.2.3); that says nothing of it.
                 Err(unanswered) if unanswered.is_closed() => kept.clear(),
+                Err(unanswered) => {
+                    // What forgot one connection, as a NAT may, has forgotten the others. They would cost as long each.
+                    if unanswered.cause == Cause::Timeout {
+                        kept.clear();
+                    }
+                    return Err(unanswered);
+                }
                 answer => return answer,
             }
         }
@@ -221,12 +228,12 @@ impl Road {
         asked: Asked<'_>,
         deadline: Instant,
     ) -> Result<Reply, Unanswered> {
-        let (channel, was_kept) = self.channel(over, channels, slot, deadline).await?;
-        match self.on_channel(over, &channel, slot, asked, deadline).await {
-            Err(unanswered) if was_kept && (unanswered.is_closed() || channel.is_closed()) => {
-                slot.clear(&channel);
-                let (channel, _) = self.channel(over, channels, slot, deadline).await?;
-                self.on_channel(over, &channel, slot, asked, deadline).await
+        let (held, is_ours) = self.channel(over, channels, slot, deadline).await?;
+        match self.on_channel(over, &held, slot, asked, deadline).await {
+            Err(unanswered) if !is_ours && (unanswered.is_closed() || held.channel.is_closed()) => {
+                slot.clear(&held);
+                let (held, _) = self.channel(over, channels, slot, deadline).await?;
+                self.on_channel(over, &held, slot, asked, deadline).await
             }
             answer => answer,
         }
@@ -235,60 +242,63 @@ impl Road {
     async fn on_channel(
         &self,
         over: Over,
-        channel: &Channel,
+        held: &Held,
         slot: &Slot,
         asked: Asked<'_>,
         deadline: Instant,
     ) -> Result<Reply, Unanswered> {
         let sent = Instant::now();
+        let channel = &held.channel;
         let answer = channel.exchange(asked, self.read_until(deadline)).await;
         match &answer {
-            Ok(_) => slot.answered(Instant::now()),
-            Err(fault) if fault.cause == Cause::Timeout => slot.unanswered(channel, sent),
+            Ok(_) => slot.answered(held, Instant::now()),
+            Err(fault) if fault.cause == Cause::Timeout => slot.unanswered(held, sent),
             Err(_) => {}
         }
         answer.map_err(|fault| self.unanswered(over, channel.local(), fault))
     }
 
-    /// The connection for all queries, and whether it was there before.
+    /// The connection for all queries, and whether it was opened for this one.
     async fn channel(
         self: &Arc<Self>,
         over: Over,
         channels: &Channels,
         slot: &Slot,
         deadline: Instant,
-    ) -> Result<(Channel, bool), Unanswered> {
-        let taken = slot.take(Instant::now(), || {
-            let channels = channels.clone();
-            let open = async move { channels.open(Instant::now() + DIAL_MAX).await };
-            let opening = tokio::spawn(open);
+    ) -> Result<(Held, bool), Unanswered> {
+        let taken = slot.take(Instant::now(), |nth| {
+            let opening = open(Arc::downgrade(self), channels.clone(), nth);
             let gone = |_| Err(Fault::new(Operation::Dial, Cause::Closed));
-            opening
-                .map(move |opened| opened.unwrap_or_else(gone))
-                .boxed()
+            tokio::spawn(opening).map(move |opened| opened.unwrap_or_else(gone))
         });
-        let opening = match taken {
-            Taken::Open(channel) => {
+        let (opening, is_ours) = match taken {
+            Taken::Open(held) => {
                 self.observer.connection_reused(over);
-                return Ok((channel, true));
+                return Ok((held, false));
             }
             Taken::Shared(opening) => {
                 self.observer.connection_reused(over);
-                opening
+                (opening, false)
             }
             Taken::New(opening) => {
                 self.observer.connection_made(over);
-                opening
+                (opening, true)
             }
         };
         let timeout = Fault::new(Operation::Dial, Cause::Timeout);
         let opened = tokio::time::timeout_at(deadline.into(), opening).await;
         let opened = opened.unwrap_or(Err(timeout));
-        if slot.opened(&opened, Instant::now()) == Kept::First {
+        let held = opened.map_err(|fault| self.unanswered(over, None, fault))?;
+        Ok((held, is_ours))
+    }
+
+    /// Enters what became of an opening.
+    fn opened(self: &Arc<Self>, nth: Nth, opened: &Result<Channel, Fault>) {
+        if let Way::Channel(_, slot) = &self.way
+            && slot.opened(nth, opened, Instant::now()) == Kept::First
+        {
             self.begin_expiry();
         }
-        let channel = opened.map_err(|fault| self.unanswered(over, None, fault))?;
-        Ok((channel, false))
     }
 
     /// Until when a reply is waited for, from now on.
@@ -334,6 +344,16 @@ impl std::fmt::Debug for Road {
             .field("to", &self.to)
             .finish_non_exhaustive()
     }
+}
+
+/// Opens the connection for all queries. Who wanted it may be gone when it is open; it is entered, and watched, all the
+/// same.
+async fn open(road: Weak<Road>, channels: Channels, nth: Nth) -> Result<Channel, Fault> {
+    let opened = channels.open(Instant::now() + DIAL_MAX).await;
+    if let Some(road) = road.upgrade() {
+        road.opened(nth, &opened);
+    }
+    opened
 }
 
 /// Closes what expires, until no connection is left or nobody has the upstream any more.

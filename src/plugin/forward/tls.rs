@@ -103,7 +103,7 @@ impl Tls {
         let builder = builder().with_root_certificates(self.roots());
         let mut client = identified(builder, self.identity.as_deref())
             .expect("the key was found to match the certificate when it was read");
-        client.alpn_protocols = vec![secure.alpn().to_vec()];
+        client.alpn_protocols = secure.alpn().map(<[u8]>::to_vec).into_iter().collect();
         client
     }
 

@@ -8,7 +8,7 @@ use std::time::Instant;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
-use http::header::{ACCEPT, CONTENT_TYPE};
+use http::header::{ACCEPT, AGE, CONTENT_TYPE, HeaderMap};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
@@ -31,6 +31,10 @@ const PATH: &str = "/dns-query";
 
 /// The most octets of a message of DNS.
 const MESSAGE_MAX: usize = 65_535;
+
+/// The longest age that there is. Nothing of DNS lives longer (RFC 2181 section 8), and more is to be taken for this
+/// much (RFC 9111 section 1.2.2).
+const AGE_MAX: u32 = 1 << 31;
 
 /// Octets that an upstream may send on all streams before they are read.
 const CONNECTION_MAX: u32 = 16 * MESSAGE_MAX as u32;
@@ -94,12 +98,17 @@ impl Https {
         asked.encode(&mut message);
         let request = self.request(message)?;
         let mut requests = self.requests.clone();
-        let body = within_fault(until, Operation::Read, async {
+        let read = within_fault(until, Operation::Read, async {
             let response = requests.send_request(request).await;
             let response = response.map_err(|error| fault(Operation::Read, &error))?;
             read(response).await
         });
-        asked.reply_in(&mut Vec::from(body.await?))
+        let (message, age) = read.await?;
+        let mut reply = asked.reply_in(&mut Vec::from(message))?;
+        for entry in reply.records.entries_mut() {
+            entry.ttl = entry.ttl.saturating_sub(age);
+        }
+        Ok(reply)
     }
 
     fn request(&self, message: Vec<u8>) -> Result<Request<Full<Bytes>>, Fault> {
@@ -138,8 +147,9 @@ fn url(name: &ServerName<'static>, port: u16) -> String {
     }
 }
 
-/// The message in a response.
-async fn read(response: Response<Incoming>) -> Result<Bytes, Fault> {
+/// The message in a response, and for how many seconds it lay in caches of HTTP: they are to be taken off its TTLs
+/// (RFC 8484 section 5.1).
+async fn read(response: Response<Incoming>) -> Result<(Bytes, u32), Fault> {
     // A code of DNS comes with 200 whatever it is; other statuses carry no answer (RFC 8484 section 4.2.1).
     if response.status() != StatusCode::OK {
         return Err(said(format!("status {}", response.status())));
@@ -154,15 +164,29 @@ async fn read(response: Response<Incoming>) -> Result<Bytes, Fault> {
             "the body is no message of DNS, but {of_type}"
         )));
     }
+    let age = age(response.headers());
     match Limited::new(response.into_body(), MESSAGE_MAX)
         .collect()
         .await
     {
-        Ok(body) => Ok(body.to_bytes()),
+        Ok(body) => Ok((body.to_bytes(), age)),
         Err(error) => match error.downcast_ref::<hyper::Error>() {
             Some(error) => Err(fault(Operation::Read, error)),
             None => Err(said(format!("the body has more than {MESSAGE_MAX} octets"))),
         },
+    }
+}
+
+/// The age that a response says it has. Of several the first counts, and one that is no number does not (RFC 9111
+/// section 5.1).
+fn age(headers: &HeaderMap) -> u32 {
+    let said = headers.get(AGE).and_then(|age| age.to_str().ok());
+    let first = said.and_then(|said| said.split(',').next());
+    match first.map(str::trim) {
+        Some(age) if !age.is_empty() && age.bytes().all(|octet| octet.is_ascii_digit()) => {
+            age.parse().map_or(AGE_MAX, |age: u32| age.min(AGE_MAX))
+        }
+        _ => 0,
     }
 }
 
@@ -174,10 +198,17 @@ fn said(words: String) -> Fault {
 fn fault(operation: Operation, error: &hyper::Error) -> Fault {
     let mut source = error.source();
     while let Some(under) = source {
+        if under.downcast_ref().is_some_and(is_farewell) {
+            return Fault::new(operation, Cause::Closed);
+        }
         match under.downcast_ref::<io::Error>() {
             // What TLS says after the handshake, as that a client certificate is missing, comes through as its words.
             Some(error) if error.kind() == io::ErrorKind::InvalidData => {
                 return Fault::new(operation, tls::cause_in_words(&error.to_string()));
+            }
+            // What HTTP/2 calls an end without farewell.
+            Some(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                return Fault::new(operation, Cause::Closed);
             }
             Some(error) => return Fault::io(operation, error),
             None => {}
@@ -192,4 +223,11 @@ fn fault(operation: Operation, error: &hyper::Error) -> Fault {
         None => error.to_string(),
     };
     Fault::new(operation, Cause::Https(words.into()))
+}
+
+/// Whether the upstream lets go of the connection, or of a request before it did anything with it: that may be sent
+/// again at once, elsewhere (RFC 9113 section 8.7).
+fn is_farewell(error: &h2::Error) -> bool {
+    let is_refused = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
+    error.is_remote() && (error.is_go_away() || is_refused)
 }

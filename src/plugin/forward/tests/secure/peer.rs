@@ -31,6 +31,8 @@ use super::{Secure, Seen, Transport};
 pub(super) enum Demands {
     Nothing,
     Certificate,
+    /// That who names protocols within TLS names another.
+    OtherProtocol,
 }
 
 /// What the answers over HTTP are.
@@ -39,6 +41,14 @@ pub(super) enum Http {
     Answers,
     Fails,
     Chats,
+    /// As caches say the age of what they have.
+    Aged(&'static str),
+    /// Answers the first request of a connection and refuses the second.
+    Refuses,
+    /// Goes away at the first request, which it leaves alone, and lets the connection be.
+    GoesAway,
+    /// Ends the connection at the first request, as TLS has it ended, and says nothing else.
+    HangsUp,
 }
 
 #[derive(Clone)]
@@ -53,6 +63,7 @@ struct State {
     seen: Mutex<Vec<Seen>>,
     methods: Mutex<Vec<Method>>,
     connections: AtomicUsize,
+    ended: AtomicUsize,
     resumed: AtomicUsize,
     running: Mutex<JoinSet<()>>,
 }
@@ -82,6 +93,7 @@ impl Peer {
             seen: Mutex::default(),
             methods: Mutex::default(),
             connections: AtomicUsize::new(0),
+            ended: AtomicUsize::new(0),
             resumed: AtomicUsize::new(0),
             running: Mutex::default(),
         });
@@ -120,6 +132,11 @@ impl Peer {
 
     pub(super) fn connections(&self) -> usize {
         self.state.connections.load(Ordering::SeqCst)
+    }
+
+    /// Connections that the client has ended.
+    pub(super) fn ended(&self) -> usize {
+        self.state.ended.load(Ordering::SeqCst)
     }
 
     /// Connections whose TLS resumed a session.
@@ -166,9 +183,15 @@ impl State {
                     state.resumed.fetch_add(1, Ordering::SeqCst);
                 }
                 match state.secure {
-                    Secure::Https => state.serve_https(stream, from).await,
+                    Secure::Https => match state.http {
+                        Http::Refuses => state.serve_one(stream, from).await,
+                        Http::GoesAway => serve_none(stream, &GOAWAY).await.unwrap(),
+                        Http::HangsUp => serve_none(stream, &[]).await.unwrap(),
+                        _ => state.clone().serve_https(stream, from).await,
+                    },
                     _ => state.serve_tls(stream, from).await,
                 }
+                state.ended.fetch_add(1, Ordering::SeqCst);
             };
             self.running.lock().unwrap().spawn(serving);
         }
@@ -197,6 +220,26 @@ impl State {
             .await;
     }
 
+    /// Serves one request, which is a GET, on a connection.
+    async fn serve_one(&self, stream: TlsStream<TcpStream>, from: SocketAddr) {
+        let mut connection = h2::server::handshake(stream).await.unwrap();
+        let mut is_first = true;
+        while let Some(Ok((request, mut respond))) = connection.accept().await {
+            if std::mem::take(&mut is_first) {
+                let query = request.uri().query().unwrap().strip_prefix("dns=").unwrap();
+                let answer = self.answer(&URL_SAFE_NO_PAD.decode(query).unwrap(), from);
+                let response =
+                    Response::builder().header("content-type", "application/dns-message");
+                let mut body = respond
+                    .send_response(response.body(()).unwrap(), false)
+                    .unwrap();
+                body.send_data(answer.into(), true).unwrap();
+                continue;
+            }
+            respond.send_reset(h2::Reason::REFUSED_STREAM);
+        }
+    }
+
     async fn respond(&self, request: Request<Incoming>, from: SocketAddr) -> Response<Full<Bytes>> {
         let (head, body) = request.into_parts();
         assert_eq!(head.uri.path(), "/dns-query");
@@ -220,6 +263,13 @@ impl State {
                 .body(answer),
             Http::Fails => response.status(503).body(answer),
             Http::Chats => response.header("content-type", "text/html").body(answer),
+            Http::Aged(age) => response
+                .header("content-type", "application/dns-message")
+                .header("age", age)
+                .body(answer),
+            Http::Refuses | Http::GoesAway | Http::HangsUp => {
+                unreachable!("they are served elsewhere")
+            }
         }
         .unwrap()
     }
@@ -242,10 +292,37 @@ impl State {
                     send.write_all(&framed).await.unwrap();
                     send.finish().unwrap();
                 }
+                state.ended.fetch_add(1, Ordering::SeqCst);
             };
             self.running.lock().unwrap().spawn(serving);
         }
     }
+}
+
+/// A frame of HTTP/2 that says that no stream was processed, and gives no other reason.
+const GOAWAY: [u8; 17] = [0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+
+/// Reads frames of HTTP/2 up to the first HEADERS, and says this, or ends the connection.
+async fn serve_none(mut stream: TlsStream<TcpStream>, farewell: &[u8]) -> std::io::Result<()> {
+    const HEADERS: u8 = 1;
+    const EMPTY_SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+    stream.write_all(&EMPTY_SETTINGS).await?;
+    stream.flush().await?;
+    stream.read_exact(&mut [0; 24]).await?;
+    let mut head = [0; 9];
+    while head[3] != HEADERS {
+        stream.read_exact(&mut head).await?;
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+        stream.read_exact(&mut vec![0; length as usize]).await?;
+    }
+    if farewell.is_empty() {
+        return stream.shutdown().await;
+    }
+    stream.write_all(farewell).await?;
+    stream.flush().await?;
+    // How the client ends it is its own affair.
+    let _ = stream.read_to_end(&mut Vec::new()).await;
+    Ok(())
 }
 
 fn server_config(
@@ -260,7 +337,7 @@ fn server_config(
         .unwrap();
     let roots = Arc::new(authority.roots());
     let builder = match demands {
-        Demands::Nothing => builder.with_no_client_auth(),
+        Demands::Nothing | Demands::OtherProtocol => builder.with_no_client_auth(),
         Demands::Certificate => {
             let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider);
             builder.with_client_cert_verifier(verifier.build().unwrap())
@@ -269,6 +346,10 @@ fn server_config(
     let mut config = builder
         .with_single_cert(issued.chain(), issued.key())
         .unwrap();
-    config.alpn_protocols = vec![secure.alpn().to_vec()];
+    config.alpn_protocols = match (demands, secure.alpn()) {
+        (Demands::OtherProtocol, _) => vec![b"http/1.1".to_vec()],
+        (_, Some(alpn)) => vec![alpn.to_vec()],
+        (_, None) => vec![b"dot".to_vec()],
+    };
     config
 }
