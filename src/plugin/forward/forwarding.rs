@@ -40,7 +40,7 @@ pub(super) struct Forwarding {
     pub(super) waiting: Limit,
     asking_down: Limit,
     flights: Flights,
-    budget: Budget,
+    pub(super) budget: Budget,
     /// The memory of `policy round_robin`.
     pub(super) turn: AtomicUsize,
 }
