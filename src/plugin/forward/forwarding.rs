@@ -53,6 +53,29 @@ struct Starters<'a> {
     is_busy: bool,
 }
 
+/// What came of a runner: its number, who ran, and what was said.
+type Came<'a> = (u32, &'a Arc<Upstream>, Result<Reply, Unanswered>);
+
+/// What was heard so far and is not the answer.
+#[derive(Default)]
+struct Kept {
+    /// A reply that `failover` passes over.
+    passed_over: Option<Reply>,
+    failed: Option<Unanswered>,
+}
+
+/// What to make of it.
+enum Judged {
+    /// It is the answer.
+    Answer(Reply),
+    /// It is, unless somebody who is out already has a better one.
+    InVain(Reply),
+    /// Somebody else is to answer.
+    GoOn,
+    /// Somebody else may have a better one, if there is anybody.
+    GoOnWithOthers,
+}
+
 impl Forwarding {
     /// A stanza with the upstreams that are known already.
     pub(super) fn new(config: Stanza, outbound: &Arc<Outbound>) -> Forwarding {
@@ -97,8 +120,7 @@ impl Forwarding {
         };
         let mut race = self.start(upstreams, deadline);
         let mut out = FuturesUnordered::new();
-        let mut failed: Option<Unanswered> = None;
-        let mut passed_over = None;
+        let mut kept = Kept::default();
         let mut deadline = deadline;
         let mut _asking_down = None;
         self.budget.earn();
@@ -140,28 +162,39 @@ impl Forwarding {
                 Move::Rest => deadline,
                 Move::Wait(until) => until,
             };
-            let Some((number, upstream, answer)) = first_of(&mut out, until).await else {
+            let Some(came) = first_of(&mut out, until).await else {
                 continue;
             };
-            match answer {
-                Ok(reply) if self.fails_over(&reply) => {
-                    race.failed(number);
-                    passed_over = Some(reply);
-                    if out.is_empty() && !race.has_other(&field) {
-                        break;
-                    }
-                }
-                Ok(reply) if is_in_vain(reply.rcode) => return Ok(better(reply, out).await),
-                Ok(reply) => return Ok(reply),
-                Err(unanswered) => {
-                    if race.failed(number) && !unanswered.is_local() {
-                        upstream.left_unanswered();
-                    }
-                    failed = Some(unanswered);
-                }
+            match self.judge(came, &mut race, &mut kept) {
+                Judged::Answer(reply) => return Ok(reply),
+                Judged::InVain(reply) => return Ok(better(reply, out).await),
+                Judged::GoOn => {}
+                Judged::GoOnWithOthers if !out.is_empty() || race.has_other(&field) => {}
+                Judged::GoOnWithOthers => break,
             }
         }
-        passed_over.map_or_else(|| Err(why_not(failed)), Ok)
+        kept.outcome()
+    }
+
+    /// What to make of what came of a runner.
+    fn judge(&self, came: Came<'_>, race: &mut Race, kept: &mut Kept) -> Judged {
+        let (number, upstream, answer) = came;
+        match answer {
+            Ok(reply) if self.config.failover.contains(&reply.rcode) => {
+                race.failed(number);
+                kept.passed_over = Some(reply);
+                Judged::GoOnWithOthers
+            }
+            Ok(reply) if is_in_vain(reply.rcode) => Judged::InVain(reply),
+            Ok(reply) => Judged::Answer(reply),
+            Err(unanswered) => {
+                if race.failed(number) && !unanswered.is_local() {
+                    upstream.left_unanswered();
+                }
+                kept.failed = Some(unanswered);
+                Judged::GoOn
+            }
+        }
     }
 
     /// A race of these upstreams.
@@ -186,9 +219,16 @@ impl Forwarding {
         };
         Race::new(order, rules, Instant::now())
     }
+}
 
-    fn fails_over(&self, reply: &Reply) -> bool {
-        self.config.failover.contains(&reply.rcode)
+impl Kept {
+    fn outcome(self) -> Outcome {
+        match (self.passed_over, self.failed) {
+            // Nobody had a better one.
+            (Some(reply), _) => Ok(reply),
+            (None, Some(last)) => Err(Reason::Upstream(Box::new(last))),
+            (None, None) => Err(Reason::NoHealthyUpstream),
+        }
     }
 }
 
@@ -210,13 +250,6 @@ impl Field for Starters<'_> {
     }
 }
 
-/// Why there is no reply.
-fn why_not(last: Option<Unanswered>) -> Reason {
-    last.map_or(Reason::NoHealthyUpstream, |last| {
-        Reason::Upstream(Box::new(last))
-    })
-}
-
 /// Whether a code says no more than that this upstream could not, or would not.
 pub(super) fn is_in_vain(rcode: Rcode) -> bool {
     matches!(
@@ -227,9 +260,9 @@ pub(super) fn is_in_vain(rcode: Rcode) -> bool {
 
 /// What one of those that are still out says, if it is more than this. Nobody else is asked: such a reply is passed on,
 /// but it must not win a race for being the quickest.
-async fn better<T>(
+async fn better<'a>(
     reply: Reply,
-    mut out: FuturesUnordered<impl Future<Output = (T, &Arc<Upstream>, Result<Reply, Unanswered>)>>,
+    mut out: FuturesUnordered<impl Future<Output = Came<'a>>>,
 ) -> Reply {
     while let Some((.., answer)) = out.next().await {
         if let Ok(other) = answer
