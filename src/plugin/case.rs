@@ -1,6 +1,12 @@
-//! For tests of parsers: a directive as text, and what came of it.
+//! For tests of plugins: a directive as text and what came of it, and what was logged.
 
 use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use tracing::field::{Field, Visit};
+use tracing::span;
+use tracing::subscriber::Interest;
+use tracing::{Event, Metadata, Subscriber};
 
 use crate::config::Scope;
 use crate::corefile::{self, Diagnostic, Directive, Faults, Memory};
@@ -33,4 +39,44 @@ pub(crate) fn read<C>(
         Some(config) if errors.is_empty() => Ok(config),
         _ => Err(errors.join("; ")),
     }
+}
+
+/// Remembers the events of a thread, as `LEVEL target: message`.
+#[derive(Clone, Default)]
+pub(crate) struct Lines(pub(crate) Arc<Mutex<Vec<String>>>);
+
+impl Subscriber for Lines {
+    fn register_callsite(&self, _metadata: &'static Metadata<'static>) -> Interest {
+        Interest::sometimes()
+    }
+
+    fn enabled(&self, _metadata: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, _span: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+
+    fn record(&self, _span: &span::Id, _values: &span::Record<'_>) {}
+
+    fn record_follows_from(&self, _span: &span::Id, _follows: &span::Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        struct Message(String);
+        impl Visit for Message {
+            fn record_debug(&mut self, _field: &Field, value: &dyn std::fmt::Debug) {
+                self.0 = format!("{value:?}");
+            }
+        }
+        let mut message = Message(String::new());
+        event.record(&mut message);
+        let metadata = event.metadata();
+        let line = format!("{} {}: {}", metadata.level(), metadata.target(), message.0);
+        self.0.lock().unwrap().push(line);
+    }
+
+    fn enter(&self, _span: &span::Id) {}
+
+    fn exit(&self, _span: &span::Id) {}
 }

@@ -1,55 +1,13 @@
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
-use tracing::field::{Field, Visit};
-use tracing::span;
-use tracing::subscriber::{Interest, with_default};
-use tracing::{Event, Metadata, Subscriber};
+use tracing::subscriber::with_default;
 
 use super::*;
 use crate::chain::{Failure, Reason};
 use crate::dns::{Class, Question, Reply, Type};
 use crate::plugin::PluginId;
-
-/// Remembers the events of a thread, as `LEVEL target: message`.
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<String>>>);
-
-impl Subscriber for Lines {
-    fn register_callsite(&self, _metadata: &'static Metadata<'static>) -> Interest {
-        Interest::sometimes()
-    }
-
-    fn enabled(&self, _metadata: &Metadata<'_>) -> bool {
-        true
-    }
-
-    fn new_span(&self, _span: &span::Attributes<'_>) -> span::Id {
-        span::Id::from_u64(1)
-    }
-
-    fn record(&self, _span: &span::Id, _values: &span::Record<'_>) {}
-
-    fn record_follows_from(&self, _span: &span::Id, _follows: &span::Id) {}
-
-    fn event(&self, event: &Event<'_>) {
-        struct Message(String);
-        impl Visit for Message {
-            fn record_debug(&mut self, _field: &Field, value: &dyn std::fmt::Debug) {
-                self.0 = format!("{value:?}");
-            }
-        }
-        let mut message = Message(String::new());
-        event.record(&mut message);
-        let metadata = event.metadata();
-        let line = format!("{} {}: {}", metadata.level(), metadata.target(), message.0);
-        self.0.lock().unwrap().push(line);
-    }
-
-    fn enter(&self, _span: &span::Id) {}
-
-    fn exit(&self, _span: &span::Id) {}
-}
+use crate::plugin::case::Lines;
 
 fn failed(reason: Reason) -> (Query, Answer) {
     let mut query = Query::empty();

@@ -7,7 +7,8 @@
 //! Nothing is checked while everything works. Pure counting: who sends the checks, and when, is the upstream's.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::time::Duration;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 /// The longest pause between two checks, where `health_check` does not ask for a longer one. It is also the longest for
 /// which an upstream that is back goes unused.
@@ -19,6 +20,8 @@ pub(super) struct Health {
     max_fails: u32,
     fails: AtomicU32,
     is_checked: AtomicBool,
+    /// Since when it has been down, as far as that was told.
+    told_down: Mutex<Option<Instant>>,
 }
 
 /// What a check came to.
@@ -48,6 +51,7 @@ impl Health {
             max_fails,
             fails: AtomicU32::new(0),
             is_checked: AtomicBool::new(false),
+            told_down: Mutex::default(),
         }
     }
 
@@ -76,12 +80,45 @@ impl Health {
     }
 
     /// A query was answered: what only some checks would tell is known. (CoreDNS waits for the check, and keeps an
-    /// upstream down that answers everything but that.)
-    pub(super) fn query_answered(&self) {
+    /// upstream down that answers everything but that.) Says whether checks had failed.
+    pub(super) fn query_answered(&self) -> bool {
         // Not written without need: the line is shared by all threads.
-        if self.fails.load(Ordering::Relaxed) != 0 {
+        let was_failing = self.fails.load(Ordering::Relaxed) != 0;
+        if was_failing {
             self.fails.store(0, Ordering::Relaxed);
         }
+        was_failing
+    }
+
+    /// Whether it went down since this was asked last.
+    pub(super) fn went_down(&self, now: Instant) -> bool {
+        let mut told = self.told_down();
+        let is_news = told.is_none() && self.is_down();
+        if is_news {
+            *told = Some(now);
+        }
+        is_news
+    }
+
+    /// If it came up since this was asked last: how long it was down.
+    pub(super) fn came_up(&self, now: Instant) -> Option<Duration> {
+        let mut told = self.told_down();
+        if self.is_down() {
+            return None;
+        }
+        let since = told.take()?;
+        Some(now.saturating_duration_since(since))
+    }
+
+    /// Whether it was told to be down, and not yet to be up again.
+    pub(super) fn is_told_down(&self) -> bool {
+        self.told_down().is_some()
+    }
+
+    fn told_down(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.told_down
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A check was made.
@@ -156,13 +193,30 @@ mod tests {
     }
 
     #[test]
+    fn that_it_went_down_and_came_up_is_news_once() {
+        let (health, start) = (Health::new(1), Instant::now());
+        let after = |seconds| start + Duration::from_secs(seconds);
+        health.checked(Check::Failed);
+        assert!(!health.went_down(start), "one failed check is allowed");
+        health.checked(Check::Failed);
+        assert_eq!(health.came_up(start), None, "it is down");
+        assert!(health.went_down(start), "it is news");
+        health.checked(Check::Failed);
+        assert!(!health.went_down(after(5)), "it was told");
+        assert!(health.query_answered());
+        assert_eq!(health.came_up(after(12)), Some(Duration::from_secs(12)));
+        assert_eq!(health.came_up(after(13)), None, "it was told");
+    }
+
+    #[test]
     fn an_answered_query_ends_the_time_down_while_checks_go_on() {
         let health = Health::new(1);
         assert!(health.query_failed());
         for _ in 0..5 {
             health.checked(Check::Failed);
         }
-        health.query_answered();
+        assert!(health.query_answered(), "checks had failed");
+        assert!(!health.query_answered(), "they have not since");
         assert!(!health.is_down());
         assert!(!health.query_failed());
     }

@@ -168,7 +168,11 @@ impl Upstream {
             answer = self.ask_over(Over::Tcp, query, deadline).await;
         }
         match &answer {
-            Ok(_) => self.health.query_answered(),
+            Ok(_) => {
+                if self.health.query_answered() {
+                    self.tell_if_up();
+                }
+            }
             Err(unanswered) if unanswered.is_local() => {}
             Err(_) => self.begin_checks(),
         }
@@ -228,7 +232,7 @@ impl Upstream {
         }
     }
 
-    async fn check(&self) -> Check {
+    async fn check(&self) -> Checks {
         let over = match (&self.endpoint.speaks, self.carriage) {
             (Speaks::Secure(secure, _), _) => (*secure).into(),
             (Speaks::Plain, Carriage::AsClient | Carriage::UdpFirst) => Over::Udp,
@@ -237,12 +241,42 @@ impl Upstream {
         let asked = Asked::probe(&self.check);
         let answer = self.road.exchange_anew(over, asked, CHECK_MAX).await;
         match answer {
-            Ok(_) => Check::Answered,
-            Err(unanswered) if unanswered.is_local() => Check::NotMade,
-            Err(_) => {
-                self.observer.healthcheck_failed();
-                Check::Failed
+            Ok(_) => {
+                let checks = self.health.checked(Check::Answered);
+                self.tell_if_up();
+                checks
             }
+            Err(unanswered) if unanswered.is_local() => self.health.checked(Check::NotMade),
+            Err(unanswered) => {
+                self.observer.healthcheck_failed();
+                let checks = self.health.checked(Check::Failed);
+                self.tell_if_down(&unanswered);
+                checks
+            }
+        }
+    }
+
+    fn tell_if_down(&self, why: &Unanswered) {
+        if self.health.went_down(Instant::now()) {
+            self.observer.went_down();
+            tracing::warn!(target: "plugin/forward", "{} is down: {why}", self.endpoint);
+        }
+    }
+
+    fn tell_if_up(&self) {
+        if let Some(down) = self.health.came_up(Instant::now()) {
+            self.observer.came_up();
+            let seconds = down.as_secs();
+            tracing::info!(target: "plugin/forward", "{} is up again, it was down for {seconds}s", self.endpoint);
+        }
+    }
+}
+
+impl Drop for Upstream {
+    /// Nobody asks it any more: it is not missed.
+    fn drop(&mut self) {
+        if self.health.is_told_down() {
+            self.observer.came_up();
         }
     }
 }
@@ -259,8 +293,7 @@ impl std::fmt::Debug for Upstream {
 /// Checks an upstream until it answers or nobody has it any more.
 async fn checks(upstream: Weak<Upstream>, interval: Duration) {
     while let Some(upstream) = upstream.upgrade() {
-        let check = upstream.check().await;
-        if upstream.health.checked(check) == Checks::End {
+        if upstream.check().await == Checks::End {
             return;
         }
         // The many servers that watched the same upstream die shall not all ask at once.
