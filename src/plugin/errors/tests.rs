@@ -71,6 +71,67 @@ fn failures_alike_are_told_once_at_the_latest_when_the_plugin_goes() {
 }
 
 #[test]
+fn of_a_storm_some_lines_are_written_and_the_others_told_in_one() {
+    let lines = Lines::default();
+    with_default(lines.clone(), || {
+        let errors = plugin(3600, "no healthy", false);
+        let now = Instant::now();
+        let (query, answer) = failed(Reason::TooManyConcurrent(1));
+        for _ in 0..throttle::LINES_MAX + 3 {
+            errors.tell(&query, &answer, now);
+        }
+        let (query, answer) = failed(Reason::NoHealthyUpstream);
+        errors.tell(&query, &answer, now);
+    });
+    let lines = lines.0.lock().unwrap();
+    let (written, told) = lines.split_at(throttle::LINES_MAX as usize);
+    let failure = failed(Reason::TooManyConcurrent(1)).1.failure.unwrap();
+    let line = format!("5 www.example.org. A: {failure}");
+    for one in written {
+        assert_eq!(*one, format!("ERROR plugin/errors: {line}"));
+    }
+    let expected = [
+        "WARN plugin/errors: 1 errors like 'no healthy' occurred in last 1h0m0s".to_owned(),
+        format!(
+            "ERROR plugin/errors: 3 more errors in the last second were left out; the last: {line}"
+        ),
+    ];
+    assert_eq!(told, expected);
+}
+
+#[test]
+fn the_task_tells_what_was_left_out_when_the_second_is_over() {
+    let lines = Lines::default();
+    with_default(lines.clone(), || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap();
+        let mut errors = Errors::new(Config::default());
+        let now = Instant::now() - Duration::from_secs(2);
+        errors.throttle = Throttle::new(now);
+        let errors = Arc::new(errors);
+        let (query, answer) = failed(Reason::NoHealthyUpstream);
+        for _ in 0..=throttle::LINES_MAX {
+            errors.tell(&query, &answer, now);
+        }
+        runtime.block_on(async {
+            let report = tokio::spawn(errors.clone().report());
+            while lines.0.lock().unwrap().len() <= throttle::LINES_MAX as usize {
+                tokio::task::yield_now().await;
+            }
+            report.abort();
+        });
+    });
+    let lines = lines.0.lock().unwrap();
+    let last = lines.last().unwrap();
+    assert!(
+        last.starts_with("ERROR plugin/errors: 1 more errors in the last second were left out"),
+        "{last}"
+    );
+}
+
+#[test]
 fn the_first_of_a_period_is_shown_where_it_shall() {
     let lines = Lines::default();
     with_default(lines.clone(), || {
