@@ -19,6 +19,15 @@ pub(crate) fn read<C>(
     text: &str,
     parse: impl FnOnce(&[&Directive], &Scope<'_>, &Faults) -> Option<C>,
 ) -> Result<C, String> {
+    read_doubted(name, text, parse).map(|(config, _)| config)
+}
+
+/// Reads likewise; the configuration comes with the messages of all warnings.
+pub(crate) fn read_doubted<C>(
+    name: &str,
+    text: &str,
+    parse: impl FnOnce(&[&Directive], &Scope<'_>, &Faults) -> Option<C>,
+) -> Result<(C, Vec<String>), String> {
     let outside = Memory::new();
     let corefile = format!("example.org {{\n{text}\n}}\n");
     let parsed = corefile::parse(&outside, Path::new("Corefile"), corefile.as_bytes());
@@ -33,10 +42,11 @@ pub(crate) fn read<C>(
     let config = parse(&occurrences, &scope, &faults);
     let mut told: Vec<Diagnostic> = parsed.diagnostics;
     told.extend(faults.into_sorted());
-    let errors = told.into_iter().filter(Diagnostic::is_error);
-    let errors: Vec<String> = errors.map(|fault| fault.message).collect();
+    let (errors, warnings): (Vec<_>, Vec<_>) = told.into_iter().partition(Diagnostic::is_error);
+    let said = |told: Vec<Diagnostic>| told.into_iter().map(|fault| fault.message).collect();
+    let errors: Vec<String> = said(errors);
     match config {
-        Some(config) if errors.is_empty() => Ok(config),
+        Some(config) if errors.is_empty() => Ok((config, said(warnings))),
         _ => Err(errors.join("; ")),
     }
 }

@@ -591,10 +591,52 @@ fn what_coredns_lets_pass_is_doubted() {
             "forward . 127.0.0.1 tls://[2001:db8::1]:853 {\nsource_address 10.0.0.1\n}",
             "tls://[2001:db8::1]:853 is of another address family than 10.0.0.1 and is not asked",
         ),
+        ("forward . resolv.cnf", "no such file; taken as a host name"),
+        ("forward . resolv", "no such file; taken as a host name"),
+        (
+            "forward . 1.1.1.1:853",
+            "is asked without TLS, though 853 is the port of DNS over TLS: did you mean tls://1.1.1.1:853",
+        ),
+        (
+            "forward . dns.test:853",
+            "is asked without TLS, though 853 is the port of DNS over TLS: did you mean tls://dns.test:853",
+        ),
+        (
+            "forward . 127.0.0.1\nforward a.test 127.0.0.2",
+            "is never asked: all its names go to the forward of . above",
+        ),
+        (
+            "forward a.test 127.0.0.1 {\nexcept b.a.test\n}\nforward c.a.test 127.0.0.2",
+            "is never asked: all its names go to the forward of a.test. above",
+        ),
+        (
+            "forward . 127.0.0.1 {\nnext NXDOMAIN\n}",
+            "next leads nowhere: no forward behind this one is for the same names",
+        ),
+        (
+            "forward a.test 127.0.0.1 {\nnext_on_nodata\n}\nforward b.test 127.0.0.2",
+            "next_on_nodata leads nowhere: no forward behind this one is for the same names",
+        ),
     ] {
         let (config, errors, warnings) = read(block);
         assert!(config.is_some(), "{block}: {errors:?}");
         assert_eq!(warnings, [expected], "{block}");
+    }
+}
+
+#[test]
+fn what_can_be_meant_is_not_doubted() {
+    for block in [
+        "forward . dns.test kube-dns.kube-system dnsmasq:53 dnsmasq.",
+        "forward . dns://127.0.0.1:853 tls://127.0.0.2:853",
+        "forward a.test 127.0.0.1\nforward . 127.0.0.2",
+        "forward . 127.0.0.1 {\nexcept b.a.test\n}\nforward a.test 127.0.0.2",
+        "forward . 127.0.0.1 {\nexcept test\n}\nforward a.test 127.0.0.2",
+        "forward . 127.0.0.1 {\nnext NXDOMAIN\n}\nforward a.test 127.0.0.2",
+    ] {
+        let (config, errors, warnings) = read(block);
+        assert!(config.is_some(), "{block}: {errors:?}");
+        assert_eq!(warnings, Vec::<String>::new(), "{block}");
     }
 }
 
