@@ -14,14 +14,38 @@ use std::time::{Duration, Instant};
 /// which an upstream that is back goes unused.
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 
+/// Between two times that an upstream goes down so that the log is told of both. One that answers queries and no checks,
+/// because somebody drops those, would come and go every second for ever.
+const NEWS_INTERVAL: Duration = Duration::from_secs(60);
+
 /// The health of one upstream.
 #[derive(Debug)]
 pub(super) struct Health {
     max_fails: u32,
     fails: AtomicU32,
     is_checked: AtomicBool,
-    /// Since when it has been down, as far as that was told.
-    told_down: Mutex<Option<Instant>>,
+    told: Mutex<Told>,
+}
+
+/// What was told of it.
+#[derive(Debug, Default)]
+struct Told {
+    /// Since when it has been down.
+    down_since: Option<Instant>,
+    /// When the log was last told that it is down.
+    logged: Option<Instant>,
+    /// How it was told last.
+    news: News,
+}
+
+/// Who is told that an upstream went down or came up.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum News {
+    /// Whoever counts, and the log.
+    Logged,
+    /// Whoever counts: the log was told of the like a moment ago.
+    #[default]
+    Counted,
 }
 
 /// What a check came to.
@@ -51,7 +75,7 @@ impl Health {
             max_fails,
             fails: AtomicU32::new(0),
             is_checked: AtomicBool::new(false),
-            told_down: Mutex::default(),
+            told: Mutex::default(),
         }
     }
 
@@ -90,35 +114,39 @@ impl Health {
         was_failing
     }
 
-    /// Whether it went down since this was asked last.
-    pub(super) fn went_down(&self, now: Instant) -> bool {
-        let mut told = self.told_down();
-        let is_news = told.is_none() && self.is_down();
-        if is_news {
-            *told = Some(now);
+    /// If it went down since this was asked last: who is told.
+    pub(super) fn went_down(&self, now: Instant) -> Option<News> {
+        let mut told = self.told();
+        if told.down_since.is_some() || !self.is_down() {
+            return None;
         }
-        is_news
+        told.down_since = Some(now);
+        let lately = |logged| now.saturating_duration_since(logged) < NEWS_INTERVAL;
+        told.news = News::Counted;
+        if !told.logged.is_some_and(lately) {
+            told.logged = Some(now);
+            told.news = News::Logged;
+        }
+        Some(told.news)
     }
 
-    /// If it came up since this was asked last: how long it was down.
-    pub(super) fn came_up(&self, now: Instant) -> Option<Duration> {
-        let mut told = self.told_down();
+    /// If it came up since this was asked last: who is told, and how long it was down.
+    pub(super) fn came_up(&self, now: Instant) -> Option<(News, Duration)> {
+        let mut told = self.told();
         if self.is_down() {
             return None;
         }
-        let since = told.take()?;
-        Some(now.saturating_duration_since(since))
+        let since = told.down_since.take()?;
+        Some((told.news, now.saturating_duration_since(since)))
     }
 
     /// Whether it was told to be down, and not yet to be up again.
     pub(super) fn is_told_down(&self) -> bool {
-        self.told_down().is_some()
+        self.told().down_since.is_some()
     }
 
-    fn told_down(&self) -> MutexGuard<'_, Option<Instant>> {
-        self.told_down
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    fn told(&self) -> MutexGuard<'_, Told> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A check was made.
@@ -197,15 +225,37 @@ mod tests {
         let (health, start) = (Health::new(1), Instant::now());
         let after = |seconds| start + Duration::from_secs(seconds);
         health.checked(Check::Failed);
-        assert!(!health.went_down(start), "one failed check is allowed");
+        assert_eq!(health.went_down(start), None, "one failure is allowed");
         health.checked(Check::Failed);
         assert_eq!(health.came_up(start), None, "it is down");
-        assert!(health.went_down(start), "it is news");
+        assert_eq!(health.went_down(start), Some(News::Logged));
         health.checked(Check::Failed);
-        assert!(!health.went_down(after(5)), "it was told");
+        assert_eq!(health.went_down(after(5)), None, "it was told");
         assert!(health.query_answered());
-        assert_eq!(health.came_up(after(12)), Some(Duration::from_secs(12)));
+        let down = Duration::from_secs(12);
+        assert_eq!(health.came_up(after(12)), Some((News::Logged, down)));
         assert_eq!(health.came_up(after(13)), None, "it was told");
+    }
+
+    #[test]
+    fn an_upstream_that_comes_and_goes_is_logged_once_a_minute() {
+        let (health, start) = (Health::new(1), Instant::now());
+        for (second, expected) in [
+            (0, News::Logged),
+            (2, News::Counted),
+            (59, News::Counted),
+            (60, News::Logged),
+            (119, News::Counted),
+            (500, News::Logged),
+        ] {
+            let now = start + Duration::from_secs(second);
+            health.checked(Check::Failed);
+            health.checked(Check::Failed);
+            assert_eq!(health.went_down(now), Some(expected), "{second}");
+            assert!(health.query_answered());
+            let up = health.came_up(now).map(|(news, _)| news);
+            assert_eq!(up, Some(expected), "{second}");
+        }
     }
 
     #[test]

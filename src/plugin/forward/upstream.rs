@@ -15,7 +15,7 @@ use super::conduct::Conduct;
 use super::config::{Carriage, DohMethod, HealthCheck, Idle, Stanza};
 use super::endpoint::{Endpoint, Over, Speaks};
 use super::exchange::Asked;
-use super::health::{Check, Checks, Health};
+use super::health::{Check, Checks, Health, News};
 use super::is_in_vain;
 use super::observer::UpstreamObserver;
 use super::policy::Standing;
@@ -257,17 +257,23 @@ impl Upstream {
     }
 
     fn tell_if_down(&self, why: &Unanswered) {
-        if self.health.went_down(Instant::now()) {
-            self.observer.went_down();
+        let Some(news) = self.health.went_down(Instant::now()) else {
+            return;
+        };
+        self.observer.went_down();
+        if news == News::Logged {
             tracing::warn!(target: "plugin/forward", "{} is down: {why}", self.endpoint);
         }
     }
 
     fn tell_if_up(&self) {
-        if let Some(down) = self.health.came_up(Instant::now()) {
-            self.observer.came_up();
-            let seconds = down.as_secs();
-            tracing::info!(target: "plugin/forward", "{} is up again, it was down for {seconds}s", self.endpoint);
+        let Some((news, down)) = self.health.came_up(Instant::now()) else {
+            return;
+        };
+        self.observer.came_up();
+        if news == News::Logged {
+            let (to, seconds) = (&self.endpoint, down.as_secs());
+            tracing::info!(target: "plugin/forward", "{to} is up again, it was down for {seconds}s");
         }
     }
 }
