@@ -4,8 +4,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// Lines of a second. A kubelet rotates the log of a container at 10 MB, and a line has some 200 octets: a storm of an
-/// hour stays within the few files that it keeps, and what came before the storm can still be read for minutes. More
+/// Lines of a second. A kubelet rotates the log of a container at 10 MB and keeps five files, and a line has 100 to 200
+/// octets: a storm takes eight minutes or more for each file, and what came before it can be read for half an hour. More
 /// in a second nobody reads.
 pub(super) const LINES_MAX: u64 = 100;
 
