@@ -154,6 +154,18 @@ impl UpstreamObserver for ToUpstream {
         self.0.healthcheck_failed();
     }
 
+    fn went_down(&self) {
+        self.0.went_down();
+    }
+
+    fn came_up(&self) {
+        self.0.came_up();
+    }
+
+    fn answer_discarded(&self) {
+        self.0.answer_discarded();
+    }
+
     fn hedged(&self) {
         self.0.hedged();
     }

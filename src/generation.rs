@@ -170,13 +170,11 @@ impl Generation {
         Ok(kubernetes)
     }
 
-    /// Errors that are told many together are told by a task, which ends with the generation.
+    /// Errors that are told many together, or left out, are told by a task, which ends with the generation.
     fn errors(&mut self, config: &errors::Config, process: &Process) -> Arc<Errors> {
         let errors = Arc::new(Errors::new(config.clone()));
-        if errors.consolidates() {
-            self.tasks
-                .spawn_on(errors.clone().report(), &process.runtime);
-        }
+        self.tasks
+            .spawn_on(errors.clone().report(), &process.runtime);
         errors
     }
 

@@ -61,7 +61,7 @@ impl Failure {
             Reason::Upstream(unanswered) => {
                 let code = match unanswered.cause {
                     _ if unanswered.is_local() => ErrorCode::Other,
-                    Cause::Timeout => ErrorCode::NoReachableAuthority,
+                    Cause::Timeout | Cause::TimeoutAmong(_) => ErrorCode::NoReachableAuthority,
                     Cause::Malformed(_) | Cause::OtherCase | Cause::OtherReply => {
                         ErrorCode::InvalidData
                     }

@@ -1,11 +1,12 @@
 //! `errors`: a log line for each query that could not be answered, or one line now and then for many alike.
 //!
-//! The path of a query only counts ([`consolidate`]); a task of the runtime, [`Errors::report`], writes what was
-//! counted when a period is over.
+//! The path of a query only counts ([`consolidate`]) and writes no more than some lines a second ([`throttle`]); a task
+//! of the runtime, [`Errors::report`], writes what was counted when a period, or the second, is over.
 
 use std::sync::Arc;
 use std::time::Instant;
 
+use arc_swap::ArcSwapOption;
 use tokio::sync::Notify;
 
 use crate::chain::Answer;
@@ -13,16 +14,21 @@ use crate::dns::Query;
 
 mod config;
 mod consolidate;
+mod throttle;
 
 pub use config::{Config, Level, Pattern, parse};
 
 use consolidate::{Consolidator, Counted, Report};
+use throttle::{Line, Throttle};
 
 /// The plugin.
 #[derive(Debug)]
 pub struct Errors {
     consolidator: Consolidator,
-    /// A period has begun.
+    throttle: Throttle,
+    /// The last line that was left out.
+    left_out: ArcSwapOption<String>,
+    /// A period has begun, or a line was left out.
     begun: Notify,
 }
 
@@ -31,6 +37,8 @@ impl Errors {
     pub fn new(config: Config) -> Errors {
         Errors {
             consolidator: Consolidator::new(config.patterns),
+            throttle: Throttle::new(Instant::now()),
+            left_out: ArcSwapOption::empty(),
             begun: Notify::new(),
         }
     }
@@ -60,17 +68,28 @@ impl Errors {
         };
         let question = &query.question;
         let rcode = answer.reply.rcode.0;
-        write(
-            level,
-            &format!("{rcode} {} {}: {error}", question.name, question.rtype),
-        );
+        let message = format!("{rcode} {} {}: {error}", question.name, question.rtype);
+        if counted != Counted::Unlike {
+            // At most one a period.
+            return write(level, &message);
+        }
+        match self.throttle.count(now) {
+            Line::Written => write(level, &message),
+            line => {
+                self.left_out.store(Some(Arc::new(message)));
+                if line == Line::FirstLeftOut {
+                    self.begun.notify_one();
+                }
+            }
+        }
     }
 
     /// Writes what was counted when its period is over, for ever. The future holds the plugin; once both are
     /// dropped, what was left is written.
     pub async fn report(self: Arc<Errors>) {
         loop {
-            match self.consolidator.next_due() {
+            let due = [self.consolidator.next_due(), self.throttle.next_due()];
+            match due.into_iter().flatten().min() {
                 None => self.begun.notified().await,
                 Some(due) => {
                     tokio::select! {
@@ -80,15 +99,21 @@ impl Errors {
                     }
                 }
             }
+            let now = Instant::now();
             self.consolidator
-                .due(Instant::now())
+                .due(now)
                 .for_each(|report| write_report(&report));
+            self.tell_left_out(self.throttle.due(now));
         }
     }
 
-    /// Whether there is anything to report: without patterns no task is needed.
-    pub fn consolidates(&self) -> bool {
-        !self.consolidator.is_empty()
+    fn tell_left_out(&self, count: Option<u64>) {
+        if let (Some(count), Some(last)) = (count, self.left_out.load_full()) {
+            write(
+                Level::Error,
+                &format!("{count} more errors in the last second were left out; the last: {last}"),
+            );
+        }
     }
 }
 
@@ -97,6 +122,7 @@ impl Drop for Errors {
         self.consolidator
             .all()
             .for_each(|report| write_report(&report));
+        self.tell_left_out(self.throttle.all());
     }
 }
 

@@ -1,11 +1,11 @@
 //! What `forward` counts of each upstream: the `coredns_proxy_*` families.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use prometheus::core::Collector;
 
-use super::family::{CounterFamily, DurationFamily, Series};
+use super::family::{CounterFamily, DurationFamily, GaugeFamily, Series};
 use super::histogram::Durations;
 use super::labels::{RCODES, rcode_slot};
 use super::old_names;
@@ -39,6 +39,9 @@ pub struct UpstreamMetrics {
     connection_misses: [Arc<Counter>; PROTOS.len()],
     healthcheck_failures: Arc<Counter>,
     hedges: Arc<Counter>,
+    answers_discarded: Arc<Counter>,
+    /// How many of those that ask it hold it for down: server blocks may ask it in their own ways.
+    down: Mutex<usize>,
 }
 
 impl UpstreamMetrics {
@@ -68,6 +71,28 @@ impl UpstreamMetrics {
         self.healthcheck_failures.increment();
     }
 
+    /// It is down for one more of those that ask it.
+    pub fn went_down(&self) {
+        self.set_down(|down| down + 1);
+    }
+
+    /// It is down for one less.
+    pub fn came_up(&self) {
+        self.set_down(|down| down.saturating_sub(1));
+    }
+
+    fn set_down(&self, change: impl FnOnce(usize) -> usize) {
+        let mut down = self.down.lock().unwrap_or_else(PoisonError::into_inner);
+        *down = change(*down);
+        let up = if *down == 0 { 1.0 } else { 0.0 };
+        self.families.up.set(&[&self.proxy_name, &self.to], up);
+    }
+
+    /// Counts a message that was no answer to what was asked.
+    pub fn answer_discarded(&self) {
+        self.answers_discarded.increment();
+    }
+
     /// Counts a query that was sent beside another for the same.
     pub fn hedged(&self) {
         self.hedges.increment();
@@ -87,6 +112,8 @@ struct Families {
     connection_misses: CounterFamily,
     healthcheck_failures: CounterFamily,
     hedges: CounterFamily,
+    answers_discarded: CounterFamily,
+    up: GaugeFamily,
 }
 
 impl Upstreams {
@@ -118,6 +145,16 @@ impl Upstreams {
                 "Queries sent beside one that was late.",
                 &["proxy_name", "to"],
             ),
+            answers_discarded: CounterFamily::new(
+                "cairn_proxy_answers_discarded_total",
+                "Datagrams from the upstream that were no answer to what was asked.",
+                &["proxy_name", "to"],
+            ),
+            up: GaugeFamily::new(
+                "cairn_proxy_up",
+                "0 while the health checks of the upstream fail, else 1.",
+                &["proxy_name", "to"],
+            ),
         };
         Self {
             upstreams: Series::default(),
@@ -129,15 +166,20 @@ impl Upstreams {
         let families = &self.families;
         let by_proto =
             |family: &CounterFamily| PROTOS.map(|proto| family.with(&[proxy_name, to, proto]));
-        self.upstreams.with(&[proxy_name, to], || UpstreamMetrics {
-            proxy_name: proxy_name.to_owned(),
-            to: to.to_owned(),
-            families: families.clone(),
-            durations: [const { OnceLock::new() }; RCODES.len()],
-            connection_hits: by_proto(&families.connection_hits),
-            connection_misses: by_proto(&families.connection_misses),
-            healthcheck_failures: families.healthcheck_failures.with(&[proxy_name, to]),
-            hedges: families.hedges.with(&[proxy_name, to]),
+        self.upstreams.with(&[proxy_name, to], || {
+            families.up.set(&[proxy_name, to], 1.0);
+            UpstreamMetrics {
+                proxy_name: proxy_name.to_owned(),
+                to: to.to_owned(),
+                families: families.clone(),
+                durations: [const { OnceLock::new() }; RCODES.len()],
+                connection_hits: by_proto(&families.connection_hits),
+                connection_misses: by_proto(&families.connection_misses),
+                healthcheck_failures: families.healthcheck_failures.with(&[proxy_name, to]),
+                hedges: families.hedges.with(&[proxy_name, to]),
+                answers_discarded: families.answers_discarded.with(&[proxy_name, to]),
+                down: Mutex::new(0),
+            }
         })
     }
 
@@ -148,6 +190,8 @@ impl Upstreams {
             connection_misses,
             healthcheck_failures,
             hedges,
+            answers_discarded,
+            up,
         } = self.families.clone();
         let mut collectors = old_names::of_forward(
             &durations,
@@ -161,6 +205,8 @@ impl Upstreams {
             Box::new(connection_misses),
             Box::new(healthcheck_failures),
             Box::new(hedges),
+            Box::new(answers_discarded),
+            Box::new(up),
         ]);
         collectors
     }

@@ -9,7 +9,7 @@ use cairn_dns::telemetry::lines::Lines;
 use cairn_dns::telemetry::log::LogFormat;
 use cairn_dns::telemetry::{
     Answered, BuildInfo, CacheEntries, CacheType, EnabledPlugin, Family, Metrics, PluginId, Proto,
-    ServiceKind, UpstreamProto,
+    ServiceKind, UpstreamMetrics, UpstreamProto,
 };
 use serde::Deserialize;
 
@@ -326,6 +326,31 @@ fn a_reply_is_counted_under_its_facts() {
         .filter(|line| line.starts_with("coredns_dns_responses_total"))
         .count();
     assert_eq!(replies, 3, "no series of zero");
+}
+
+#[test]
+fn an_upstream_is_up_when_nobody_holds_it_for_down() {
+    let metrics = metrics();
+    let upstream = metrics.upstream("forward", "10.0.0.1:53");
+    let up =
+        |value| format!("cairn_proxy_up{{proxy_name=\"forward\",to=\"10.0.0.1:53\"}} {value}\n");
+    type Step = fn(&UpstreamMetrics);
+    let steps: [(&str, Step, u8); 5] = [
+        ("at the start", |_| {}, 1),
+        ("down for one block", UpstreamMetrics::went_down, 0),
+        ("down for two", UpstreamMetrics::went_down, 0),
+        ("up for one of them", UpstreamMetrics::came_up, 0),
+        ("up for both", UpstreamMetrics::came_up, 1),
+    ];
+    for (what, step, expected) in steps {
+        step(&upstream);
+        let text = metrics.render();
+        assert!(text.contains(&up(expected)), "{what}: {text}");
+    }
+    upstream.answer_discarded();
+    let discarded =
+        "cairn_proxy_answers_discarded_total{proxy_name=\"forward\",to=\"10.0.0.1:53\"} 1\n";
+    assert!(metrics.render().contains(discarded));
 }
 
 #[test]

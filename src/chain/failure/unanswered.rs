@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use crate::dns::Transport;
@@ -39,6 +40,8 @@ pub enum Operation {
 pub enum Cause {
     /// It took too long.
     Timeout,
+    /// Likewise, and so many messages came from the upstream's address that were no answer to what was asked.
+    TimeoutAmong(NonZeroU32),
     /// The upstream closed the connection.
     Closed,
     /// The upstream answered with something that cannot be read.
@@ -88,11 +91,9 @@ impl From<&io::Error> for Cause {
 }
 
 impl fmt::Display for Unanswered {
-    /// As Go prints a failed operation of its `net` package.
+    /// As Go prints a failed operation of its `net` package. Of a closed connection it prints `EOF` alone, and nobody
+    /// knows who closed it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.cause == Cause::Closed {
-            return f.write_str("EOF");
-        }
         // What failed above the transport is not an operation of it.
         if self.protocol() != self.transport.as_str() {
             return f.write_str(&self.of_upstream());
@@ -134,6 +135,10 @@ impl Unanswered {
         };
         match &self.cause {
             Cause::Timeout => "i/o timeout".to_owned(),
+            // The words that patterns of `consolidate` look for stay at the end.
+            Cause::TimeoutAmong(others) => {
+                format!("{others} discarded, not answers to this query: i/o timeout")
+            }
             Cause::Closed => "EOF".to_owned(),
             Cause::Malformed(why) => why.to_string(),
             Cause::OtherCase => "name in another case".to_owned(),
@@ -228,7 +233,15 @@ mod tests {
                 LOCAL,
                 "8.8.8.8:53",
                 Cause::Closed,
-                "EOF",
+                "read tcp 10.0.0.5:4321->8.8.8.8:53: EOF",
+            ),
+            (
+                Read,
+                Transport::Udp,
+                LOCAL,
+                "8.8.8.8:53",
+                Cause::TimeoutAmong(NonZeroU32::new(2).unwrap()),
+                "read udp 10.0.0.5:4321->8.8.8.8:53: 2 discarded, not answers to this query: i/o timeout",
             ),
         ]);
     }

@@ -6,7 +6,7 @@ use super::verdict::TTL_MAX;
 use crate::config::{Scope, value};
 use crate::corefile::reader::{self, Reader, Row};
 use crate::corefile::{Directive, Faults, Word};
-use crate::dns::Zones;
+use crate::dns::{Name, Zones};
 
 mod stale;
 
@@ -154,7 +154,7 @@ pub fn parse(occurrences: &[&Directive], scope: &Scope<'_>, faults: &Faults) -> 
         serves_stale: false,
         prefers_positive: false,
     };
-    let head = head(&mut draft.config, &reader);
+    let head = head(&mut draft.config, &reader, scope.zones);
     let body = reader.block(&mut draft, PROPERTIES);
     if draft.prefers_positive && !draft.serves_stale {
         return reader.refuse(reader.name(), "serve_stale_policy requires serve_stale");
@@ -165,7 +165,7 @@ pub fn parse(occurrences: &[&Directive], scope: &Scope<'_>, faults: &Faults) -> 
     head.and(body).map(|()| draft.config)
 }
 
-fn head(config: &mut Config, reader: &Reader<'_>) -> Option<()> {
+fn head(config: &mut Config, reader: &Reader<'_>, of_block: &[Name]) -> Option<()> {
     let mut zones = reader.args();
     if let Some((first, rest)) = zones.split_first()
         && value::integer(&first.text).is_ok()
@@ -178,11 +178,33 @@ fn head(config: &mut Config, reader: &Reader<'_>) -> Option<()> {
     if !zones.is_empty() {
         let read: Option<Vec<_>> = zones
             .iter()
-            .map(|word| reader.value(word, value::zones))
+            .map(|word| {
+                let zones = reader.value(word, value::zones)?;
+                doubt(word, &zones, reader, of_block);
+                Some(zones)
+            })
             .collect();
         config.zones = Zones::new(read?.into_iter().flatten());
     }
     Some(())
+}
+
+/// Tells of a word that makes no sense as a zone; it is taken for one, as CoreDNS does.
+fn doubt(word: &Word, zones: &[Name], reader: &Reader<'_>, of_block: &[Name]) {
+    let text = &word.text;
+    if value::integer(text).is_ok() || value::signed_duration(text).is_ok() {
+        let message = format!(
+            "{text} is taken as a zone: a TTL is a number of seconds without a unit, before all zones"
+        );
+        reader.warn(word, message);
+    } else if !zones.iter().any(|zone| {
+        let mut of_block = of_block.iter();
+        of_block.any(|block| zone.is_within(block) || block.is_within(zone))
+    }) {
+        let message =
+            format!("nothing is cached for {text}: it is outside the zones of this block");
+        reader.warn(word, message);
+    }
 }
 
 /// `CAPACITY [TTL] [MINTTL]`

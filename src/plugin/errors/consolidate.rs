@@ -54,10 +54,6 @@ impl Consolidator {
         }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.counters.is_empty()
-    }
-
     /// Counts an error under the first pattern that it is like.
     pub(super) fn count(&self, error: &str, now: Instant) -> Counted<'_> {
         let like = |counter: &&Counter| counter.pattern.regex.is_match(error);

@@ -1,55 +1,13 @@
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
-use tracing::field::{Field, Visit};
-use tracing::span;
-use tracing::subscriber::{Interest, with_default};
-use tracing::{Event, Metadata, Subscriber};
+use tracing::subscriber::with_default;
 
 use super::*;
 use crate::chain::{Failure, Reason};
 use crate::dns::{Class, Question, Reply, Type};
 use crate::plugin::PluginId;
-
-/// Remembers the events of a thread, as `LEVEL target: message`.
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<String>>>);
-
-impl Subscriber for Lines {
-    fn register_callsite(&self, _metadata: &'static Metadata<'static>) -> Interest {
-        Interest::sometimes()
-    }
-
-    fn enabled(&self, _metadata: &Metadata<'_>) -> bool {
-        true
-    }
-
-    fn new_span(&self, _span: &span::Attributes<'_>) -> span::Id {
-        span::Id::from_u64(1)
-    }
-
-    fn record(&self, _span: &span::Id, _values: &span::Record<'_>) {}
-
-    fn record_follows_from(&self, _span: &span::Id, _follows: &span::Id) {}
-
-    fn event(&self, event: &Event<'_>) {
-        struct Message(String);
-        impl Visit for Message {
-            fn record_debug(&mut self, _field: &Field, value: &dyn std::fmt::Debug) {
-                self.0 = format!("{value:?}");
-            }
-        }
-        let mut message = Message(String::new());
-        event.record(&mut message);
-        let metadata = event.metadata();
-        let line = format!("{} {}: {}", metadata.level(), metadata.target(), message.0);
-        self.0.lock().unwrap().push(line);
-    }
-
-    fn enter(&self, _span: &span::Id) {}
-
-    fn exit(&self, _span: &span::Id) {}
-}
+use crate::plugin::case::Lines;
 
 fn failed(reason: Reason) -> (Query, Answer) {
     let mut query = Query::empty();
@@ -110,6 +68,67 @@ fn failures_alike_are_told_once_at_the_latest_when_the_plugin_goes() {
         "WARN plugin/errors: 3 errors like 'no healthy' occurred in last 1h0m0s".to_owned(),
     ];
     assert_eq!(*lines.0.lock().unwrap(), expected);
+}
+
+#[test]
+fn of_a_storm_some_lines_are_written_and_the_others_told_in_one() {
+    let lines = Lines::default();
+    with_default(lines.clone(), || {
+        let errors = plugin(3600, "no healthy", false);
+        let now = Instant::now();
+        let (query, answer) = failed(Reason::TooManyConcurrent(1));
+        for _ in 0..throttle::LINES_MAX + 3 {
+            errors.tell(&query, &answer, now);
+        }
+        let (query, answer) = failed(Reason::NoHealthyUpstream);
+        errors.tell(&query, &answer, now);
+    });
+    let lines = lines.0.lock().unwrap();
+    let (written, told) = lines.split_at(throttle::LINES_MAX as usize);
+    let failure = failed(Reason::TooManyConcurrent(1)).1.failure.unwrap();
+    let line = format!("5 www.example.org. A: {failure}");
+    for one in written {
+        assert_eq!(*one, format!("ERROR plugin/errors: {line}"));
+    }
+    let expected = [
+        "WARN plugin/errors: 1 errors like 'no healthy' occurred in last 1h0m0s".to_owned(),
+        format!(
+            "ERROR plugin/errors: 3 more errors in the last second were left out; the last: {line}"
+        ),
+    ];
+    assert_eq!(told, expected);
+}
+
+#[test]
+fn the_task_tells_what_was_left_out_when_the_second_is_over() {
+    let lines = Lines::default();
+    with_default(lines.clone(), || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap();
+        let mut errors = Errors::new(Config::default());
+        let now = Instant::now() - Duration::from_secs(2);
+        errors.throttle = Throttle::new(now);
+        let errors = Arc::new(errors);
+        let (query, answer) = failed(Reason::NoHealthyUpstream);
+        for _ in 0..=throttle::LINES_MAX {
+            errors.tell(&query, &answer, now);
+        }
+        runtime.block_on(async {
+            let report = tokio::spawn(errors.clone().report());
+            while lines.0.lock().unwrap().len() <= throttle::LINES_MAX as usize {
+                tokio::task::yield_now().await;
+            }
+            report.abort();
+        });
+    });
+    let lines = lines.0.lock().unwrap();
+    let last = lines.last().unwrap();
+    assert!(
+        last.starts_with("ERROR plugin/errors: 1 more errors in the last second were left out"),
+        "{last}"
+    );
 }
 
 #[test]

@@ -18,6 +18,7 @@ use super::endpoint::{Endpoint, Host};
 use super::policy::Policy;
 use super::tls::Tls;
 
+mod doubts;
 mod properties;
 mod reach;
 mod resolv_conf;
@@ -181,6 +182,7 @@ pub fn parse(occurrences: &[&Directive], scope: &Scope<'_>, faults: &Faults) -> 
         .map(|directive| stanza(&Reader::new(directive, faults), scope))
         .collect();
     let stanzas = read.into_iter().collect::<Option<Vec<Stanza>>>()?;
+    doubts::of_order(occurrences, &stanzas, faults);
     (!stanzas.is_empty()).then_some(Config { stanzas })
 }
 

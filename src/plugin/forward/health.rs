@@ -7,11 +7,16 @@
 //! Nothing is checked while everything works. Pure counting: who sends the checks, and when, is the upstream's.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::time::Duration;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 /// The longest pause between two checks, where `health_check` does not ask for a longer one. It is also the longest for
 /// which an upstream that is back goes unused.
 const PAUSE_MAX: Duration = Duration::from_secs(5);
+
+/// Between two times that an upstream goes down so that the log is told of both. One that answers queries and no checks,
+/// because somebody drops those, would come and go every second for ever.
+const NEWS_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The health of one upstream.
 #[derive(Debug)]
@@ -19,6 +24,28 @@ pub(super) struct Health {
     max_fails: u32,
     fails: AtomicU32,
     is_checked: AtomicBool,
+    told: Mutex<Told>,
+}
+
+/// What was told of it.
+#[derive(Debug, Default)]
+struct Told {
+    /// Since when it has been down.
+    down_since: Option<Instant>,
+    /// When the log was last told that it is down.
+    logged: Option<Instant>,
+    /// How it was told last.
+    news: News,
+}
+
+/// Who is told that an upstream went down or came up.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum News {
+    /// Whoever counts, and the log.
+    Logged,
+    /// Whoever counts: the log was told of the like a moment ago.
+    #[default]
+    Counted,
 }
 
 /// What a check came to.
@@ -48,6 +75,7 @@ impl Health {
             max_fails,
             fails: AtomicU32::new(0),
             is_checked: AtomicBool::new(false),
+            told: Mutex::default(),
         }
     }
 
@@ -76,12 +104,49 @@ impl Health {
     }
 
     /// A query was answered: what only some checks would tell is known. (CoreDNS waits for the check, and keeps an
-    /// upstream down that answers everything but that.)
-    pub(super) fn query_answered(&self) {
+    /// upstream down that answers everything but that.) Says whether checks had failed.
+    pub(super) fn query_answered(&self) -> bool {
         // Not written without need: the line is shared by all threads.
-        if self.fails.load(Ordering::Relaxed) != 0 {
+        let was_failing = self.fails.load(Ordering::Relaxed) != 0;
+        if was_failing {
             self.fails.store(0, Ordering::Relaxed);
         }
+        was_failing
+    }
+
+    /// If it went down since this was asked last: who is told.
+    pub(super) fn went_down(&self, now: Instant) -> Option<News> {
+        let mut told = self.told();
+        if told.down_since.is_some() || !self.is_down() {
+            return None;
+        }
+        told.down_since = Some(now);
+        let lately = |logged| now.saturating_duration_since(logged) < NEWS_INTERVAL;
+        told.news = News::Counted;
+        if !told.logged.is_some_and(lately) {
+            told.logged = Some(now);
+            told.news = News::Logged;
+        }
+        Some(told.news)
+    }
+
+    /// If it came up since this was asked last: who is told, and how long it was down.
+    pub(super) fn came_up(&self, now: Instant) -> Option<(News, Duration)> {
+        let mut told = self.told();
+        if self.is_down() {
+            return None;
+        }
+        let since = told.down_since.take()?;
+        Some((told.news, now.saturating_duration_since(since)))
+    }
+
+    /// Whether it was told to be down, and not yet to be up again.
+    pub(super) fn is_told_down(&self) -> bool {
+        self.told().down_since.is_some()
+    }
+
+    fn told(&self) -> MutexGuard<'_, Told> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A check was made.
@@ -156,13 +221,52 @@ mod tests {
     }
 
     #[test]
+    fn that_it_went_down_and_came_up_is_news_once() {
+        let (health, start) = (Health::new(1), Instant::now());
+        let after = |seconds| start + Duration::from_secs(seconds);
+        health.checked(Check::Failed);
+        assert_eq!(health.went_down(start), None, "one failure is allowed");
+        health.checked(Check::Failed);
+        assert_eq!(health.came_up(start), None, "it is down");
+        assert_eq!(health.went_down(start), Some(News::Logged));
+        health.checked(Check::Failed);
+        assert_eq!(health.went_down(after(5)), None, "it was told");
+        assert!(health.query_answered());
+        let down = Duration::from_secs(12);
+        assert_eq!(health.came_up(after(12)), Some((News::Logged, down)));
+        assert_eq!(health.came_up(after(13)), None, "it was told");
+    }
+
+    #[test]
+    fn an_upstream_that_comes_and_goes_is_logged_once_a_minute() {
+        let (health, start) = (Health::new(1), Instant::now());
+        for (second, expected) in [
+            (0, News::Logged),
+            (2, News::Counted),
+            (59, News::Counted),
+            (60, News::Logged),
+            (119, News::Counted),
+            (500, News::Logged),
+        ] {
+            let now = start + Duration::from_secs(second);
+            health.checked(Check::Failed);
+            health.checked(Check::Failed);
+            assert_eq!(health.went_down(now), Some(expected), "{second}");
+            assert!(health.query_answered());
+            let up = health.came_up(now).map(|(news, _)| news);
+            assert_eq!(up, Some(expected), "{second}");
+        }
+    }
+
+    #[test]
     fn an_answered_query_ends_the_time_down_while_checks_go_on() {
         let health = Health::new(1);
         assert!(health.query_failed());
         for _ in 0..5 {
             health.checked(Check::Failed);
         }
-        health.query_answered();
+        assert!(health.query_answered(), "checks had failed");
+        assert!(!health.query_answered(), "they have not since");
         assert!(!health.is_down());
         assert!(!health.query_failed());
     }

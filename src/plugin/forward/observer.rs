@@ -30,6 +30,12 @@ pub trait UpstreamObserver: Send + Sync {
     fn connection_made(&self, over: Over);
     /// A health check failed.
     fn healthcheck_failed(&self);
+    /// It was found down.
+    fn went_down(&self);
+    /// It is up again, or nobody asks it any more.
+    fn came_up(&self);
+    /// A message came from its address that is not the answer to what was asked over UDP.
+    fn answer_discarded(&self);
     /// A query was sent to it beside one that another, or it, has not answered yet.
     fn hedged(&self);
 }
@@ -52,5 +58,8 @@ impl UpstreamObserver for Unobserved {
     fn connection_reused(&self, _: Over) {}
     fn connection_made(&self, _: Over) {}
     fn healthcheck_failed(&self) {}
+    fn went_down(&self) {}
+    fn came_up(&self) {}
+    fn answer_discarded(&self) {}
     fn hedged(&self) {}
 }

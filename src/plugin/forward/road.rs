@@ -156,7 +156,7 @@ impl Road {
         };
         let socket =
             socket.map_err(|error| unanswered(None, Fault::io(Operation::Dial, &error)))?;
-        match exchange::udp(&socket, asked, until).await {
+        match exchange::udp(&socket, asked, until, || self.observer.answer_discarded()).await {
             Ok(reply) => {
                 if streams.source.is_none() {
                     self.sockets.keep(socket, self.to);

@@ -66,6 +66,15 @@ impl UpstreamObserver for Recorder {
     fn healthcheck_failed(&self) {
         self.tell("check failed".to_owned());
     }
+    fn went_down(&self) {
+        self.tell("went down".to_owned());
+    }
+    fn came_up(&self) {
+        self.tell("came up".to_owned());
+    }
+    fn answer_discarded(&self) {
+        self.tell("discarded".to_owned());
+    }
     fn hedged(&self) {
         self.tell("hedged".to_owned());
     }

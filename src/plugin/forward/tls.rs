@@ -11,7 +11,8 @@ use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
 use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::{
-    AlertDescription, CertificateError, ClientConfig, ConfigBuilder, Error, RootCertStore,
+    AlertDescription, CertificateError, ClientConfig, ConfigBuilder, Error, InvalidMessage,
+    PeerIncompatible, RootCertStore,
 };
 
 use crate::chain::Cause;
@@ -214,7 +215,16 @@ fn words(error: &Error) -> String {
         }
         Error::InvalidCertificate(UnknownIssuer) => UNKNOWN_ISSUER.to_owned(),
         Error::InvalidCertificate(BadSignature) => OTHER_ISSUER.to_owned(),
+        // The verifier's own faults come with their names alone.
+        Error::InvalidCertificate(Other(why)) => match why.to_string().as_str() {
+            "UnsupportedCertVersion" => OLD_CERTIFICATE.to_owned(),
+            why => format!("certificate cannot be used: {why}"),
+        },
         Error::AlertReceived(alert) => alert_words(*alert),
+        Error::InvalidMessage(InvalidMessage::InvalidContentType) => NO_TLS.to_owned(),
+        Error::PeerIncompatible(PeerIncompatible::ServerDoesNotSupportTls12Or13) => {
+            OLD_TLS.to_owned()
+        }
         other => other.to_string(),
     }
 }
@@ -224,6 +234,7 @@ fn alert_words(alert: AlertDescription) -> String {
         AlertDescription::CertificateRequired => {
             "the upstream demands a client certificate: name one with 'tls CERT KEY'".to_owned()
         }
+        AlertDescription::ProtocolVersion => OLD_TLS.to_owned(),
         alert => format!("the upstream refused: {alert:?}"),
     }
 }
@@ -236,6 +247,10 @@ pub(super) fn refused(alert: u8) -> Cause {
 const UNKNOWN_ISSUER: &str = "certificate is signed by an unknown authority";
 const OTHER_ISSUER: &str = "certificate is not signed by the authority that it names";
 
+const OLD_CERTIFICATE: &str = "certificate is of an old version of X.509: version 3 is needed";
+const NO_TLS: &str = "the upstream does not speak TLS on this port";
+const OLD_TLS: &str = "the upstream speaks neither TLS 1.2 nor 1.3";
+
 /// Why TLS failed, where a protocol above it has kept the words alone.
 pub(super) fn cause_in_words(reason: &str) -> Cause {
     let reason = reason
@@ -247,6 +262,8 @@ pub(super) fn cause_in_words(reason: &str) -> Cause {
         "received fatal alert: CertificateRequired" => {
             alert_words(AlertDescription::CertificateRequired).into()
         }
+        "received fatal alert: ProtocolVersion" => OLD_TLS.into(),
+        "received corrupt message of type InvalidContentType" => NO_TLS.into(),
         reason => reason.into(),
     })
 }

@@ -16,7 +16,7 @@ use super::config::{Carriage, DohMethod, HealthCheck, Idle, Stanza};
 use super::endpoint::{Endpoint, Over, Speaks};
 use super::exchange::Asked;
 use super::forwarding::is_in_vain;
-use super::health::{Check, Checks, Health};
+use super::health::{Check, Checks, Health, News};
 use super::observer::UpstreamObserver;
 use super::policy::Standing;
 use super::road::Road;
@@ -195,7 +195,11 @@ impl Upstream {
             answer = self.ask_over(Over::Tcp, query, deadline).await;
         }
         match &answer {
-            Ok(_) => self.health.query_answered(),
+            Ok(_) => {
+                if self.health.query_answered() {
+                    self.tell_if_up();
+                }
+            }
             Err(unanswered) if unanswered.is_local() => {}
             Err(_) => self.begin_checks(),
         }
@@ -258,7 +262,7 @@ impl Upstream {
         }
     }
 
-    async fn check(&self) -> Check {
+    async fn check(&self) -> Checks {
         let over = match (&self.endpoint.speaks, self.carriage) {
             (Speaks::Secure(secure, _), _) => (*secure).into(),
             (Speaks::Plain, Carriage::AsClient | Carriage::UdpFirst) => Over::Udp,
@@ -269,13 +273,47 @@ impl Upstream {
         match answer {
             Ok(_) => {
                 self.conduct().heard(Instant::now());
-                Check::Answered
+                let checks = self.health.checked(Check::Answered);
+                self.tell_if_up();
+                checks
             }
-            Err(unanswered) if unanswered.is_local() => Check::NotMade,
-            Err(_) => {
+            Err(unanswered) if unanswered.is_local() => self.health.checked(Check::NotMade),
+            Err(unanswered) => {
                 self.observer.healthcheck_failed();
-                Check::Failed
+                let checks = self.health.checked(Check::Failed);
+                self.tell_if_down(&unanswered);
+                checks
             }
+        }
+    }
+
+    fn tell_if_down(&self, why: &Unanswered) {
+        let Some(news) = self.health.went_down(Instant::now()) else {
+            return;
+        };
+        self.observer.went_down();
+        if news == News::Logged {
+            tracing::warn!(target: "plugin/forward", "{} is down: {why}", self.endpoint);
+        }
+    }
+
+    fn tell_if_up(&self) {
+        let Some((news, down)) = self.health.came_up(Instant::now()) else {
+            return;
+        };
+        self.observer.came_up();
+        if news == News::Logged {
+            let (to, seconds) = (&self.endpoint, down.as_secs());
+            tracing::info!(target: "plugin/forward", "{to} is up again, it was down for {seconds}s");
+        }
+    }
+}
+
+impl Drop for Upstream {
+    /// Nobody asks it any more: it is not missed.
+    fn drop(&mut self) {
+        if self.health.is_told_down() {
+            self.observer.came_up();
         }
     }
 }
@@ -292,8 +330,7 @@ impl std::fmt::Debug for Upstream {
 /// Checks an upstream until it answers or nobody has it any more.
 async fn checks(upstream: Weak<Upstream>, interval: Duration) {
     while let Some(upstream) = upstream.upgrade() {
-        let check = upstream.check().await;
-        if upstream.health.checked(check) == Checks::End {
+        if upstream.check().await == Checks::End {
             return;
         }
         // The many servers that watched the same upstream die shall not all ask at once.

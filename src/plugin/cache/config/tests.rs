@@ -305,3 +305,31 @@ fn all_faults_are_told_at_once() {
     let told = read("cache 0 {\n success\n foo\n }").unwrap_err();
     assert_eq!(told.split("; ").count(), 3, "{told}");
 }
+
+#[test]
+fn zones_that_cannot_be_meant_are_doubted() {
+    const NO_TTL: &str =
+        "is taken as a zone: a TTL is a number of seconds without a unit, before all zones";
+    const OUTSIDE: &str = "it is outside the zones of this block";
+    for (text, expected) in [
+        ("cache 30s", Some(format!("30s {NO_TTL}"))),
+        ("cache 1h30m", Some(format!("1h30m {NO_TTL}"))),
+        ("cache example.org 30", Some(format!("30 {NO_TTL}"))),
+        (
+            "cache abc",
+            Some(format!("nothing is cached for abc: {OUTSIDE}")),
+        ),
+        (
+            "cache 30 10.0.0.0/15",
+            Some(format!("nothing is cached for 10.0.0.0/15: {OUTSIDE}")),
+        ),
+        ("cache 30", None),
+        ("cache 30 example.org", None),
+        ("cache a.example.org", None),
+        ("cache .", None),
+    ] {
+        let (_, warnings) = case::read_doubted("cache", text, parse).unwrap();
+        let expected: Vec<String> = expected.into_iter().collect();
+        assert_eq!(warnings, expected, "{text}");
+    }
+}

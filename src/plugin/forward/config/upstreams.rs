@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use tokio_rustls::rustls::pki_types::ServerName;
 
 use crate::corefile::reader::Reader;
-use crate::corefile::{Outside, Word};
+use crate::corefile::{Outside, Unreadable, Word};
 use crate::dns::Name;
 use crate::plugin::forward::endpoint::{Endpoint, Host, Secure, Speaks};
 
@@ -17,6 +17,9 @@ pub const UPSTREAMS_MAX: usize = 15;
 
 /// The port of a name server (RFC 1035 section 4.2).
 pub(in crate::plugin::forward) const PORT: u16 = 53;
+
+/// What names of files end in, and those of hosts do not.
+const FILE_ENDINGS: &[&str] = &["cfg", "cnf", "conf", "list", "txt"];
 
 /// Schemes that CoreDNS knows, with their ports.
 const SCHEMES: &[(&str, u16, Scheme)] = &[
@@ -103,19 +106,50 @@ fn one(
 /// Reads an upstream without TLS.
 fn plain(reader: &Reader<'_>, word: &Word, text: &str, outside: &dyn Outside) -> Option<Target> {
     if let Some(address) = socket_address(text, PORT) {
+        doubt_port(reader, word, address.port());
         return Some(Target::Address(Endpoint::plain(address)));
     }
     // A file that is there is meant, though a name server could have the name too.
-    if let Ok(content) = outside.read(Path::new(text)) {
-        return Some(file(reader, word, text, &content));
-    }
+    let unreadable = match outside.read(Path::new(text)) {
+        Ok(content) => return Some(file(reader, word, text, &content)),
+        Err(why) => why,
+    };
     match host_port(text, PORT) {
-        Some((name, port)) => Some(Target::Host(Box::new(Host {
-            name,
-            port,
-            speaks: Speaks::Plain,
-        }))),
+        Some((name, port)) => {
+            doubt_port(reader, word, port);
+            match unreadable {
+                Unreadable::Missing if is_like_file(text) => {
+                    reader.warn(word, "no such file; taken as a host name");
+                }
+                Unreadable::Missing => {}
+                why => reader.warn(word, format!("{why}; taken as a host name")),
+            }
+            Some(Target::Host(Box::new(Host {
+                name,
+                port,
+                speaks: Speaks::Plain,
+            })))
+        }
         None => reader.refuse(word, format!("not an IP address or file: {text:?}")),
+    }
+}
+
+/// Whether a word that could be the name of a host is more likely to be that of a file.
+fn is_like_file(text: &str) -> bool {
+    text.rsplit_once('.')
+        .map_or(!text.contains(':'), |(_, last)| {
+            FILE_ENDINGS.contains(&last.to_ascii_lowercase().as_str())
+        })
+}
+
+/// Tells of an upstream without a scheme on the port of those within TLS.
+fn doubt_port(reader: &Reader<'_>, word: &Word, port: u16) {
+    if port == Secure::Tls.port() && !word.text.contains("://") {
+        let message = format!(
+            "is asked without TLS, though {port} is the port of DNS over TLS: did you mean tls://{}",
+            word.text
+        );
+        reader.warn(word, message);
     }
 }
 

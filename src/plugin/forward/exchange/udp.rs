@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::io;
+use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use rustix::net::{RecvFlags, SendFlags};
@@ -31,17 +32,28 @@ thread_local! {
     static INCOMING: RefCell<Vec<u8>> = RefCell::new(vec![0; DATAGRAM_MAX]);
 }
 
-/// Sends over a connected socket and listens until the reply comes or the time is over.
+/// Sends over a connected socket and listens until the reply comes or the time is over. `discarded` is told of each
+/// message that is none.
 pub(in crate::plugin::forward) async fn exchange(
     socket: &UdpSocket,
     asked: Asked<'_>,
     until: Instant,
+    discarded: impl Fn(),
 ) -> Result<Reply, Fault> {
     send(socket, asked).map_err(|error| Fault::io(Operation::Write, &error))?;
     let mut until = until;
     let mut cause = Cause::Timeout;
+    let mut others = 0;
+    let mut other = || {
+        others += 1;
+        discarded();
+    };
     loop {
-        let heard = tokio::time::timeout_at(until.into(), listen(socket, asked)).await;
+        let heard = listen(socket, asked, &mut other);
+        let heard = tokio::time::timeout_at(until.into(), heard).await;
+        if let Ok(Ok(Heard::OtherCase | Heard::Malformed(_))) = heard {
+            discarded();
+        }
         match heard {
             Ok(Ok(Heard::Reply(reply))) => return Ok(reply),
             Ok(Ok(Heard::OtherCase)) => {
@@ -55,7 +67,13 @@ pub(in crate::plugin::forward) async fn exchange(
             }
             Ok(Ok(Heard::Malformed(_) | Heard::Other)) => {}
             Ok(Err(error)) => return Err(Fault::io(Operation::Read, &error)),
-            Err(_) => return Err(Fault::new(Operation::Read, cause)),
+            Err(_) => {
+                let cause = match (cause, NonZeroU32::new(others)) {
+                    (Cause::Timeout, Some(others)) => Cause::TimeoutAmong(others),
+                    (cause, _) => cause,
+                };
+                return Err(Fault::new(Operation::Read, cause));
+            }
         }
     }
 }
@@ -70,12 +88,16 @@ fn send(socket: &UdpSocket, asked: Asked<'_>) -> io::Result<()> {
     })
 }
 
-/// The next message that is ours in some way.
-async fn listen(socket: &UdpSocket, asked: Asked<'_>) -> io::Result<Heard> {
+/// The next message that is ours in some way; `other` is told of those that are not.
+async fn listen(
+    socket: &UdpSocket,
+    asked: Asked<'_>,
+    other: &mut impl FnMut(),
+) -> io::Result<Heard> {
     loop {
         // This counts against the task's budget, so that a flood of datagrams cannot keep the timer from ending it.
         match socket.async_io(INTEREST, || receive(socket, asked)).await? {
-            Heard::Other => {}
+            Heard::Other => other(),
             heard => return Ok(heard),
         }
     }

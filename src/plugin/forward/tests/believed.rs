@@ -48,6 +48,32 @@ async fn what_is_no_reply_to_the_query_does_not_end_the_wait() {
 }
 
 #[tokio::test]
+async fn what_was_discarded_is_told_where_no_reply_came() {
+    let upstream = FakeUpstream::start(|seen| {
+        let other = |offset| {
+            let mut reply = seen.answer(66);
+            reply[..2].copy_from_slice(&seen.id().wrapping_add(offset).to_be_bytes());
+            Act::Say(reply)
+        };
+        vec![other(1), other(2)]
+    })
+    .await;
+    let (forward, told) = observed(&format!(
+        "forward . {} {{\nread_timeout 100ms\nmax_fails 0\nmax_connect_attempts 1\n}}",
+        upstream.address
+    ));
+    let why = ask(&forward, Transport::Udp).await.unwrap_err();
+    let expected = format!(
+        "->{}: 2 discarded, not answers to this query: i/o timeout",
+        upstream.address
+    );
+    assert!(why.ends_with(&expected), "{why}");
+    let told = told.lock().unwrap();
+    let count = |what| told.iter().filter(|told| *told == what).count();
+    assert_eq!(count("discarded"), 2 * count("made udp"), "{told:?}");
+}
+
+#[tokio::test]
 async fn a_flood_of_wrong_ids_does_not_keep_the_genuine_reply_out() {
     let upstream = FakeUpstream::start(|seen| {
         let wrong = (1..=200).map(|offset| {

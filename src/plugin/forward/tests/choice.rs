@@ -1,6 +1,7 @@
 //! Which upstream is asked, how often, and whose word is the last.
 
 use super::*;
+use crate::plugin::case::Lines;
 
 #[tokio::test]
 async fn an_upstream_that_does_not_answer_is_followed_by_the_next() {
@@ -220,6 +221,9 @@ async fn next_leads_to_the_stanzas_below_that_take_the_name() {
 
 #[tokio::test]
 async fn an_upstream_that_fails_its_checks_is_passed_over_until_it_answers_one() {
+    let lines = Lines::default();
+    // All tasks of this runtime run on this thread.
+    let _guard = tracing::subscriber::set_default(lines.clone());
     let nobody = closed_port().await;
     let (forward, told) = observed(&format!(
         "forward . {nobody} {{\nmax_fails 1\nhealth_check 50ms\nfailfast_all_unhealthy_upstreams\n}}"
@@ -237,6 +241,7 @@ async fn an_upstream_that_fails_its_checks_is_passed_over_until_it_answers_one()
         "{all:?}"
     );
     assert!(all.contains(&"broken".to_owned()), "{all:?}");
+    wait_for(|| told.lock().unwrap().contains(&"went down".to_owned())).await;
 
     let answering = tokio::net::UdpSocket::bind(nobody).await.unwrap();
     tokio::spawn(async move {
@@ -251,7 +256,29 @@ async fn an_upstream_that_fails_its_checks_is_passed_over_until_it_answers_one()
             answering.send_to(&reply, from).await.unwrap();
         }
     });
-    wait_for(|| !upstream.is_down()).await;
+    wait_for(|| told.lock().unwrap().contains(&"came up".to_owned())).await;
+    assert!(!upstream.is_down());
+    let logged = lines.0.lock().unwrap().clone();
+    let [down, up] = logged.as_slice() else {
+        panic!("{logged:?}");
+    };
+    let begin = format!("WARN plugin/forward: {nobody} is down: read udp ");
+    assert!(down.starts_with(&begin), "{down}");
+    assert!(down.ends_with(": read: connection refused"), "{down}");
+    let begin = format!("INFO plugin/forward: {nobody} is up again, it was down for ");
+    assert!(up.starts_with(&begin), "{up}");
+}
+
+#[tokio::test]
+async fn an_upstream_that_nobody_asks_any_more_is_not_counted_as_down() {
+    let nobody = closed_port().await;
+    let (forward, told) = observed(&format!(
+        "forward . {nobody} {{\nmax_fails 1\nhealth_check 50ms\n}}"
+    ));
+    ask(&forward, Transport::Udp).await.unwrap_err();
+    wait_for(|| told.lock().unwrap().contains(&"went down".to_owned())).await;
+    drop(forward);
+    wait_for(|| told.lock().unwrap().contains(&"came up".to_owned())).await;
 }
 
 /// Waits for what another task does. The time is only there to end a test that fails.

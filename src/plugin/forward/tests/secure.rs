@@ -1,12 +1,20 @@
 //! Upstreams within TLS: whom they must prove to be, and what is kept of the way to them.
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio_rustls::rustls::client::WebPkiServerVerifier;
+use tokio_rustls::rustls::client::danger::ServerCertVerifier;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, UnixTime};
+
 use super::*;
+use crate::chain::Cause;
 
 mod certificates;
 mod kept;
 mod peer;
 
-use certificates::{Authority, Issued, Life};
+use certificates::{Authority, Issued, Life, VERSION_1};
 use peer::{Demands, Http, Peer};
 
 const ALL: [(Secure, &str); 3] = [
@@ -67,6 +75,53 @@ async fn one_connection_answers_all_queries_of_a_protocol() {
         let no_id = peer.seen().iter().all(|seen| seen.id() == 0);
         assert_eq!(no_id, secure != Secure::Tls, "{scheme}");
     }
+}
+
+#[tokio::test]
+async fn an_upstream_that_speaks_no_tls_or_an_old_one_is_told_in_words() {
+    // RFC 5246 sections 6.2.1 and 7.2: an alert of TLS 1.1, fatal, protocol_version.
+    const OLD: &[u8] = b"\x15\x03\x02\0\x02\x02\x46";
+    for (says, expected) in [
+        (
+            &b"HTTP/1.1 400 Bad Request\r\n\r\n"[..],
+            "the upstream does not speak TLS on this port",
+        ),
+        (OLD, "the upstream speaks neither TLS 1.2 nor 1.3"),
+    ] {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut hello = [0; 4096];
+                let _ = stream.read(&mut hello).await;
+                let _ = stream.write_all(says).await;
+            }
+        });
+        for scheme in ["tls", "https"] {
+            let block = format!(
+                "forward . {scheme}://{address} {{\nmax_connect_attempts 1\nmax_fails 0\n}}"
+            );
+            let said = ask(&forward(&block), Transport::Udp).await.unwrap_err();
+            assert_eq!(said, format!("tls {address}: {expected}"), "{scheme}");
+        }
+    }
+}
+
+#[test]
+fn a_certificate_of_an_old_version_is_told_in_words() {
+    let certificate = CertificateDer::from_pem_slice(VERSION_1.as_bytes()).unwrap();
+    let (roots, provider) = (Authority::new().roots(), ring::default_provider());
+    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::new(provider));
+    let name = "dns.test".try_into().unwrap();
+    let verified = verifier.build().unwrap().verify_server_cert(
+        &certificate,
+        &[],
+        &name,
+        &[],
+        UnixTime::now(),
+    );
+    let words = "certificate is of an old version of X.509: version 3 is needed";
+    assert_eq!(tls::cause(&verified.unwrap_err()), Cause::Tls(words.into()));
 }
 
 #[tokio::test]

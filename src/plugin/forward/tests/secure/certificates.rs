@@ -7,6 +7,17 @@ use rcgen::{
 use tokio_rustls::rustls::RootCertStore;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
+/// A certificate of X.509 version 1, as one has it that is signed without any extension.
+pub(super) const VERSION_1: &str = "-----BEGIN CERTIFICATE-----
+MIIBHTCBwwIUKObz6oCieSDD1Ab7+pcRqkp3ju8wCgYIKoZIzj0EAwIwDTELMAkG
+A1UEAwwCY2EwIBcNMjYxMTIwMjMzOTQ0WhgPMjEyNjEwMjcyMzM5NDRaMBMxETAP
+BgNVBAMMCGRucy50ZXN0MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAETZcCDVAp
+MngDk4DwbA6zBQXX0EQ0/jPyT/hXV0dxw2C7MJW7Lu4c29qlG6Si2vqSYzJ8+vNq
+dBPfkZc+xPkJITAKBggqhkjOPQQDAgNJADBGAiEA47PuSKg93sYJE94WYH7ioI00
+q7yUuQdW6OE6k+4HZjYCIQDZvZ0scySn0DIFSxD5eO4MKvjddc5jpz59ILTr2BVP
+RQ==
+-----END CERTIFICATE-----";
+
 pub(super) struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 /// A certificate and its key.
