@@ -310,7 +310,12 @@ impl Cache {
         let before = before.filter(|entry| entry.is_failure() && entry.is_remembered(now));
         let ttl = verdict::failure_ttl(&self.config, failure, before.map(|entry| entry.ttl()));
         if ttl > 0 && !self.config.denial.except.contains(&query.question.name) {
-            self.keep(Kind::Denial, query, &answer.reply, ttl, now)
+            let key = Key::of(query);
+            let entry = self
+                .store
+                .entry(&key, Kind::Denial, &answer.reply, ttl, now);
+            let why = failure.extended_error().map(|error| error.text);
+            self.keep_entry(entry.because(why.unwrap_or_default()), query, now)
         } else {
             self.rest(query, now)
         }
@@ -318,6 +323,10 @@ impl Cache {
 
     fn keep(&self, kind: Kind, query: &Query, reply: &Reply, ttl: u32, now: Instant) -> Received {
         let entry = self.store.entry(&Key::of(query), kind, reply, ttl, now);
+        self.keep_entry(entry, query, now)
+    }
+
+    fn keep_entry(&self, entry: Entry, query: &Query, now: Instant) -> Received {
         if entry.octets() > store::ENTRY_OCTETS_MAX {
             return self.drop_large(query, &entry, now);
         }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::popularity::Popularity;
 use super::{Kind, wants_authentic};
-use crate::dns::edns::ErrorCode;
+use crate::dns::edns::{ErrorCode, ExtendedError};
 use crate::dns::query::flag;
 use crate::dns::{Query, Rcode, Records, Reply, Section};
 
@@ -32,6 +32,8 @@ pub(super) struct Entry {
     ttl: u32,
     stored: Instant,
     records: Records,
+    /// Why nobody could be asked; empty for what an upstream said.
+    why: Box<str>,
     /// Somebody asked for it since the hand of the eviction came by.
     asked_for: AtomicBool,
     /// Those below are being asked for its successor.
@@ -72,12 +74,19 @@ impl Entry {
             ttl,
             stored: now,
             records: reply.records.clone(),
+            why: Box::default(),
             asked_for: AtomicBool::new(false),
             refreshing: AtomicBool::new(false),
             slot: AtomicU32::new(0),
             rests_until: AtomicU64::new(0),
             popularity: Popularity::default(),
         }
+    }
+
+    /// The same with the reason why nobody could be asked: who asks while it is kept wants to know it too.
+    pub(super) fn because(mut self, why: String) -> Entry {
+        self.why = why.into();
+        self
     }
 
     #[inline]
@@ -100,7 +109,7 @@ impl Entry {
 
     /// Octets that it takes in all.
     pub(super) fn octets(&self) -> usize {
-        ENTRY_OCTETS_MIN + self.key.len() + self.records.octets()
+        ENTRY_OCTETS_MIN + self.key.len() + self.records.octets() + self.why.len()
     }
 
     /// What it is good for, if it may be given for `stale_for` after its time. Failures never are: that nobody knew
@@ -217,7 +226,11 @@ impl Entry {
             options: None,
         };
         if self.is_failure() {
-            reply.explain(query, &ErrorCode::CachedError.into());
+            let error = ExtendedError {
+                code: ErrorCode::CachedError,
+                text: self.why.clone().into(),
+            };
+            reply.explain(query, &error);
         }
         reply
     }

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
-use crate::chain::{Chain, Progress, Reason};
+use crate::chain::{Chain, Failure, Progress, Reason};
 use crate::dns::Transport;
 use crate::dns::edns::option;
 use crate::plugin::Plugin;
@@ -241,6 +241,21 @@ fn an_always_fresh_answer_ends_a_stale_one() {
     stale_cache.up_at(&asked, &mut got, || later);
     assert_eq!(got.by, PluginId::named("kubernetes"));
     assert_eq!(stale_cache.store.entries(), Entries::default());
+}
+
+#[test]
+fn a_kept_failure_is_told_with_the_reason_of_the_first() {
+    let (cache, _) = cache(config());
+    let mut asked = query("www.example.com.", Type::A);
+    asked.edns = Some(Edns::default());
+    let mut failed = answer(&mut asked, Rcode::SERVFAIL, &[]);
+    let reason = Reason::NoHealthyUpstream;
+    (failed.by, failed.failure) = (None, Some(Box::new(Failure { by: None, reason })));
+    cache.up(&asked, &mut failed);
+    let options = hit(&cache, &mut asked).unwrap().options.unwrap();
+    let told: Vec<_> = crate::dns::edns::Options::of(&options).collect();
+    let expected = [&[0, 13][..], b"no healthy proxies"].concat();
+    assert_eq!(told, [(option::EXTENDED_ERROR, expected.as_slice())]);
 }
 
 #[test]
