@@ -31,7 +31,7 @@ const FAILURE_MAX: Duration = Duration::from_secs(300);
 const MEMORY_DEFAULT: usize = 64 << 20;
 /// The least: 64 of the largest answers.
 const MEMORY_MIN: usize = 1 << 20;
-const SIZE_EXPECTED: &str = "max_memory must be a size of at least 1M, like 64M";
+const SIZE_EXPECTED: &str = "max_memory must be a size of at least 1M, like 64M or 64Mi";
 
 /// What the Corefile says about a cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -290,15 +290,15 @@ fn serve_stale_policy(draft: &mut Draft, line: &Reader<'_>) -> Option<()> {
     Some(())
 }
 
-/// Octets, with `K`, `M` or `G` behind them for powers of 1024.
+/// Octets, with `K`, `M` or `G` behind them for powers of 1024, or `Ki`, `Mi` or `Gi`, as Kubernetes writes them.
 fn max_memory(draft: &mut Draft, line: &Reader<'_>) -> Option<()> {
     let word = line.one()?;
-    let digits = word.text.trim_end_matches(['K', 'M', 'G']);
+    let digits = word.text.trim_end_matches(['K', 'M', 'G', 'i']);
     let shift = match &word.text[digits.len()..] {
         "" => 0,
-        "K" => 10,
-        "M" => 20,
-        "G" => 30,
+        "K" | "Ki" => 10,
+        "M" | "Mi" => 20,
+        "G" | "Gi" => 30,
         _ => return line.refuse(word, SIZE_EXPECTED),
     };
     let octets = digits.parse::<usize>().ok();

@@ -269,6 +269,7 @@ fn memory_is_bounded_by_a_size() {
         ("1048576", Some(1 << 20)),
         ("1048575", None),
         ("0", None),
+        ("64Mi", Some(64 << 20)),
         ("64MiB", None),
         ("M", None),
         ("1KM", None),
