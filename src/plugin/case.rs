@@ -1,7 +1,7 @@
 //! For tests of plugins: a directive as text and what came of it, and what was logged.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Once};
 
 use tracing::field::{Field, Visit};
 use tracing::span;
@@ -52,8 +52,46 @@ pub(crate) fn read_doubted<C>(
 }
 
 /// Remembers the events of a thread, as `LEVEL target: message`.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct Lines(pub(crate) Arc<Mutex<Vec<String>>>);
+
+impl Lines {
+    /// Nothing yet; to be made the default of a thread.
+    pub(crate) fn new() -> Lines {
+        // A place that logs first on another thread, with nobody listening, is silenced for all threads, and a listener
+        // that comes at this very moment does not undo it. So there is always somebody who might listen.
+        static MIGHT_LISTEN: Once = Once::new();
+        MIGHT_LISTEN.call_once(|| drop(tracing::subscriber::set_global_default(Deaf)));
+        Lines(Arc::default())
+    }
+}
+
+/// Is asked whether it listens, each time, and does not.
+struct Deaf;
+
+impl Subscriber for Deaf {
+    fn register_callsite(&self, _metadata: &'static Metadata<'static>) -> Interest {
+        Interest::sometimes()
+    }
+
+    fn enabled(&self, _metadata: &Metadata<'_>) -> bool {
+        false
+    }
+
+    fn new_span(&self, _span: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+
+    fn record(&self, _span: &span::Id, _values: &span::Record<'_>) {}
+
+    fn record_follows_from(&self, _span: &span::Id, _follows: &span::Id) {}
+
+    fn event(&self, _event: &Event<'_>) {}
+
+    fn enter(&self, _span: &span::Id) {}
+
+    fn exit(&self, _span: &span::Id) {}
+}
 
 impl Subscriber for Lines {
     fn register_callsite(&self, _metadata: &'static Metadata<'static>) -> Interest {

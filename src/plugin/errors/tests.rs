@@ -37,7 +37,7 @@ fn plugin(period: u64, regex: &str, show_first: bool) -> Errors {
 
 #[test]
 fn a_failure_is_told_with_its_code_its_question_and_its_reason() {
-    let lines = Lines::default();
+    let lines = Lines::new();
     with_default(lines.clone(), || {
         let errors = Errors::new(Config::default());
         let (query, mut answer) = failed(Reason::NoHealthyUpstream);
@@ -52,7 +52,7 @@ fn a_failure_is_told_with_its_code_its_question_and_its_reason() {
 
 #[test]
 fn failures_alike_are_told_once_at_the_latest_when_the_plugin_goes() {
-    let lines = Lines::default();
+    let lines = Lines::new();
     with_default(lines.clone(), || {
         let errors = plugin(3600, "no healthy", false);
         for _ in 0..3 {
@@ -72,7 +72,7 @@ fn failures_alike_are_told_once_at_the_latest_when_the_plugin_goes() {
 
 #[test]
 fn of_a_storm_some_lines_are_written_and_the_others_told_in_one() {
-    let lines = Lines::default();
+    let lines = Lines::new();
     with_default(lines.clone(), || {
         let errors = plugin(3600, "no healthy", false);
         let now = Instant::now();
@@ -101,7 +101,7 @@ fn of_a_storm_some_lines_are_written_and_the_others_told_in_one() {
 
 #[test]
 fn the_task_tells_what_was_left_out_when_the_second_is_over() {
-    let lines = Lines::default();
+    let lines = Lines::new();
     with_default(lines.clone(), || {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
@@ -133,7 +133,7 @@ fn the_task_tells_what_was_left_out_when_the_second_is_over() {
 
 #[test]
 fn the_first_of_a_period_is_shown_where_it_shall() {
-    let lines = Lines::default();
+    let lines = Lines::new();
     with_default(lines.clone(), || {
         let errors = plugin(3600, "no healthy", true);
         for _ in 0..2 {
@@ -151,7 +151,7 @@ fn the_first_of_a_period_is_shown_where_it_shall() {
 
 #[test]
 fn the_task_reports_a_period_when_it_is_over() {
-    let lines = Lines::default();
+    let lines = Lines::new();
     with_default(lines.clone(), || {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()

@@ -221,7 +221,7 @@ async fn next_leads_to_the_stanzas_below_that_take_the_name() {
 
 #[tokio::test]
 async fn an_upstream_that_fails_its_checks_is_passed_over_until_it_answers_one() {
-    let lines = Lines::default();
+    let lines = Lines::new();
     // All tasks of this runtime run on this thread.
     let _guard = tracing::subscriber::set_default(lines.clone());
     let nobody = closed_port().await;
