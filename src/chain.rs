@@ -238,24 +238,20 @@ impl Walk<'_> {
             Some(chain) => chain.run_followed(self.router, &mut asked, self.followed + 1),
             None => Progress::Answered(Answer::refused(&mut asked)),
         };
-        match progress {
-            Progress::Answered(found) => {
-                let step = joined(reply, Some(&found), &asked, self.chain.plugins[at].id());
-                self.settle(query, at, step)
-            }
-            Progress::Dropped => {
-                let step = joined(reply, None, &asked, self.chain.plugins[at].id());
-                self.settle(query, at, step)
-            }
-            Progress::Waiting(waiting) => self.wait(
-                at,
-                Wait::Target {
+        let found = match progress {
+            Progress::Answered(found) => Some(found),
+            Progress::Dropped => None,
+            Progress::Waiting(waiting) => {
+                let target = Wait::Target {
                     reply,
                     query: Box::new(asked),
                     waiting: Box::new(waiting),
-                },
-            ),
-        }
+                };
+                return self.wait(at, target);
+            }
+        };
+        let by = self.chain.plugins[at].id();
+        self.settle(query, at, joined(reply, found.as_ref(), &asked, by))
     }
 }
 

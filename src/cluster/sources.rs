@@ -153,25 +153,9 @@ mod tests {
     use tower::service_fn;
 
     use super::*;
-    use crate::cluster::connection::{Request as Answered, RequestObserver};
+    use crate::cluster::Cluster;
     use crate::cluster::registry::{ClusterKey, Source};
-    use crate::cluster::{Cluster, Observer};
-
-    #[derive(Default)]
-    struct Panics(AtomicUsize);
-
-    impl Observer for Panics {
-        fn holds(&self, _: &str, _: Resource, _: usize, _: bool) {}
-        fn forgets(&self, _: &str, _: Resource) {}
-        fn programmed(&self, _: bool, _: std::time::Duration) {}
-        fn panicked(&self) {
-            self.0.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    impl RequestObserver for Panics {
-        fn answered(&self, _: &Answered<'_>) {}
-    }
+    use crate::cluster::supervise::tests::Panics;
 
     /// A client whose first answer panics when it is read; the others are never complete.
     fn client() -> kube::Client {

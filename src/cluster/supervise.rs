@@ -78,15 +78,16 @@ impl Waits {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
     use crate::cluster::connection::{Request, RequestObserver};
     use crate::cluster::object::Resource;
 
+    /// Counts panics.
     #[derive(Default)]
-    struct Panics(AtomicUsize);
+    pub(in crate::cluster) struct Panics(pub(in crate::cluster) AtomicUsize);
 
     impl Observer for Panics {
         fn holds(&self, _: &str, _: Resource, _: usize, _: bool) {}

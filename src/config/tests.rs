@@ -94,17 +94,21 @@ fn a_zone_is_on_named_addresses_or_on_all() {
     }
 }
 
+/// What is set up in the first block.
+fn names(config: &Config) -> Vec<&'static str> {
+    config.blocks[0]
+        .settings
+        .iter()
+        .map(Setting::name)
+        .collect()
+}
+
 #[test]
 fn directives_are_set_up_in_the_order_of_coredns_whatever_is_written() {
     let loaded = load_text(". {\n whoami\n cache\n errors\n loadbalance\n reload\n}");
     let config = loaded.config.unwrap();
-    let names: Vec<&str> = config.blocks[0]
-        .settings
-        .iter()
-        .map(Setting::name)
-        .collect();
     assert_eq!(
-        names,
+        names(&config),
         ["reload", "errors", "loadbalance", "cache", "whoami"]
     );
 }
@@ -122,16 +126,10 @@ fn the_hash_is_of_words_and_not_of_their_dress() {
 fn the_built_in_configuration_takes_the_port_of_the_flag() {
     let loaded = load(&Memory::new(), &Location::Default, 1053);
     let config = loaded.config.unwrap();
-    let names: Vec<&str> = config.blocks[0]
-        .settings
-        .iter()
-        .map(Setting::name)
-        .collect();
-    assert_eq!(names, ["log", "whoami"]);
+    assert_eq!(names(&config), ["log", "whoami"]);
     assert_eq!(config.blocks[0].keys[0].port, 1053);
 }
 
-/// Lines of a sound Corefile put together anew: every plugin's parser meets words that are not for it.
 #[test]
 fn a_corefile_is_the_same_whatever_became_of_the_files_that_it_names() {
     let text = ". {\n forward . resolv.conf\n}";
@@ -149,6 +147,7 @@ fn a_corefile_is_the_same_whatever_became_of_the_files_that_it_names() {
     assert_eq!(load(&faulty, &Location::Default, 53).sha512, None);
 }
 
+/// Lines of a sound Corefile put together anew: every plugin's parser meets words that are not for it.
 #[test]
 fn a_thousand_scrambled_corefiles_are_refused_or_served_without_a_panic() {
     let lines = [

@@ -51,9 +51,10 @@ pub(crate) fn read_doubted<C>(
     }
 }
 
-/// Remembers the events of a thread, as `LEVEL target: message`.
+/// Remembers the events of a thread, as `LEVEL target: message`, if it listens: else it is asked whether it does, each
+/// time, and does not.
 #[derive(Clone)]
-pub(crate) struct Lines(pub(crate) Arc<Mutex<Vec<String>>>);
+pub(crate) struct Lines(pub(crate) Arc<Mutex<Vec<String>>>, bool);
 
 impl Lines {
     /// Nothing yet; to be made the default of a thread.
@@ -61,36 +62,14 @@ impl Lines {
         // A place that logs first on another thread, with nobody listening, is silenced for all threads, and a listener
         // that comes at this very moment does not undo it. So there is always somebody who might listen.
         static MIGHT_LISTEN: Once = Once::new();
-        MIGHT_LISTEN.call_once(|| drop(tracing::subscriber::set_global_default(Deaf)));
-        Lines(Arc::default())
+        MIGHT_LISTEN.call_once(|| {
+            drop(tracing::subscriber::set_global_default(Lines(
+                Arc::default(),
+                false,
+            )))
+        });
+        Lines(Arc::default(), true)
     }
-}
-
-/// Is asked whether it listens, each time, and does not.
-struct Deaf;
-
-impl Subscriber for Deaf {
-    fn register_callsite(&self, _metadata: &'static Metadata<'static>) -> Interest {
-        Interest::sometimes()
-    }
-
-    fn enabled(&self, _metadata: &Metadata<'_>) -> bool {
-        false
-    }
-
-    fn new_span(&self, _span: &span::Attributes<'_>) -> span::Id {
-        span::Id::from_u64(1)
-    }
-
-    fn record(&self, _span: &span::Id, _values: &span::Record<'_>) {}
-
-    fn record_follows_from(&self, _span: &span::Id, _follows: &span::Id) {}
-
-    fn event(&self, _event: &Event<'_>) {}
-
-    fn enter(&self, _span: &span::Id) {}
-
-    fn exit(&self, _span: &span::Id) {}
 }
 
 impl Subscriber for Lines {
@@ -99,7 +78,7 @@ impl Subscriber for Lines {
     }
 
     fn enabled(&self, _metadata: &Metadata<'_>) -> bool {
-        true
+        self.1
     }
 
     fn new_span(&self, _span: &span::Attributes<'_>) -> span::Id {

@@ -129,7 +129,7 @@ impl Forwarding {
             while let Some(late) = race.late(now) {
                 upstreams[late].left_unanswered();
                 if self.config.policy.repeats() {
-                    upstreams[late].call();
+                    upstreams[late].begin_checks();
                 }
             }
             let random = |count| rand::rng().random_range(0..count);

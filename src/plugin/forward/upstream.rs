@@ -137,11 +137,6 @@ impl Upstream {
         self.conduct().is_heard_since(then)
     }
 
-    /// Finds out whether it is there, unless that is under way.
-    pub(super) fn call(self: &Arc<Self>) {
-        self.begin_checks();
-    }
-
     /// A query to it was not answered, or is late.
     pub(super) fn left_unanswered(self: &Arc<Self>) {
         let mut conduct = self.conduct();
@@ -180,14 +175,10 @@ impl Upstream {
         query: &Query,
         deadline: Instant,
     ) -> Result<Reply, Unanswered> {
-        let carriage = self.carriage.of(query);
-        let over = match self.endpoint.speaks {
-            Speaks::Plain => carriage.first(query).into(),
-            Speaks::Secure(secure, _) => secure.into(),
-        };
+        let over = self.over(query);
         let mut answer = self.ask_over(over, query, deadline).await;
         if over == Over::Udp
-            && carriage == Carriage::UdpFirst
+            && self.carriage.of(query) == Carriage::UdpFirst
             && answer
                 .as_ref()
                 .is_ok_and(|reply| reply.flags & flag::TC != 0)
@@ -204,6 +195,14 @@ impl Upstream {
             Err(_) => self.begin_checks(),
         }
         answer
+    }
+
+    /// Over what a query is sent first.
+    fn over(&self, query: &Query) -> Over {
+        match self.endpoint.speaks {
+            Speaks::Plain => self.carriage.of(query).first(query).into(),
+            Speaks::Secure(secure, _) => secure.into(),
+        }
     }
 
     async fn ask_over(
@@ -256,20 +255,18 @@ impl Upstream {
     }
 
     /// Checks it in the background until it answers, unless that is under way.
-    fn begin_checks(self: &Arc<Self>) {
+    pub(super) fn begin_checks(self: &Arc<Self>) {
         if self.health.query_failed() {
             tokio::spawn(checks(Arc::downgrade(self), self.check_interval));
         }
     }
 
     async fn check(&self) -> Checks {
-        let over = match (&self.endpoint.speaks, self.carriage) {
-            (Speaks::Secure(secure, _), _) => (*secure).into(),
-            (Speaks::Plain, Carriage::AsClient | Carriage::UdpFirst) => Over::Udp,
-            (Speaks::Plain, Carriage::Tcp) => Over::Tcp,
-        };
         let asked = Asked::probe(&self.check);
-        let answer = self.road.exchange_anew(over, asked, CHECK_MAX).await;
+        let answer = self
+            .road
+            .exchange_anew(self.over(&self.check), asked, CHECK_MAX)
+            .await;
         match answer {
             Ok(_) => {
                 self.conduct().heard(Instant::now());
