@@ -50,7 +50,10 @@ impl Process {
         let panics_end_it = Arc::<AtomicBool>::default();
         let observer = Following::new(metrics.clone(), panics_end_it.clone());
         let clusters = Clusters::new(runtime.clone(), Arc::new(observer));
-        let outbound = Arc::new(Outbound::new(Arc::new(Forwarding(metrics.clone()))));
+        let outbound = Arc::new(Outbound::new(
+            Arc::new(Forwarding(metrics.clone())),
+            runtime.clone(),
+        ));
         Process {
             refreshes: Arc::new(Refreshes::on(runtime.clone())),
             runtime,

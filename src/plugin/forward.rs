@@ -38,6 +38,7 @@ mod policy;
 mod race;
 mod road;
 mod roster;
+mod runners;
 mod sockets;
 #[cfg(test)]
 mod tests;

@@ -190,7 +190,7 @@ impl Listener {
             tokio::net::TcpListener::from_std(self.tcp)?
         };
         for socket in self.udp {
-            let reader = udp::Reader::start(socket, service.clone(), runtime.clone())?;
+            let reader = udp::Reader::start(socket, service.clone())?;
             serving.readers.push(reader);
         }
         runtime.spawn(tcp::accept(

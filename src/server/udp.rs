@@ -2,11 +2,12 @@
 //!
 //! The sockets of a listener share its address (`SO_REUSEPORT`), and the kernel spreads the clients over them. A
 //! thread takes the datagrams that are there, handles them one after the other with one reused [`Query`], and
-//! sends the replies together. Nothing on that way allocates, locks or waits; a query that must wait leaves as a
-//! task, whose reply is sent through the same socket.
+//! sends the replies together. Nothing on that way allocates, locks or waits; a query that must wait becomes a task of
+//! the thread's own runtime, which turns as long as one does (`waiting`).
 
 mod batch;
 mod outbox;
+mod waiting;
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
@@ -16,7 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use tokio::runtime::Handle;
+use tokio::runtime::Runtime;
 
 use self::batch::{Batch, Peer};
 use self::outbox::Outbox;
@@ -30,7 +31,10 @@ const BATCH: usize = 32;
 /// few that are is given back.
 const REPLY_KEPT_MAX: usize = 4096;
 /// Stack of a thread. Following an alias takes the most: ten chains inside each other at a query each.
-const STACK: usize = 512 * 1024;
+const STACK: usize = 1024 * 1024;
+/// Queries that have waited and whose memory is kept for others that will: as many as wait on a busy server. One takes
+/// XX KB.
+const SPARE_MAX: usize = 256;
 /// After an error that says nothing about a datagram: the least that keeps a broken socket from taking a core.
 const BACK_OFF: Duration = Duration::from_millis(10);
 /// Batches that a thread which stops still takes off its socket: more than a receive buffer holds.
@@ -43,13 +47,12 @@ pub(super) struct Reader {
     thread: JoinHandle<()>,
 }
 
-/// What a thread owns.
+/// What a thread works with.
 struct Worker {
     service: Arc<Service>,
     socket: Arc<UdpSocket>,
     outbox: Arc<Outbox>,
     stopping: Arc<AtomicBool>,
-    runtime: Handle,
     /// The address asked, where the socket has one.
     bound: SocketAddr,
 }
@@ -57,43 +60,49 @@ struct Worker {
 /// Reusable memory of a thread.
 struct Buffers {
     batch: Batch,
-    query: Query,
+    query: Box<Query>,
     replies: Vec<Vec<u8>>,
     leaving: Vec<Leaving>,
+    spare: Vec<Spare>,
 }
 
-/// A query that leaves its thread because it must wait.
+/// A query that must wait.
 struct Leaving {
     pending: Box<Pending>,
     query: Box<Query>,
+    /// Where the reply goes; empty.
+    reply: Vec<u8>,
     peer: Peer,
 }
 
+/// Memory of a query that has waited.
+struct Spare {
+    query: Box<Query>,
+    reply: Vec<u8>,
+}
+
 impl Reader {
-    /// Starts a thread that reads the socket; what must wait is spawned on `runtime`.
-    pub(super) fn start(
-        socket: UdpSocket,
-        service: Arc<Service>,
-        runtime: Handle,
-    ) -> io::Result<Reader> {
+    /// Starts a thread that reads the socket.
+    pub(super) fn start(socket: UdpSocket, service: Arc<Service>) -> io::Result<Reader> {
         let bound = socket.local_addr()?;
         if bound.ip().is_unspecified() {
             batch::tell_addresses(&socket, bound.is_ipv6())?;
         }
         let (socket, stopping) = (Arc::new(socket), Arc::new(AtomicBool::new(false)));
-        let outbox = Outbox::new(socket.clone(), service.hooks.clone());
-        let worker = Worker {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let worker = Arc::new(Worker {
             service,
-            outbox: Arc::new(outbox),
+            outbox: Arc::default(),
             socket: socket.clone(),
             stopping: stopping.clone(),
-            runtime,
             bound,
-        };
+        });
         let thread = thread::Builder::new()
             .name(format!("udp:{}", bound.port()))
             .stack_size(STACK)
-            .spawn(move || worker.run())?;
+            .spawn(move || worker.run(&runtime))?;
         Ok(Reader {
             socket,
             stopping,
@@ -114,34 +123,44 @@ impl Reader {
 }
 
 impl Worker {
-    fn run(self) {
-        let mut buffers = Buffers {
-            batch: Batch::new(BATCH, self.bound.ip().is_unspecified()),
-            query: Query::empty(),
-            replies: vec![Vec::new(); BATCH],
-            leaving: Vec::new(),
-        };
+    fn run(self: Arc<Self>, runtime: &Runtime) {
+        let mut buffers = None;
         // Chains are contained where they run. Should anything else panic, one batch goes unanswered rather than
         // every client whose datagrams the kernel gives to this socket.
-        while catch_unwind(AssertUnwindSafe(|| self.read(&mut buffers))).is_err() {
+        while catch_unwind(AssertUnwindSafe(|| self.read(runtime, &mut buffers))).is_err() {
             self.service.hooks.panicked();
         }
     }
 
-    fn read(&self, buffers: &mut Buffers) {
-        while !self.stopping.load(Ordering::Acquire) {
-            match buffers.batch.receive(&self.socket, true) {
-                Ok(received) => self.answer(buffers, received),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => thread::sleep(BACK_OFF),
+    /// Reads until the thread is to end. Waits for datagrams in the kernel while nothing else is waited for, which is a
+    /// system call less for each batch than asking the poller first.
+    fn read(self: &Arc<Self>, runtime: &Runtime, buffers: &mut Option<Buffers>) {
+        let new = || Buffers::new(self.bound.ip().is_unspecified());
+        while !self.is_stopping() {
+            let mut held = buffers.take().unwrap_or_else(new);
+            if !held.leaving.is_empty() || !self.outbox.is_empty() {
+                held = turn(runtime, self.clone().read_on(held));
+            } else {
+                match held.batch.receive(&self.socket, true) {
+                    Ok(received) => self.answer(&mut held, received),
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(_) => thread::sleep(BACK_OFF),
+                }
             }
+            *buffers = Some(held);
         }
+        let mut last = buffers.take().unwrap_or_else(new);
         for _ in 0..LAST_BATCHES {
-            match buffers.batch.receive(&self.socket, false) {
-                Ok(received) => self.answer(buffers, received),
+            match last.batch.receive(&self.socket, false) {
+                Ok(received) => self.answer(&mut last, received),
                 Err(_) => break,
             }
         }
+        turn(runtime, self.clone().finish(last));
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
     }
 
     fn answer(&self, buffers: &mut Buffers, received: usize) {
@@ -150,6 +169,7 @@ impl Worker {
             query,
             replies,
             leaving,
+            spare,
         } = buffers;
         let router = self.service.router.load();
         let now = Instant::now();
@@ -170,9 +190,11 @@ impl Worker {
                 Handled::Reply | Handled::Silence => {}
                 Handled::Waiting(pending) => {
                     reply.clear();
+                    let next = spare.pop().unwrap_or_else(Spare::new);
                     leaving.push(Leaving {
                         pending,
-                        query: Box::new(std::mem::replace(query, Query::empty())),
+                        query: std::mem::replace(query, next.query),
+                        reply: next.reply,
                         peer: *peer,
                     });
                 }
@@ -182,7 +204,6 @@ impl Worker {
         if unsent > 0 {
             self.service.hooks.unsent(unsent);
         }
-        self.spawn(leaving);
         for reply in &mut replies[..received] {
             if reply.capacity() > REPLY_KEPT_MAX {
                 *reply = Vec::new();
@@ -196,33 +217,35 @@ impl Worker {
             None => self.bound,
         }
     }
+}
 
-    /// Has the runtime take these to their ends. They go there as one task, which makes tasks of them: the runtime
-    /// is woken up once for all.
-    fn spawn(&self, leaving: &mut Vec<Leaving>) {
-        if leaving.is_empty() {
-            return;
+impl Buffers {
+    fn new(with_control: bool) -> Buffers {
+        Buffers {
+            batch: Batch::new(BATCH, with_control),
+            query: Box::new(Query::empty()),
+            replies: vec![Vec::new(); BATCH],
+            leaving: Vec::new(),
+            spare: Vec::new(),
         }
-        let (service, outbox) = (self.service.clone(), self.outbox.clone());
-        let leaving = std::mem::take(leaving);
-        self.runtime.spawn(async move {
-            for left in leaving {
-                tokio::spawn(finish(service.clone(), outbox.clone(), left));
-            }
-        });
     }
 }
 
-async fn finish(service: Arc<Service>, outbox: Arc<Outbox>, left: Leaving) {
-    let Leaving {
-        pending,
-        mut query,
-        peer,
-    } = left;
-    let mut reply = Vec::new();
-    let permit = service.finish(pending, &mut query, &mut reply).await;
-    if !reply.is_empty() {
-        outbox.put(peer, reply, permit);
+impl Spare {
+    fn new() -> Spare {
+        Spare {
+            query: Box::new(Query::empty()),
+            reply: Vec::new(),
+        }
+    }
+}
+
+/// Runs a task and all that wait until the task has ended. A task it is, because one wakes another with no more than a
+/// place in a queue, while waking who blocks on a runtime is a system call.
+fn turn(runtime: &Runtime, task: impl Future<Output = Buffers> + Send + 'static) -> Buffers {
+    match runtime.block_on(async { tokio::spawn(task).await }) {
+        Ok(buffers) => buffers,
+        Err(ended) => std::panic::resume_unwind(ended.into_panic()),
     }
 }
 

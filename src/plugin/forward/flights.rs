@@ -5,17 +5,18 @@
 //! question that differ in what else they carry (a cookie, a client subnet) cannot share an answer, so that their number
 //! is bounded.
 
-use std::collections::HashMap;
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::hash::BuildHasher;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use foldhash::fast::RandomState;
+use hashbrown::HashTable;
 use tokio::sync::watch;
 use tokio::time::timeout_at;
 
 use crate::chain::Reason;
-use crate::dns::{Query, Reply};
+use crate::dns::{Class, Edns, Name, Query, Question, Reply, Transport, Type};
 
 /// Queries for one question that differ in something else and may be under way at a time: more than clients with reason
 /// make, and few enough to leave a forger nothing.
@@ -27,13 +28,15 @@ pub(super) type Outcome = Result<Reply, Reason>;
 /// The queries of a stanza that are under way.
 #[derive(Debug, Default)]
 pub(super) struct Flights {
-    under_way: Mutex<HashMap<Box<[u8]>, Vec<Flight>, RandomState>>,
+    hasher: RandomState,
+    /// Found by their questions.
+    under_way: Mutex<HashTable<Flight>>,
 }
 
 /// One query that is under way, for all who would ask the same.
 #[derive(Debug)]
 struct Flight {
-    rest: Box<[u8]>,
+    key: Arc<Key>,
     /// Made when the first waits for it. Closed without a word if who asks gives up.
     landed: Option<watch::Sender<Option<Arc<Outcome>>>>,
 }
@@ -51,15 +54,23 @@ enum Seat<'a> {
 /// A flight until it lands or is given up.
 struct Pilot<'a> {
     flights: &'a Flights,
-    key: &'a Key,
+    key: Arc<Key>,
     /// Whether it is on the board. It leaves once: a moment later the same place may be another's.
     is_out: bool,
 }
 
 /// What makes queries alike: the question, and the rest.
+#[derive(Debug)]
 struct Key {
-    question: Box<[u8]>,
-    rest: Box<[u8]>,
+    hash: u64,
+    name: Name,
+    rtype: Type,
+    class: Class,
+    transport: Transport,
+    asks_authentic: bool,
+    is_background: bool,
+    flags: u16,
+    edns: Option<Edns>,
 }
 
 impl Flights {
@@ -71,10 +82,9 @@ impl Flights {
         ask: impl FnOnce() -> F,
         joined: impl FnOnce(),
     ) -> Outcome {
-        let key = Key::of(query);
         let mut joined = Some(joined);
         loop {
-            match self.board(&key) {
+            match self.board(query) {
                 Seat::Pilot(pilot) => {
                     let outcome = ask().await;
                     return pilot.land(outcome);
@@ -92,19 +102,28 @@ impl Flights {
         }
     }
 
-    fn board<'a>(&'a self, key: &'a Key) -> Seat<'a> {
+    fn board(&self, query: &Query) -> Seat<'_> {
+        let question = &query.question;
+        let hash = (self.hasher).hash_one((question.name.wire(), question.rtype.0));
         let mut under_way = self.lock();
-        let flights = under_way.entry(key.question.clone()).or_default();
-        if let Some(same) = flights.iter_mut().find(|flight| flight.rest == key.rest) {
-            return Seat::Passenger(same.landing());
+        let mut different = 0;
+        for flight in under_way.iter_hash_mut(hash) {
+            if flight.key.has_question(question) {
+                if flight.key.has_rest(query) {
+                    return Seat::Passenger(flight.landing());
+                }
+                different += 1;
+            }
         }
-        if flights.len() >= DIFFERENT_MAX {
+        if different >= DIFFERENT_MAX {
             return Seat::None;
         }
-        flights.push(Flight {
-            rest: key.rest.clone(),
+        let key = Arc::new(Key::of(query, hash));
+        let flight = Flight {
+            key: key.clone(),
             landed: None,
-        });
+        };
+        under_way.insert_unique(hash, flight, |flight| flight.key.hash);
         Seat::Pilot(Pilot {
             flights: self,
             key,
@@ -112,7 +131,7 @@ impl Flights {
         })
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Box<[u8]>, Vec<Flight>, RandomState>> {
+    fn lock(&self) -> MutexGuard<'_, HashTable<Flight>> {
         self.under_way
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -141,16 +160,10 @@ impl Pilot<'_> {
         if !std::mem::replace(&mut self.is_out, false) {
             return None;
         }
+        let is_this = |flight: &Flight| Arc::ptr_eq(&flight.key, &self.key);
         let mut under_way = self.flights.lock();
-        let flights = under_way.get_mut(&self.key.question)?;
-        let at = flights
-            .iter()
-            .position(|flight| flight.rest == self.key.rest)?;
-        let flight = flights.swap_remove(at);
-        if flights.is_empty() {
-            under_way.remove(&self.key.question);
-        }
-        flight.landed
+        let found = under_way.find_entry(self.key.hash, is_this).ok()?;
+        found.remove().0.landed
     }
 }
 
@@ -162,26 +175,33 @@ impl Drop for Pilot<'_> {
 }
 
 impl Key {
-    fn of(query: &Query) -> Key {
-        let question = &query.question;
-        let mut key = question.name.wire().to_vec();
-        key.extend(question.rtype.0.to_be_bytes());
-        key.extend(question.class.0.to_be_bytes());
-        let mut rest = vec![
-            query.transport as u8,
-            u8::from(query.asks_authentic),
-            u8::from(query.is_background),
-        ];
-        rest.extend(query.flags.to_be_bytes());
-        if let Some(edns) = &query.edns {
-            rest.extend([edns.version, u8::from(edns.dnssec_ok)]);
-            rest.extend(edns.payload.to_be_bytes());
-            rest.extend_from_slice(&edns.options);
-        }
+    fn of(query: &Query, hash: u64) -> Key {
+        let Question {
+            name, rtype, class, ..
+        } = query.question;
         Key {
-            question: key.into(),
-            rest: rest.into(),
+            hash,
+            name,
+            rtype,
+            class,
+            transport: query.transport,
+            asks_authentic: query.asks_authentic,
+            is_background: query.is_background,
+            flags: query.flags,
+            edns: query.edns.clone(),
         }
+    }
+
+    fn has_question(&self, question: &Question) -> bool {
+        self.name == question.name && self.rtype == question.rtype && self.class == question.class
+    }
+
+    fn has_rest(&self, query: &Query) -> bool {
+        self.transport == query.transport
+            && self.asks_authentic == query.asks_authentic
+            && self.is_background == query.is_background
+            && self.flags == query.flags
+            && self.edns == query.edns
     }
 }
 
@@ -200,8 +220,8 @@ mod tests {
     use tokio::sync::Notify;
 
     use super::*;
+    use crate::dns::Rcode;
     use crate::dns::query::flag;
-    use crate::dns::{Class, Edns, Question, Rcode, Type};
 
     fn query(name: &str) -> Query {
         let mut query = Query::empty();

@@ -4,12 +4,11 @@
 //! judged.
 
 use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
 use rand::RngExt;
 
 use crate::chain::{Reason, Unanswered};
@@ -23,6 +22,7 @@ use super::outbound::{Outbound, STANZA_WAITING_MAX};
 use super::policy::{Policy, Standing};
 use super::race::{Field, Move, Race, Rules};
 use super::roster::Roster;
+use super::runners::Runners;
 use super::upstream::Upstream;
 
 /// How long a query waits for an upstream that is asked though all are down: what a check does not reach in a second
@@ -119,7 +119,8 @@ impl Forwarding {
             is_busy: outbound.waiting.is_half_full(),
         };
         let mut race = self.start(upstreams, deadline);
-        let mut out = FuturesUnordered::new();
+        let first = pin!(None);
+        let mut out = Runners::new(first);
         let mut kept = Kept::default();
         let mut deadline = deadline;
         let mut _asking_down = None;
@@ -167,7 +168,7 @@ impl Forwarding {
             };
             match self.judge(came, &mut race, &mut kept) {
                 Judged::Answer(reply) => return Ok(reply),
-                Judged::InVain(reply) => return Ok(better(reply, out).await),
+                Judged::InVain(reply) => return Ok(better(reply, &mut out).await),
                 Judged::GoOn => {}
                 Judged::GoOnWithOthers if !out.is_empty() || race.has_other(&field) => {}
                 Judged::GoOnWithOthers => break,
@@ -260,10 +261,7 @@ pub(super) fn is_in_vain(rcode: Rcode) -> bool {
 
 /// What one of those that are still out says, if it is more than this. Nobody else is asked: such a reply is passed on,
 /// but it must not win a race for being the quickest.
-async fn better<'a>(
-    reply: Reply,
-    mut out: FuturesUnordered<impl Future<Output = Came<'a>>>,
-) -> Reply {
+async fn better<'a, F: Future<Output = Came<'a>>>(reply: Reply, out: &mut Runners<'_, F>) -> Reply {
     while let Some((.., answer)) = out.next().await {
         if let Ok(other) = answer
             && !is_in_vain(other.rcode)
@@ -275,7 +273,7 @@ async fn better<'a>(
 }
 
 /// The first of those that are out to come back until then. With nobody out it is a pause.
-async fn first_of<F: Future>(out: &mut FuturesUnordered<F>, until: Instant) -> Option<F::Output> {
+async fn first_of<F: Future>(out: &mut Runners<'_, F>, until: Instant) -> Option<F::Output> {
     if out.is_empty() {
         tokio::time::sleep_until(until.into()).await;
         return None;

@@ -5,12 +5,13 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use tokio::runtime::Handle;
+
 use crate::dns::Name;
 
 use super::endpoint::Endpoint;
 use super::limit::Limit;
 use super::observer::Observer;
-use super::sockets::Sockets;
 use super::tls::Clients;
 use super::upstream::{Settings, Upstream};
 
@@ -28,7 +29,8 @@ const HOSTS_MAX: usize = 1024;
 /// What the queries of all generations share on their way out. It lives as long as the process.
 pub struct Outbound {
     pub(super) waiting: Limit,
-    pub(super) sockets: Arc<Sockets>,
+    /// Where connections live, and checks run: a thread that reads queries turns its own runtime only while one waits.
+    pub(super) home: Handle,
     upstreams: Mutex<Vec<Shared>>,
     /// The last addresses of upstreams that have names.
     addresses: Mutex<HashMap<Name, Vec<IpAddr>>>,
@@ -43,11 +45,11 @@ struct Shared {
 }
 
 impl Outbound {
-    /// Nothing under way yet; what happens is told to `observer`.
-    pub fn new(observer: Arc<dyn Observer>) -> Outbound {
+    /// Nothing under way yet; connections live on `home`, and what happens is told to `observer`.
+    pub fn new(observer: Arc<dyn Observer>, home: Handle) -> Outbound {
         Outbound {
             waiting: Limit::new(WAITING_MAX),
-            sockets: Arc::default(),
+            home,
             upstreams: Mutex::default(),
             addresses: Mutex::default(),
             observer,
@@ -74,7 +76,7 @@ impl Outbound {
             endpoint.clone(),
             settings,
             clients,
-            self.sockets.clone(),
+            self.home.clone(),
             self.observer.upstream(endpoint.address),
         ));
         shared.push(Shared {

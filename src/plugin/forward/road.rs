@@ -1,5 +1,8 @@
 //! The road to one upstream: its sockets and connections, which are kept for further queries.
 //!
+//! A query over UDP goes and comes by a socket of the thread that read it. Connections are opened, and live, on the
+//! runtime of the process (`home`): they outlive the query and are for all threads.
+//!
 //! What is said of the upstream's health, and whether to ask it at all, is decided elsewhere. A query that is dropped
 //! on its way takes at most the connection that it had for itself with it.
 
@@ -8,6 +11,8 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
+use tokio::runtime::Handle;
+use tokio::task::JoinSet;
 
 use crate::chain::{Cause, Operation, Unanswered};
 use crate::dns::Reply;
@@ -18,7 +23,7 @@ use super::dial::{Channels, Peer, Protocol, Streams};
 use super::endpoint::{Endpoint, Over, Secure, Speaks};
 use super::exchange::{self, Asked, Connection, Fault};
 use super::observer::UpstreamObserver;
-use super::sockets::Sockets;
+use super::sockets;
 use super::tls::Clients;
 use super::upstream::Settings;
 
@@ -35,7 +40,7 @@ pub(super) struct Road {
     to: SocketAddr,
     read_timeout: Duration,
     way: Way,
-    sockets: Arc<Sockets>,
+    home: Handle,
     observer: Arc<dyn UpstreamObserver>,
 }
 
@@ -52,7 +57,7 @@ impl Road {
         endpoint: &Endpoint,
         settings: &Settings,
         clients: &Clients,
-        sockets: Arc<Sockets>,
+        home: Handle,
         observer: Arc<dyn UpstreamObserver>,
     ) -> Road {
         let (to, source) = (endpoint.address, settings.source_address);
@@ -86,30 +91,40 @@ impl Road {
             to,
             read_timeout: settings.read_timeout,
             way,
-            sockets,
+            home,
             observer,
         }
     }
 
-    /// Asks once. A connection that was kept and turned out closed is followed by a new one.
-    pub(super) async fn exchange(
+    /// Asks once over UDP. The road must have that way, which those within TLS have not.
+    pub(super) async fn ask_by_datagram(
+        &self,
+        asked: Asked<'_>,
+        deadline: Instant,
+    ) -> Result<Reply, Unanswered> {
+        let Way::Streams(streams, _) = &self.way else {
+            unreachable!("nobody asks over UDP what speaks HTTPS or QUIC");
+        };
+        self.observer.connection_made(Over::Udp);
+        let until = self.read_until(deadline);
+        self.over_udp(streams, asked, until).await
+    }
+
+    /// Asks once over a connection. One that was kept and turned out closed is followed by a new one.
+    pub(super) async fn ask_by_connection(
         self: &Arc<Self>,
         over: Over,
         asked: Asked<'_>,
         deadline: Instant,
     ) -> Result<Reply, Unanswered> {
         match &self.way {
-            Way::Streams(streams, _) if over == Over::Udp => {
-                self.observer.connection_made(over);
-                let until = self.read_until(deadline);
-                self.over_udp(streams, asked, until).await
-            }
-            // Boxed, so that the many queries that go over UDP do not hold their room.
             Way::Streams(streams, kept) => {
-                Box::pin(self.over_streams(over, streams, kept, asked, deadline)).await
+                self.over_streams(over, streams, kept, asked, deadline)
+                    .await
             }
             Way::Channel(channels, slot) => {
-                Box::pin(self.over_channel(over, channels, slot, asked, deadline)).await
+                self.over_channel(over, channels, slot, asked, deadline)
+                    .await
             }
         }
     }
@@ -150,16 +165,17 @@ impl Road {
         until: Instant,
     ) -> Result<Reply, Unanswered> {
         let unanswered = |from, fault| self.unanswered(Over::Udp, from, fault);
+        let now = Instant::now();
         let socket = match streams.source {
-            None => self.sockets.connect(self.to),
-            Some(source) => Sockets::connect_from(source, self.to),
+            None => sockets::connect(self.to, now),
+            Some(source) => sockets::connect_from(source, self.to, now),
         };
         let socket =
             socket.map_err(|error| unanswered(None, Fault::io(Operation::Dial, &error)))?;
         match exchange::udp(&socket, asked, until, || self.observer.answer_discarded()).await {
             Ok(reply) => {
                 if streams.source.is_none() {
-                    self.sockets.keep(socket, self.to);
+                    sockets::keep(socket);
                 }
                 Ok(reply)
             }
@@ -195,10 +211,22 @@ impl Road {
         }
         self.observer.connection_made(over);
         let until = deadline.min(Instant::now() + DIAL_MAX);
-        let connection = streams.open(until).await;
+        let connection = self.open(streams.clone(), until).await;
         let connection = connection.map_err(|fault| self.unanswered(over, None, fault))?;
         self.over_connection(over, connection, kept, asked, deadline)
             .await
+    }
+
+    /// Opens a connection for one query, which is given up with the query.
+    async fn open(&self, streams: Streams, until: Instant) -> Result<Connection, Fault> {
+        // A set ends its tasks when it is dropped.
+        let mut dialing = JoinSet::new();
+        dialing.spawn_on(async move { streams.open(until).await }, &self.home);
+        match dialing.join_next().await {
+            Some(Ok(opened)) => opened,
+            // The runtime ends.
+            _ => Err(Fault::new(Operation::Dial, Cause::Closed)),
+        }
     }
 
     async fn over_connection(
@@ -269,7 +297,9 @@ impl Road {
         let taken = slot.take(Instant::now(), |nth| {
             let opening = open(Arc::downgrade(self), channels.clone(), nth);
             let gone = |_| Err(Fault::new(Operation::Dial, Cause::Closed));
-            tokio::spawn(opening).map(move |opened| opened.unwrap_or_else(gone))
+            self.home
+                .spawn(opening)
+                .map(move |opened| opened.unwrap_or_else(gone))
         });
         let (opening, is_ours) = match taken {
             Taken::Open(held) => {
@@ -327,7 +357,8 @@ impl Road {
             Way::Streams(_, kept) => kept.expire_after(),
             Way::Channel(_, slot) => slot.expire_after(),
         };
-        tokio::spawn(expiry(Arc::downgrade(self), pause.max(EXPIRY_MIN)));
+        self.home
+            .spawn(expiry(Arc::downgrade(self), pause.max(EXPIRY_MIN)));
     }
 
     fn expire(&self, now: Instant) -> bool {

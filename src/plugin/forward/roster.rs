@@ -174,7 +174,7 @@ impl Roster {
     }
 
     async fn follow_host(&self, at_target: usize, host: &Host, pace: Pace) {
-        let lookup = Lookup::new(self.resolvers.clone(), self.outbound.sockets.clone());
+        let lookup = Lookup::new(self.resolvers.clone(), self.outbound.home.clone());
         let mut known = Known::new(
             self.outbound.addresses(&host.name),
             pace.believe,

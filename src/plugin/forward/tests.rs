@@ -7,6 +7,8 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 
+use tokio::runtime::Handle;
+
 use super::*;
 use crate::config::Scope;
 use crate::corefile::{self, Faults, Memory};
@@ -87,7 +89,7 @@ fn observed(block: &str) -> (Arc<Forward>, Arc<Mutex<Vec<String>>>) {
 fn observed_in(outside: &Memory, block: &str) -> (Arc<Forward>, Arc<Mutex<Vec<String>>>) {
     let recorder = Arc::new(Recorder::default());
     let told = recorder.told.clone();
-    let outbound = Arc::new(Outbound::new(recorder));
+    let outbound = Arc::new(Outbound::new(recorder, Handle::current()));
     (generation(outside, block, outbound), told)
 }
 
@@ -156,8 +158,8 @@ fn good(last: u8) -> Result<(Rcode, Vec<u8>), String> {
     Ok((Rcode::NOERROR, vec![last]))
 }
 
-#[test]
-fn only_names_of_the_zone_that_are_not_excepted_are_taken() {
+#[tokio::test]
+async fn only_names_of_the_zone_that_are_not_excepted_are_taken() {
     let forward =
         forward("forward example.com 127.0.0.1 {\nexcept corp.example.com example.com\n}");
     for (name, expected) in [
@@ -173,8 +175,8 @@ fn only_names_of_the_zone_that_are_not_excepted_are_taken() {
     }
 }
 
-#[test]
-fn notifications_and_transfers_are_not_forwarded() {
+#[tokio::test]
+async fn notifications_and_transfers_are_not_forwarded() {
     let forward = forward("forward . 127.0.0.1");
     for (what, opcode, rtype, expected) in [
         ("NOTIFY", opcode::NOTIFY, Type::SOA, Rcode::NOTIMP),

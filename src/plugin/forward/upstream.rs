@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use rand::RngExt;
+use tokio::runtime::Handle;
 
 use crate::chain::{Cause, Unanswered};
 use crate::dns::query::flag;
@@ -20,7 +21,6 @@ use super::health::{Check, Checks, Health, News};
 use super::observer::UpstreamObserver;
 use super::policy::Standing;
 use super::road::Road;
-use super::sockets::Sockets;
 use super::tls::{Clients, Tls};
 
 /// How long the answer to a health check may take; CoreDNS's.
@@ -61,6 +61,8 @@ pub(super) struct Upstream {
     conduct: Mutex<Conduct>,
     case: CaseKept,
     road: Arc<Road>,
+    /// Where checks run.
+    home: Handle,
     observer: Arc<dyn UpstreamObserver>,
 }
 
@@ -86,7 +88,7 @@ impl Upstream {
         endpoint: Endpoint,
         settings: &Settings,
         clients: &Clients,
-        sockets: Arc<Sockets>,
+        home: Handle,
         observer: Arc<dyn UpstreamObserver>,
     ) -> Upstream {
         let mut check = Query::empty();
@@ -94,7 +96,7 @@ impl Upstream {
         if settings.health_check.recursion_desired {
             check.flags = flag::RD;
         }
-        let road = Road::new(&endpoint, settings, clients, sockets, observer.clone());
+        let road = Road::new(&endpoint, settings, clients, home.clone(), observer.clone());
         Upstream {
             endpoint,
             carriage: settings.carriage,
@@ -105,6 +107,7 @@ impl Upstream {
             conduct: Mutex::default(),
             case: CaseKept::default(),
             road: Arc::new(road),
+            home,
             observer,
         }
     }
@@ -218,7 +221,8 @@ impl Upstream {
                 self.over_udp(asked, deadline.min(began + self.read_timeout))
                     .await
             }
-            _ => self.road.exchange(over, asked, deadline).await,
+            // Boxed, so that the many queries that go over UDP do not hold its room.
+            _ => Box::pin(self.road.ask_by_connection(over, asked, deadline)).await,
         }?;
         let elapsed = began.elapsed();
         let mut conduct = self.conduct();
@@ -238,7 +242,7 @@ impl Upstream {
         let is_random = self.case.is_expected();
         if is_random {
             let asked = asked.in_random_case();
-            match self.road.exchange(Over::Udp, asked, until).await {
+            match self.road.ask_by_datagram(asked, until).await {
                 Err(unanswered) if unanswered.cause == Cause::OtherCase => {}
                 Ok(reply) => {
                     self.case.kept();
@@ -247,7 +251,7 @@ impl Upstream {
                 unanswered => return unanswered,
             }
         }
-        let reply = self.road.exchange(Over::Udp, asked.anew(), until).await?;
+        let reply = self.road.ask_by_datagram(asked.anew(), until).await?;
         if is_random {
             self.case.changed();
         }
@@ -257,7 +261,8 @@ impl Upstream {
     /// Checks it in the background until it answers, unless that is under way.
     pub(super) fn begin_checks(self: &Arc<Self>) {
         if self.health.query_failed() {
-            tokio::spawn(checks(Arc::downgrade(self), self.check_interval));
+            self.home
+                .spawn(checks(Arc::downgrade(self), self.check_interval));
         }
     }
 

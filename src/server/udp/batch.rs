@@ -15,10 +15,13 @@ use std::mem;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::ptr;
+use std::sync::Arc;
 
 use libc::{
     c_int, c_void, cmsghdr, in_pktinfo, in6_pktinfo, iovec, mmsghdr, sockaddr_in, sockaddr_in6,
 };
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 /// The longest datagram that is read whole. CoreDNS reads as much: the rest of a longer one is cut off, which
 /// makes it malformed.
@@ -61,6 +64,9 @@ pub(super) struct Batch {
     received: usize,
 }
 
+// SAFETY: the pointers in it point into it, or nowhere. They are read by the kernel only, in calls that set them first.
+unsafe impl Send for Batch {}
+
 /// Asks for the address with each datagram; for sockets bound to a wildcard address.
 pub(super) fn tell_addresses(socket: &UdpSocket, v6: bool) -> io::Result<()> {
     let (level, option) = if v6 {
@@ -91,6 +97,15 @@ pub(super) fn wake(socket: &UdpSocket) {
     // The socket has no peer, so Linux reports ENOTCONN; it wakes the readers first.
     // SAFETY: a system call on an open descriptor that takes no pointer.
     unsafe { libc::shutdown(socket.as_raw_fd(), libc::SHUT_RD) };
+}
+
+/// Has the runtime tell when there is something to receive. The socket may be a blocking one, which is why it is not
+/// made one of tokio's: it is received from without waiting.
+pub(super) fn watch(socket: Arc<UdpSocket>) -> io::Result<AsyncFd<Arc<UdpSocket>>> {
+    // SAFETY: the descriptor stays the socket's while it is registered, because what is returned holds the socket and
+    // lends it only.
+    let watched = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) };
+    Ok(watched?)
 }
 
 impl Batch {
@@ -190,13 +205,17 @@ impl Batch {
 /// Sends replies to those whom they are for, without waiting for room. Returns how many the kernel did not take.
 pub(super) fn send<'a>(
     socket: &UdpSocket,
-    replies: impl ExactSizeIterator<Item = (&'a mut Peer, &'a [u8])>,
+    replies: impl Iterator<Item = (&'a mut Peer, &'a [u8])>,
 ) -> usize {
+    let replies: Vec<_> = replies.collect();
     // SAFETY: all-zero is a value of both types: null pointers and lengths of 0.
     let mut vectors: Vec<iovec> = vec![unsafe { mem::zeroed() }; replies.len()];
     // SAFETY: likewise.
     let mut headers: Vec<mmsghdr> = vec![unsafe { mem::zeroed() }; replies.len()];
-    for ((peer, reply), (header, vector)) in replies.zip(headers.iter_mut().zip(&mut vectors)) {
+    for ((peer, reply), (header, vector)) in replies
+        .into_iter()
+        .zip(headers.iter_mut().zip(&mut vectors))
+    {
         *vector = iovec {
             // The kernel only reads what is sent.
             iov_base: reply.as_ptr().cast_mut().cast(),

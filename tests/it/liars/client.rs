@@ -46,11 +46,19 @@ fn over_udp(server: SocketAddr, query: &[u8]) -> Option<Vec<u8>> {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
     socket.connect(server).unwrap();
+    forget_strays(&socket);
     socket.send(query).unwrap();
     let mut reply = vec![0; 65_535];
     let length = socket.recv(&mut reply).ok()?;
     reply.truncate(length);
     Some(reply)
+}
+
+/// Takes out what came before the socket was connected: other tests guess at ports, and this one may have been another's.
+fn forget_strays(socket: &UdpSocket) {
+    socket.set_nonblocking(true).unwrap();
+    while socket.recv(&mut [0; 512]).is_ok() {}
+    socket.set_nonblocking(false).unwrap();
 }
 
 fn over_tcp(server: SocketAddr, query: &[u8]) -> Option<Vec<u8>> {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join;
+use tokio::runtime::Handle;
 
 use crate::corefile::{Filesystem, Outside};
 use crate::dns::query::flag;
@@ -16,7 +17,6 @@ use crate::plugin::forward::config::{
 };
 use crate::plugin::forward::endpoint::Endpoint;
 use crate::plugin::forward::observer::Unobserved;
-use crate::plugin::forward::sockets::Sockets;
 use crate::plugin::forward::tls::{Clients, Tls};
 use crate::plugin::forward::upstream::{Settings, Upstream};
 
@@ -40,12 +40,12 @@ const ADDRESSES_MAX: usize = super::UPSTREAMS_MAX;
 /// Who is asked, and over what.
 pub(super) struct Lookup {
     resolvers: Resolvers,
-    sockets: Arc<Sockets>,
+    home: Handle,
 }
 
 impl Lookup {
-    pub(super) fn new(resolvers: Resolvers, sockets: Arc<Sockets>) -> Lookup {
-        Lookup { resolvers, sockets }
+    pub(super) fn new(resolvers: Resolvers, home: Handle) -> Lookup {
+        Lookup { resolvers, home }
     }
 
     /// The addresses of a name: IPv4, IPv6.
@@ -88,7 +88,7 @@ impl Lookup {
             Endpoint::plain(address),
             &settings,
             &Clients::default(),
-            self.sockets.clone(),
+            self.home.clone(),
             Arc::new(Unobserved),
         ))
     }

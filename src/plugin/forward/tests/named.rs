@@ -162,7 +162,7 @@ async fn a_configuration_knows_the_addresses_that_the_one_before_knew() {
         "forward . tls://dns.example.net {{\nresolver {}\n}}",
         resolver.address
     );
-    let outbound = Arc::new(Outbound::new(Arc::new(Unobserved)));
+    let outbound = Arc::new(Outbound::new(Arc::new(Unobserved), Handle::current()));
     let outside = Memory::new();
     let before = generation(&outside, &block, outbound.clone());
     let following = follow(&before);
@@ -203,7 +203,7 @@ async fn an_upstream_of_which_a_reload_says_the_same_stays_with_its_health_and_i
             false,
         ),
     ] {
-        let outbound = Arc::new(Outbound::new(Arc::new(Unobserved)));
+        let outbound = Arc::new(Outbound::new(Arc::new(Unobserved), Handle::current()));
         let outside = Memory::new();
         let block = format!("forward . {to} {{\nmax_fails 1\n}}");
         let first = generation(&outside, &block, outbound.clone());
