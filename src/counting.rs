@@ -53,7 +53,7 @@ impl Listening {
             ),
             connections_opened: counter(
                 "cairn_tcp_connections_opened_total",
-                "TCP connections that clients have made and that were served.",
+                "TCP connections that clients have made.",
             ),
             connections_closed: closings(&metrics, &server),
             accept_failures: counter(

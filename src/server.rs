@@ -59,7 +59,7 @@ pub trait Hooks: Send + Sync {
     /// A query that had to wait was told SERVFAIL, because as many as may are waiting.
     fn overloaded(&self) {}
 
-    /// A client has connected over TCP, and has a place.
+    /// A client has connected over TCP. It is told once how that ends.
     fn connection_opened(&self) {}
 
     /// A connection over TCP has ended.

@@ -25,7 +25,7 @@ use crate::dns::Transport;
 /// Queries of a listener that may wait at once. Each takes some 4 KB, so that upstreams which do not answer cost
 /// 32 MB at most; 8,192 waiting for 50 ms each are 160,000 queries a second.
 const WAITING_MAX: usize = 8192;
-/// TCP connections that may be open at once; an idle one takes about 2 KB.
+/// TCP connections that may be open at once; an idle one takes 1.5 KiB.
 const CONNECTIONS_MAX: usize = 20_000;
 /// Connections that the kernel completes before they are accepted. It takes no more than `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;

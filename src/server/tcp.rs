@@ -62,14 +62,17 @@ pub(super) async fn accept(
     loop {
         match listener.accept().await {
             Ok((stream, client)) => {
+                service.hooks.connection_opened();
                 let client = canonical(client);
                 let Some(place) = places.take(client.ip()).await else {
                     service.hooks.connection_closed(Closing::ClientLimit);
                     continue;
                 };
                 let server = bound.map_or_else(|| stream.local_addr().map(canonical), Ok);
-                let Ok(server) = server else { continue };
-                service.hooks.connection_opened();
+                let Ok(server) = server else {
+                    service.hooks.connection_closed(Closing::Client);
+                    continue;
+                };
                 let (service, timeouts) = (service.clone(), *timeouts.borrow());
                 let connection = Connection::new(stream, client, server, service, timeouts, place);
                 tokio::spawn(connection.serve());

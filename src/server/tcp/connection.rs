@@ -438,10 +438,10 @@ impl Connection {
 
     fn poll_part(&mut self, cx: &mut Context<'_>, timer: Pin<&mut Sleep>) -> Poll<Closing> {
         let phase = self.place.phase(cx.waker());
-        let why = if phase == Phase::Open {
-            Closing::Client
-        } else {
-            Closing::Shutdown
+        let why = match phase {
+            Phase::Open => Closing::Client,
+            Phase::MakingRoom => Closing::Room,
+            Phase::Draining | Phase::Closed => Closing::Shutdown,
         };
         if phase > Phase::Draining || timer.poll(cx).is_ready() {
             return Poll::Ready(why);
