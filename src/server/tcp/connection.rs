@@ -191,17 +191,22 @@ impl Connection {
             Phase::Draining if self.input_ended => {}
             phase => return Poll::Ready(Event::Told(phase)),
         }
-        if let Some(waiting) = &mut self.waiting {
-            if let Poll::Ready(Some(reply)) = waiting.poll_join_next(cx) {
-                return Poll::Ready(Event::Replied(reply));
-            }
-        } else if self.poll_expired(cx, timer).is_ready() {
-            return Poll::Ready(Event::Expired);
+        if let Some(waiting) = &mut self.waiting
+            && let Poll::Ready(Some(reply)) = waiting.poll_join_next(cx)
+        {
+            return Poll::Ready(Event::Replied(reply));
         }
-        if self.reading == Reading::Stalled || self.input_ended {
-            return Poll::Pending;
+        if self.reading != Reading::Stalled
+            && !self.input_ended
+            && let Poll::Ready(read) = self.poll_read(cx)
+        {
+            return Poll::Ready(Event::Read(read));
         }
-        self.poll_read(cx).map(Event::Read)
+        // After reading: what has come in time is not late because we are.
+        if self.waiting.is_none() {
+            return self.poll_expired(cx, timer).map(|()| Event::Expired);
+        }
+        Poll::Pending
     }
 
     /// The deadline moves with every query, the timer only when it was too early or is too late.
