@@ -32,6 +32,11 @@ const BACKLOG: i32 = 4096;
 /// Octets of datagrams that the kernel keeps for a thread that is busy, its bookkeeping included: some 1,300
 /// queries, about 10 ms of work; what waits longer is not worth an answer. It grants `net.core.rmem_max` at most.
 const RECEIVE_BUFFER: usize = 1 << 20;
+/// Octets that the kernel keeps of queries that we have not read and of replies that a client has not taken, for each
+/// connection, before its bookkeeping, which is as much again. Left to itself it goes up to 10 MB, which counts
+/// against the memory of the Pod.
+const TCP_RECEIVE_BUFFER: usize = 64 << 10;
+const TCP_SEND_BUFFER: usize = 128 << 10;
 /// Ports tried for one that is free for TCP as well as UDP, where the port is ours to choose.
 const PORTS_TRIED: usize = 16;
 /// How often a listener that ends looks whether its threads have.
@@ -303,6 +308,9 @@ fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     socket.set_reuse_address(true)?;
     // Replies are written whole; there is nothing to wait for (RFC 7766 section 8). Connections have it from here.
     socket.set_tcp_nodelay(true)?;
+    // Best effort, and before `listen`, which settles how wide windows can be.
+    let _ = socket.set_recv_buffer_size(TCP_RECEIVE_BUFFER);
+    let _ = socket.set_send_buffer_size(TCP_SEND_BUFFER);
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;

@@ -148,6 +148,10 @@ impl Connection {
                 break why;
             }
         };
+        if matches!(why, Closing::SlowReader | Closing::Memory) {
+            // The kernel would go on offering what is not taken, and keep it meanwhile.
+            let _ = self.stream.set_zero_linger();
+        }
         self.service.hooks.connection_closed(why);
     }
 
