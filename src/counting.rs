@@ -12,7 +12,7 @@ use crate::config::listen::ListenAddress;
 use crate::dns::{Query, Rcode, Transport};
 use crate::plugin::cache::{Counters, Kind};
 use crate::plugin::forward::{self, Over, UpstreamObserver};
-use crate::server::Hooks;
+use crate::server::{Closing, Hooks};
 use crate::telemetry::{
     Answered, BlockMetrics, CacheMetrics, CacheType, Counter, Family, KubernetesMetrics, Metrics,
     PluginId, Proto, ServiceKind, UpstreamMetrics, UpstreamProto,
@@ -27,6 +27,9 @@ pub(crate) struct Listening {
     dropped: Arc<BlockMetrics>,
     overloaded: Arc<Counter>,
     unsent: Arc<Counter>,
+    connections_opened: Arc<Counter>,
+    connections_closed: [(Closing, Arc<Counter>); 8],
+    accept_failures: Arc<Counter>,
     panics_end_it: Arc<AtomicBool>,
 }
 
@@ -48,6 +51,15 @@ impl Listening {
                 "cairn_replies_unsent_total",
                 "Replies that the kernel did not take.",
             ),
+            connections_opened: counter(
+                "cairn_tcp_connections_opened_total",
+                "TCP connections that clients have made.",
+            ),
+            connections_closed: closings(&metrics, &server),
+            accept_failures: counter(
+                "cairn_tcp_accept_failures_total",
+                "Times that a TCP connection could not be accepted, because the system lacked something.",
+            ),
             metrics,
             panics_end_it,
         }
@@ -67,6 +79,21 @@ impl Hooks for Listening {
         self.unsent.add(count as u64);
     }
 
+    fn connection_opened(&self) {
+        self.connections_opened.increment();
+    }
+
+    fn connection_closed(&self, why: Closing) {
+        let counter = self.connections_closed.iter().find(|(of, _)| *of == why);
+        if let Some((_, counter)) = counter {
+            counter.increment();
+        }
+    }
+
+    fn accept_failed(&self) {
+        self.accept_failures.increment();
+    }
+
     fn answered_outside(&self, query: &Query, rcode: Rcode, size: usize) {
         self.dropped.replied(&answered(
             query,
@@ -76,6 +103,26 @@ impl Hooks for Listening {
             Duration::ZERO,
         ));
     }
+}
+
+/// A counter for each reason that a TCP connection may end for.
+fn closings(metrics: &Metrics, server: &str) -> [(Closing, Arc<Counter>); 8] {
+    let closed = metrics.counters(
+        "cairn_tcp_connections_closed_total",
+        "TCP connections of clients that have ended, by the reason.",
+        &["server", "reason"],
+    );
+    let reasons = [
+        (Closing::Client, "client"),
+        (Closing::Idle, "idle"),
+        (Closing::Shutdown, "shutdown"),
+        (Closing::Room, "room"),
+        (Closing::ClientLimit, "client_limit"),
+        (Closing::SlowQuery, "slow_query"),
+        (Closing::SlowReader, "slow_reader"),
+        (Closing::Memory, "memory"),
+    ];
+    reasons.map(|(why, word)| (why, closed.with(&[server, word])))
 }
 
 /// Counts a panic that was contained, unless it is to end the process.

@@ -22,6 +22,27 @@ use crate::dns::{Query, Rcode};
 pub use listener::{BindError, Config, Listener, Serving};
 pub use tcp::Timeouts;
 
+/// Why a connection over TCP has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Closing {
+    /// The client has ended it, or the network.
+    Client,
+    /// The client said nothing for as long as it may.
+    Idle,
+    /// The server ends.
+    Shutdown,
+    /// All places were taken, and of those that could go this one had not asked for the longest time.
+    Room,
+    /// The client had as many connections as one address may have; it was turned away.
+    ClientLimit,
+    /// A message that was begun did not become whole in time.
+    SlowQuery,
+    /// The client did not take its replies in time.
+    SlowReader,
+    /// What the connections of this client, or of all, hold was more than they may.
+    Memory,
+}
+
 /// What the server tells about itself while it serves; every method is called on the path of a query and must
 /// not wait.
 pub trait Hooks: Send + Sync {
@@ -37,6 +58,17 @@ pub trait Hooks: Send + Sync {
 
     /// A query that had to wait was told SERVFAIL, because as many as may are waiting.
     fn overloaded(&self) {}
+
+    /// A client has connected over TCP. It is told once how that ends.
+    fn connection_opened(&self) {}
+
+    /// A connection over TCP has ended.
+    fn connection_closed(&self, why: Closing) {
+        let _ = why;
+    }
+
+    /// A connection could not be accepted, because the system lacked something, such as a descriptor.
+    fn accept_failed(&self) {}
 
     /// This many replies were not taken by the kernel and are lost to their clients.
     fn unsent(&self, count: usize) {

@@ -5,7 +5,7 @@
 //! or than a datagram should be, takes the long way: all names are compressed that RFC 1035 allows, and what
 //! still does not fit is left out from the end, with TC set (RFC 2181 section 9).
 
-use super::edns::Edns;
+use super::edns::{Edns, Options, option};
 use super::name::{Labels, Name};
 use super::query::{HEADER_LEN, Query, Question, Reject, Transport, flag};
 use super::rdata::{self, Part};
@@ -116,12 +116,17 @@ fn fixed(entry: &Entry, out: &mut Vec<u8>) {
 }
 
 /// The OPT record, for clients that sent one (RFC 6891 section 7): their size and DO come back, and the options
-/// of the reply or else theirs.
+/// of the reply or else theirs. How long a connection is kept is nobody's to say but ours (RFC 7828 section 3.3.2).
 fn opt(query: &Query, reply: &Reply, out: &mut Vec<u8>) {
     let Some(edns) = &query.edns else { return };
+    let keepalive = query.keepalive.map(u16::to_be_bytes);
+    let ours = |(code, data)| match &keepalive {
+        Some(keepalive) if code == option::KEEPALIVE => (code, keepalive.as_slice()),
+        _ => (code, data),
+    };
     match &reply.options {
-        Some(options) => write_opt(reply.rcode, edns, super::edns::Options::of(options), out),
-        None => write_opt(reply.rcode, edns, edns.repeated(), out),
+        Some(options) => write_opt(reply.rcode, edns, Options::of(options).map(ours), out),
+        None => write_opt(reply.rcode, edns, edns.repeated().map(ours), out),
     }
 }
 

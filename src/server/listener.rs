@@ -13,24 +13,30 @@ use arc_swap::ArcSwap;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use super::handle::Service;
 use super::router::Router;
-use super::tcp::{self, Phase, Timeouts};
+use super::tcp::{self, Phase, Places, Timeouts};
 use super::{Hooks, udp};
 use crate::dns::Transport;
 
 /// Queries of a listener that may wait at once. Each takes some 4 KB, so that upstreams which do not answer cost
 /// 32 MB at most; 8,192 waiting for 50 ms each are 160,000 queries a second.
 const WAITING_MAX: usize = 8192;
-/// TCP connections that may be open at once; an idle one takes about 2 KB.
+/// TCP connections that may be open at once; an idle one takes 1.5 KiB.
 const CONNECTIONS_MAX: usize = 20_000;
 /// Connections that the kernel completes before they are accepted. It takes no more than `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
 /// Octets of datagrams that the kernel keeps for a thread that is busy, its bookkeeping included: some 1,300
 /// queries, about 10 ms of work; what waits longer is not worth an answer. It grants `net.core.rmem_max` at most.
 const RECEIVE_BUFFER: usize = 1 << 20;
+/// Octets that the kernel keeps of queries that we have not read and of replies that a client has not taken, for each
+/// connection, before its bookkeeping, which is as much again. Left to itself it goes up to 10 MB, which counts
+/// against the memory of the Pod.
+const TCP_RECEIVE_BUFFER: usize = 64 << 10;
+const TCP_SEND_BUFFER: usize = 128 << 10;
 /// Ports tried for one that is free for TCP as well as UDP, where the port is ours to choose.
 const PORTS_TRIED: usize = 16;
 /// How often a listener that ends looks whether its threads have.
@@ -45,7 +51,8 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// Queries that may wait at once; further ones are told SERVFAIL.
     pub waiting_max: usize,
-    /// TCP connections that may be open at once; further ones wait to be accepted.
+    /// TCP connections that may be open at once; for a further one the idlest makes room. One client address may have
+    /// a quarter of them.
     pub connections_max: usize,
 }
 
@@ -88,9 +95,9 @@ pub struct Serving {
     config: Config,
     service: Arc<Service>,
     readers: Vec<udp::Reader>,
-    slots: Arc<Semaphore>,
+    places: Arc<Places>,
+    accepting: JoinHandle<()>,
     timeouts: watch::Sender<Timeouts>,
-    phase: watch::Sender<Phase>,
 }
 
 impl BindError {
@@ -176,30 +183,26 @@ impl Listener {
             hooks,
             waiting: Arc::new(Semaphore::new(config.waiting_max)),
         });
+        let tcp = {
+            let _context = runtime.enter();
+            tokio::net::TcpListener::from_std(self.tcp)?
+        };
+        let timeouts = watch::Sender::new(config.timeouts);
+        let places = Arc::new(Places::new(config.connections_max));
+        let accept = tcp::accept(tcp, service.clone(), timeouts.subscribe(), places.clone());
         let mut serving = Serving {
             local_address: self.local_address,
             config,
             service: service.clone(),
             readers: Vec::new(),
-            slots: Arc::new(Semaphore::new(config.connections_max)),
-            timeouts: watch::Sender::new(config.timeouts),
-            phase: watch::Sender::new(Phase::Open),
-        };
-        let tcp = {
-            let _context = runtime.enter();
-            tokio::net::TcpListener::from_std(self.tcp)?
+            accepting: runtime.spawn(accept),
+            places,
+            timeouts,
         };
         for socket in self.udp {
             let reader = udp::Reader::start(socket, service.clone())?;
             serving.readers.push(reader);
         }
-        runtime.spawn(tcp::accept(
-            tcp,
-            service,
-            serving.timeouts.subscribe(),
-            serving.phase.subscribe(),
-            serving.slots.clone(),
-        ));
         Ok(serving)
     }
 }
@@ -222,10 +225,12 @@ impl Serving {
 
     /// Stops reading, answers what was read, and closes; what is not done after `grace` is given up. Returns how
     /// many queries that is.
-    pub async fn drain(self, grace: Duration) -> usize {
-        self.enter(Phase::Draining);
-        let queries = permits(self.config.waiting_max);
-        let connections = permits(self.config.connections_max);
+    pub async fn drain(mut self, grace: Duration) -> usize {
+        self.accepting.abort();
+        // The socket is closed when the task is gone, which must be before the port can be said to be free.
+        let _ = (&mut self.accepting).await;
+        self.places.enter(Phase::Draining);
+        let queries = u32::try_from(self.config.waiting_max).unwrap_or(u32::MAX);
         let done = async {
             // A socket that nobody reads would still be given datagrams. So known names are answered until nothing waits
             // that needs the socket for its reply.
@@ -238,23 +243,13 @@ impl Serving {
             }
             // All permits are back when no connection is open, and when nothing waits. Connections come first: who asks
             // for all permits is given each that comes back, and what they have read still needs some.
-            let _ = self.slots.acquire_many(connections).await;
+            self.places.all_free().await;
             let _ = self.service.waiting.acquire_many(queries).await;
         };
         match timeout(grace, done).await {
             Ok(()) => 0,
             Err(_) => self.config.waiting_max - self.service.waiting.available_permits(),
         }
-    }
-
-    fn enter(&self, phase: Phase) {
-        self.phase.send_if_modified(|now| {
-            let is_later = *now < phase;
-            if is_later {
-                *now = phase;
-            }
-            is_later
-        });
     }
 
     fn stop_readers(&self) {
@@ -264,13 +259,10 @@ impl Serving {
 
 impl Drop for Serving {
     fn drop(&mut self) {
-        self.enter(Phase::Closed);
+        self.accepting.abort();
+        self.places.enter(Phase::Closed);
         self.stop_readers();
     }
-}
-
-fn permits(count: usize) -> u32 {
-    u32::try_from(count).unwrap_or(u32::MAX)
 }
 
 /// The kernel knows no IPv6 at all, or has no address of it, not even the unspecified one.
@@ -314,6 +306,11 @@ fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     // As CoreDNS does, so that a successor can take the port over before we leave it.
     socket.set_reuse_port(true)?;
     socket.set_reuse_address(true)?;
+    // Replies are written whole; there is nothing to wait for (RFC 7766 section 8). Connections have it from here.
+    socket.set_tcp_nodelay(true)?;
+    // Best effort, and before `listen`, which settles how wide windows can be.
+    let _ = socket.set_recv_buffer_size(TCP_RECEIVE_BUFFER);
+    let _ = socket.set_send_buffer_size(TCP_SEND_BUFFER);
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;

@@ -1,15 +1,15 @@
 //! What the tests of this room share: packets, a router, counters, and a listener on a port of its own.
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hickory_proto::op::Message;
 use tokio::runtime::Handle;
 
 use super::router::Router;
-use super::{Config, Hooks, Listener, Serving};
+use super::{Closing, Config, Hooks, Listener, Serving};
 use crate::chain::Chain;
 use crate::dns::{Name, Query, Rcode};
 use crate::plugin::Plugin;
@@ -24,6 +24,7 @@ pub(super) struct Counts {
     pub(super) panics: AtomicUsize,
     pub(super) outside: AtomicUsize,
     pub(super) overloads: AtomicUsize,
+    pub(super) closings: Mutex<Vec<Closing>>,
 }
 
 impl Hooks for Counts {
@@ -33,6 +34,10 @@ impl Hooks for Counts {
 
     fn answered_outside(&self, _: &Query, _: Rcode, _: usize) {
         self.outside.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn connection_closed(&self, why: Closing) {
+        self.closings.lock().unwrap().push(why);
     }
 
     fn overloaded(&self) {

@@ -18,4 +18,5 @@ mod metrics;
 mod ops;
 mod program;
 mod support;
+mod tcp;
 mod upstreams;

@@ -1,6 +1,11 @@
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::timeout;
+
+use super::connection::{WAITING_MAX, frame};
 use super::*;
 use crate::server::Config;
 use crate::server::tests::{Fixture, PATIENCE, query, query_with, read, two_threads};
@@ -9,6 +14,36 @@ async fn connect(server: &Fixture) -> TcpStream {
     let address = (Ipv4Addr::LOCALHOST, server.port());
     let stream = timeout(PATIENCE, TcpStream::connect(address)).await;
     stream.unwrap().unwrap()
+}
+
+/// Connects from an address of its own: 127.0.0.`last`.
+async fn connect_from(server: &Fixture, last: u8) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    let from = Ipv4Addr::new(127, 0, 0, last);
+    socket.bind((from, 0).into()).unwrap();
+    let address = (Ipv4Addr::LOCALHOST, server.port()).into();
+    let stream = timeout(PATIENCE, socket.connect(address)).await;
+    stream.unwrap().unwrap()
+}
+
+/// Sends a query for this name and takes the reply.
+async fn ask(stream: &mut TcpStream, name: &str) {
+    stream.write_all(&framed_query(7, name)).await.unwrap();
+    assert_eq!(next_id(stream).await, 7);
+}
+
+/// Waits until the server has told that a connection ended, and why, this many times.
+async fn closings(server: &Fixture, count: usize) -> Vec<Closing> {
+    let told = async {
+        loop {
+            let told = server.counts.closings.lock().unwrap().clone();
+            if told.len() >= count {
+                break told;
+            }
+            sleep(Duration::from_millis(1)).await;
+        }
+    };
+    timeout(PATIENCE, told).await.expect("told in time")
 }
 
 fn framed_query(id: u16, name: &str) -> Vec<u8> {
@@ -243,38 +278,6 @@ async fn a_client_that_does_not_read_is_closed() {
 }
 
 #[tokio::test]
-async fn connections_over_the_bound_wait_for_a_place() {
-    let server = Fixture::start(Config {
-        connections_max: 2,
-        ..two_threads()
-    });
-    let mut first = connect(&server).await;
-    let mut second = connect(&server).await;
-    for stream in [&mut first, &mut second] {
-        stream
-            .write_all(&framed_query(1, "a.example."))
-            .await
-            .unwrap();
-        assert_eq!(next_id(stream).await, 1);
-    }
-    let mut third = connect(&server).await;
-    third
-        .write_all(&framed_query(3, "a.example."))
-        .await
-        .unwrap();
-    first
-        .write_all(&framed_query(2, "a.example."))
-        .await
-        .unwrap();
-    assert_eq!(next_id(&mut first).await, 2, "the places taken are served");
-    let mut octet = [0];
-    let nothing = third.try_read(&mut octet).unwrap_err();
-    assert_eq!(nothing.kind(), io::ErrorKind::WouldBlock);
-    drop(first);
-    assert_eq!(next_id(&mut third).await, 3);
-}
-
-#[tokio::test]
 async fn idle_connections_keep_nobody_from_an_answer() {
     let server = Fixture::start(two_threads());
     let mut idle = Vec::new();
@@ -290,4 +293,150 @@ async fn idle_connections_keep_nobody_from_an_answer() {
         .await
         .unwrap();
     assert_eq!(next_id(&mut stream).await, 1);
+}
+
+#[tokio::test]
+async fn the_idlest_connection_makes_room_for_a_new_one() {
+    let server = Fixture::start(Config {
+        connections_max: 3,
+        ..two_threads()
+    });
+    let [mut first, mut second, mut third] = [
+        connect_from(&server, 1).await,
+        connect_from(&server, 2).await,
+        connect_from(&server, 3).await,
+    ];
+    for stream in [&mut first, &mut second, &mut third] {
+        ask(stream, "a.example.").await;
+        // So that no two have asked in the same millisecond.
+        sleep(Duration::from_millis(5)).await;
+    }
+    ask(&mut first, "a.example.").await;
+    let mut fourth = connect_from(&server, 4).await;
+    ask(&mut fourth, "a.example.").await;
+    assert_eq!(next(&mut second).await, None, "it asked before the others");
+    for stream in [&mut first, &mut third, &mut fourth] {
+        ask(stream, "a.example.").await;
+    }
+    assert_eq!(closings(&server, 1).await, [Closing::Room]);
+}
+
+#[tokio::test]
+async fn connections_that_wait_for_an_answer_keep_their_places() {
+    let server = Fixture::start(Config {
+        connections_max: 2,
+        ..two_threads()
+    });
+    let mut first = connect_from(&server, 1).await;
+    let mut second = connect_from(&server, 2).await;
+    for stream in [&mut first, &mut second] {
+        let both = [
+            framed_query(1, "wait.example."),
+            framed_query(2, "a.example."),
+        ];
+        stream.write_all(&both.concat()).await.unwrap();
+        assert_eq!(next_id(stream).await, 2);
+    }
+    let mut third = connect_from(&server, 3).await;
+    third
+        .write_all(&framed_query(3, "a.example."))
+        .await
+        .unwrap();
+    ask(&mut first, "a.example.").await;
+    let nothing = third.try_read(&mut [0]).unwrap_err();
+    assert_eq!(nothing.kind(), io::ErrorKind::WouldBlock);
+    server.script.gate.add_permits(2);
+    for stream in [&mut first, &mut second] {
+        assert_eq!(next_id(stream).await, 1);
+    }
+    assert_eq!(next_id(&mut third).await, 3, "now there is an idle one");
+}
+
+#[tokio::test]
+async fn a_client_that_has_its_share_is_turned_away_and_others_are_not() {
+    let server = Fixture::start(Config {
+        connections_max: 8,
+        ..two_threads()
+    });
+    let mut one = connect_from(&server, 1).await;
+    let mut two = connect_from(&server, 1).await;
+    ask(&mut one, "a.example.").await;
+    ask(&mut two, "a.example.").await;
+    let mut three = connect_from(&server, 1).await;
+    assert_eq!(next(&mut three).await, None);
+    ask(&mut connect_from(&server, 2).await, "a.example.").await;
+    ask(&mut one, "a.example.").await;
+    assert_eq!(closings(&server, 1).await[0], Closing::ClientLimit);
+    drop(two);
+    closings(&server, 3).await;
+    ask(&mut connect_from(&server, 1).await, "a.example.").await;
+}
+
+#[tokio::test]
+async fn a_client_that_asks_how_long_it_may_be_idle_is_told() {
+    const KEEPALIVE: &[u8] = b"\0\0\x29\x04\xd0\0\0\0\0\0\x04\0\x0b\0\0";
+    const TOLD: &[u8] = b"\0\0\x29\x04\xd0\0\0\0\0\0\x06\0\x0b\0\x02\x01\x2c";
+    let mut config = two_threads();
+    config.timeouts.idle = Duration::from_secs(30);
+    let server = Fixture::start(config);
+    let mut stream = connect(&server).await;
+    server.script.gate.add_permits(1);
+    for (name, asked) in [("known", "a.example."), ("waited for", "wait.example.")] {
+        let mut output = Vec::new();
+        frame(
+            &query_with(1, 0, [1, 0, 0, 1], asked, KEEPALIVE),
+            &mut output,
+        );
+        stream.write_all(&output).await.unwrap();
+        let reply = next(&mut stream).await.unwrap();
+        assert!(reply.ends_with(TOLD), "{name}: {reply:02x?}");
+    }
+    let packet = query_with(1, 0, [1, 0, 0, 1], "a.example.", KEEPALIVE);
+    let reply = crate::server::tests::ask(&server.client(), &packet);
+    assert!(
+        reply.ends_with(KEEPALIVE),
+        "over UDP there is nothing to say: {reply:02x?}"
+    );
+}
+
+#[tokio::test]
+async fn connections_hold_no_more_than_a_share_of_what_all_may() {
+    let server = Fixture::start(two_threads());
+    let half = [&[0xff, 0xff][..], &[0; 60_000]].concat();
+    let mut streams = Vec::new();
+    // Of 8 MiB that one client may have held.
+    for _ in 0..150 {
+        let mut stream = connect_from(&server, 1).await;
+        stream.write_all(&half).await.unwrap();
+        streams.push(stream);
+    }
+    assert_eq!(closings(&server, 1).await[0], Closing::Memory);
+    let mut other = connect_from(&server, 2).await;
+    let message = query_with(1, 0x0100, [1, 0, 0, 0], "a.example.", &[0; 60_000]);
+    let mut output = Vec::new();
+    frame(&message, &mut output);
+    other.write_all(&output).await.unwrap();
+    assert_eq!(next_id(&mut other).await, 1);
+}
+
+#[tokio::test]
+async fn why_a_connection_has_ended_is_told() {
+    let server = Fixture::start(impatient());
+    let half = framed_query(1, "a.example.")[..20].to_vec();
+    let pour: Vec<u8> = (0..2000)
+        .flat_map(|id| framed_query(id, "big.example."))
+        .collect();
+    for (why, sent) in [
+        (Closing::Idle, vec![]),
+        (Closing::SlowQuery, half),
+        (Closing::SlowReader, pour),
+    ] {
+        let before = server.counts.closings.lock().unwrap().len();
+        let mut stream = connect(&server).await;
+        let _ = stream.write_all(&sent).await;
+        assert_eq!(closings(&server, before + 1).await[before], why);
+    }
+    let before = server.counts.closings.lock().unwrap().len();
+    drop(connect(&server).await);
+    assert_eq!(closings(&server, before + 1).await[before], Closing::Client);
 }
