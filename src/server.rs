@@ -12,6 +12,8 @@
 //! counting about queries that no chain saw is told to [`Hooks`].
 
 mod handle;
+#[doc(hidden)]
+pub mod in_place;
 mod listener;
 pub mod router;
 mod tcp;

@@ -3,7 +3,7 @@
 //! Names are labels in lower-case wire form, addresses are octets: a look-up compares what stands in the query
 //! and an answer copies what stands here. Built from objects when they change, never when a query comes.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use super::object::{Address, EndpointSlice, Exposure, Port, Service};
@@ -247,11 +247,12 @@ impl DashedAddress {
     /// The address that a label spells as [`DashedAddress::write`] does, and in no other way.
     pub(crate) fn read(label: &[u8]) -> Option<IpAddr> {
         let as_address = |label: &[u8], separator: u8| {
-            let text: Vec<u8> = label
-                .iter()
-                .map(|octet| if *octet == b'-' { separator } else { *octet })
-                .collect();
-            std::str::from_utf8(&text).ok()?.parse().ok()
+            let mut text = [0; LABEL_MAX];
+            let text = text.get_mut(..label.len())?;
+            for (to, from) in text.iter_mut().zip(label) {
+                *to = if *from == b'-' { separator } else { *from };
+            }
+            std::str::from_utf8(text).ok()?.parse().ok()
         };
         let v4 = as_address(label, b'.');
         let ip = v4
@@ -263,22 +264,52 @@ impl DashedAddress {
     /// `10.1.2.3` is `10-1-2-3`, `fd00::1` is `fd00--1`; a label must not end in a dash, so `fd00::` is
     /// `fd00--0`.
     pub(crate) fn write(&mut self, ip: IpAddr) -> &[u8] {
-        use std::io::Write;
-        let mut rest = &mut self.wire[1..];
-        let room = rest.len();
-        write!(rest, "{ip}").expect("an address has at most 45 characters");
-        let mut len = room - rest.len();
-        for octet in &mut self.wire[1..=len] {
-            if matches!(octet, b'.' | b':') {
-                *octet = b'-';
-            }
-        }
+        let mut len = match ip {
+            IpAddr::V4(ip) => self.write_v4(ip),
+            IpAddr::V6(ip) => self.write_v6(ip),
+        };
         if self.wire[len] == b'-' {
             len += 1;
             self.wire[len] = b'0';
         }
         self.wire[0] = len as u8;
         &self.wire[..=len]
+    }
+
+    /// By hand: an answer has a label for each of its endpoints, and `write!` would be most of what it costs.
+    fn write_v4(&mut self, ip: Ipv4Addr) -> usize {
+        let mut at = 0;
+        let mut push = |octet| {
+            at += 1;
+            self.wire[at] = octet;
+        };
+        for (index, octet) in ip.octets().into_iter().enumerate() {
+            if index > 0 {
+                push(b'-');
+            }
+            if octet >= 100 {
+                push(b'0' + octet / 100);
+            }
+            if octet >= 10 {
+                push(b'0' + octet / 10 % 10);
+            }
+            push(b'0' + octet % 10);
+        }
+        at
+    }
+
+    fn write_v6(&mut self, ip: Ipv6Addr) -> usize {
+        use std::io::Write;
+        let mut rest = &mut self.wire[1..];
+        let room = rest.len();
+        write!(rest, "{ip}").expect("an address has at most 45 characters");
+        let len = room - rest.len();
+        for octet in &mut self.wire[1..=len] {
+            if matches!(octet, b'.' | b':') {
+                *octet = b'-';
+            }
+        }
+        len
     }
 }
 
@@ -353,6 +384,8 @@ mod tests {
     fn an_address_becomes_a_label_that_does_not_end_in_a_dash() {
         for (ip, expected) in [
             ("10.1.2.3", "10-1-2-3"),
+            ("0.10.100.255", "0-10-100-255"),
+            ("::ffff:1.2.3.4", "--ffff-1-2-3-4"),
             ("fd00::1", "fd00--1"),
             ("fd00::", "fd00--0"),
             ("::", "--0"),

@@ -5,6 +5,12 @@
 //! or than a datagram should be, takes the long way: all names are compressed that RFC 1035 allows, and what
 //! still does not fit is left out from the end, with TC set (RFC 2181 section 9).
 
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::hash::BuildHasher;
+
+use foldhash::fast::RandomState;
+
 use super::edns::{Edns, Options, option};
 use super::name::{Labels, Name};
 use super::query::{HEADER_LEN, Query, Question, Reject, Transport, flag};
@@ -22,6 +28,8 @@ const UNFRAGMENTED_V4: usize = 1480;
 const UNFRAGMENTED_V6: usize = 1220;
 /// A pointer's offset has 14 bits (RFC 1035 section 4.1.4).
 const POINTER_MAX: usize = 0x3fff;
+/// Suffixes of names for which memory is kept from one reply to the next.
+const SUFFIXES_KEPT: usize = 1024;
 /// The name asked stands right behind the header, in every reply.
 const ASKED_AT: u16 = HEADER_LEN as u16;
 
@@ -57,9 +65,7 @@ pub fn reject(query: &Query, reject: Reject, out: &mut Vec<u8>) {
         return;
     };
     let word = flag::QR | u16::from(opcode) << 11 | flags | u16::from(rcode.header_bits());
-    for part in [query.id, word, u16::from(with_question), 0, 0, 0] {
-        out.extend_from_slice(&part.to_be_bytes());
-    }
+    put_header([query.id, word, u16::from(with_question), 0, 0, 0], out);
     if with_question {
         question(&query.question.asked, &query.question, out);
     }
@@ -85,15 +91,23 @@ fn header(query: &Query, reply: &Reply, out: &mut Vec<u8>) {
         counts[entry.section as usize] += 1;
     }
     counts[2] += u16::from(query.edns.is_some());
-    for part in [query.id, word, 1, counts[0], counts[1], counts[2]] {
-        out.extend_from_slice(&part.to_be_bytes());
+    put_header([query.id, word, 1, counts[0], counts[1], counts[2]], out);
+}
+
+/// Writes the six words of a header at once: what is appended piece by piece asks each time whether there is room.
+fn put_header(words: [u16; HEADER_LEN / 2], out: &mut Vec<u8>) {
+    let mut header = [0; HEADER_LEN];
+    for (to, word) in header.as_chunks_mut().0.iter_mut().zip(words) {
+        *to = word.to_be_bytes();
     }
+    out.extend_from_slice(&header);
 }
 
 fn question(name: &Name, question: &Question, out: &mut Vec<u8>) {
     out.extend_from_slice(name.wire());
-    out.extend_from_slice(&question.rtype.0.to_be_bytes());
-    out.extend_from_slice(&question.class.0.to_be_bytes());
+    let [type1, type2] = question.rtype.0.to_be_bytes();
+    let [class1, class2] = question.class.0.to_be_bytes();
+    out.extend_from_slice(&[type1, type2, class1, class2]);
 }
 
 fn short(records: &Records, entry: &Entry, asked: &Name, out: &mut Vec<u8>) {
@@ -103,16 +117,20 @@ fn short(records: &Records, entry: &Entry, asked: &Name, out: &mut Vec<u8>) {
         }
         _ => out.extend_from_slice(records.owner_wire(entry, asked)),
     }
-    fixed(entry, out);
     let data = records.rdata(entry);
-    out.extend_from_slice(&(data.len() as u16).to_be_bytes());
+    out.extend_from_slice(&fixed(entry, data.len() as u16));
     out.extend_from_slice(data);
 }
 
-fn fixed(entry: &Entry, out: &mut Vec<u8>) {
-    out.extend_from_slice(&entry.rtype.0.to_be_bytes());
-    out.extend_from_slice(&entry.class.0.to_be_bytes());
-    out.extend_from_slice(&entry.ttl.to_be_bytes());
+/// What stands between the owner of a record and its data.
+fn fixed(entry: &Entry, len: u16) -> [u8; 10] {
+    let [type1, type2] = entry.rtype.0.to_be_bytes();
+    let [class1, class2] = entry.class.0.to_be_bytes();
+    let [ttl1, ttl2, ttl3, ttl4] = entry.ttl.to_be_bytes();
+    let [len1, len2] = len.to_be_bytes();
+    [
+        type1, type2, class1, class2, ttl1, ttl2, ttl3, ttl4, len1, len2,
+    ]
 }
 
 /// The OPT record, for clients that sent one (RFC 6891 section 7): their size and DO come back, and the options
@@ -136,17 +154,24 @@ fn write_opt<'a>(
     options: impl Iterator<Item = (u16, &'a [u8])>,
     out: &mut Vec<u8>,
 ) {
-    out.push(0);
-    out.extend_from_slice(&Type::OPT.0.to_be_bytes());
-    out.extend_from_slice(&edns.payload.to_be_bytes());
+    let [type1, type2] = Type::OPT.0.to_be_bytes();
+    let [payload1, payload2] = edns.payload.to_be_bytes();
+    let upper_rcode = (rcode.0 >> 4) as u8;
+    let dnssec_ok = if edns.dnssec_ok { 0x80 } else { 0 };
     out.extend_from_slice(&[
-        (rcode.0 >> 4) as u8,
         0,
-        if edns.dnssec_ok { 0x80 } else { 0 },
+        type1,
+        type2,
+        payload1,
+        payload2,
+        upper_rcode,
+        0,
+        dnssec_ok,
+        0,
+        0,
         0,
     ]);
-    let length_at = out.len();
-    out.extend_from_slice(&[0, 0]);
+    let length_at = out.len() - 2;
     for (code, data) in options {
         out.extend_from_slice(&code.to_be_bytes());
         out.extend_from_slice(&(data.len() as u16).to_be_bytes());
@@ -158,30 +183,28 @@ fn write_opt<'a>(
 
 /// The long way: compresses every name that may be, and leaves out what does not fit.
 fn compressed(query: &Query, reply: &Reply, max: usize, out: &mut Vec<u8>) {
-    let mut tail = Vec::new();
-    opt(query, reply, &mut tail);
-    let fixed = HEADER_LEN + query.question.asked.wire().len() + 4;
-    let options_fit = fixed + tail.len() <= max;
-    if let (false, Some(edns)) = (options_fit, &query.edns) {
-        tail.clear();
-        write_opt(reply.rcode, edns, std::iter::empty(), &mut tail);
-    }
-    let max = max - tail.len().min(max);
     out.truncate(HEADER_LEN);
-    let mut dictionary = Dictionary::default();
+    opt(query, reply, out);
+    let fixed = query.question.asked.wire().len() + 4;
+    let options_fit = fixed + out.len() <= max;
+    let put_opt = |out: &mut Vec<u8>| match (&query.edns, options_fit) {
+        (Some(edns), false) => write_opt(reply.rcode, edns, std::iter::empty(), out),
+        _ => opt(query, reply, out),
+    };
+    // How long it is must be known before, so it is written twice.
+    out.truncate(HEADER_LEN);
+    put_opt(out);
+    let max = max - (out.len() - HEADER_LEN).min(max);
+    out.truncate(HEADER_LEN);
+    let mut dictionary = Dictionary::take();
     dictionary.write(query.question.asked.wire(), out);
     out.extend_from_slice(&query.question.rtype.0.to_be_bytes());
     out.extend_from_slice(&query.question.class.0.to_be_bytes());
     let mut counts = [0u16; 3];
     for entry in reply.records.entries() {
         let before = out.len();
-        record(
-            &reply.records,
-            entry,
-            &query.question.asked,
-            &mut dictionary,
-            out,
-        );
+        let asked = &query.question.asked;
+        record(&reply.records, entry, asked, &mut dictionary, out);
         if out.len() > max {
             out.truncate(before);
             out[2] |= (flag::TC >> 8) as u8;
@@ -189,6 +212,7 @@ fn compressed(query: &Query, reply: &Reply, max: usize, out: &mut Vec<u8>) {
         }
         counts[entry.section as usize] += 1;
     }
+    dictionary.give_back();
     if !options_fit {
         out[2] |= (flag::TC >> 8) as u8;
     }
@@ -196,7 +220,7 @@ fn compressed(query: &Query, reply: &Reply, max: usize, out: &mut Vec<u8>) {
     for (at, count) in [6, 8, 10].into_iter().zip(counts) {
         out[at..at + 2].copy_from_slice(&count.to_be_bytes());
     }
-    out.extend_from_slice(&tail);
+    put_opt(out);
 }
 
 fn record(
@@ -207,9 +231,8 @@ fn record(
     out: &mut Vec<u8>,
 ) {
     dictionary.write(records.owner_wire(entry, asked), out);
-    fixed(entry, out);
-    let length_at = out.len();
-    out.extend_from_slice(&[0, 0]);
+    out.extend_from_slice(&fixed(entry, 0));
+    let length_at = out.len() - 2;
     let mut data = records.rdata(entry);
     for part in rdata::layout(entry.rtype) {
         let len = match part {
@@ -244,21 +267,41 @@ fn wire_name_len(data: &[u8]) -> usize {
 /// Where names were written, to be pointed at.
 #[derive(Default)]
 struct Dictionary {
-    /// Suffixes and their offsets. Case counts, so that every name comes back in the case in which it was given.
-    /// Replies on the long way are rare and may allocate.
-    suffixes: std::collections::HashMap<Vec<u8>, u16, foldhash::fast::RandomState>,
+    hasher: RandomState,
+    /// By the hash of a suffix; what stands there is compared in full. Case counts, so that every name comes back in
+    /// the case in which it was given.
+    offsets: HashMap<u64, u16, RandomState>,
+}
+
+thread_local! {
+    /// The memory of the reply before.
+    static DICTIONARY: Cell<Dictionary> = Cell::default();
 }
 
 impl Dictionary {
+    /// An empty one.
+    fn take() -> Dictionary {
+        DICTIONARY.take()
+    }
+
+    /// Keeps its memory for the next reply, if that is not much.
+    fn give_back(mut self) {
+        if self.offsets.capacity() <= SUFFIXES_KEPT {
+            self.offsets.clear();
+            DICTIONARY.set(self);
+        }
+    }
+
     /// Writes a name in wire form, as labels and then a pointer to the longest suffix written before.
     fn write(&mut self, name: &[u8], out: &mut Vec<u8>) {
         let mut rest = name;
         while let Some((&len, _)) = rest.split_first().filter(|(len, _)| **len != 0) {
-            if let Some(at) = self.suffixes.get(rest) {
+            let hash = self.hasher.hash_one(rest);
+            if let Some(at) = self.find(hash, rest, out) {
                 out.extend_from_slice(&(0xc000 | at).to_be_bytes());
                 return;
             }
-            self.remember(rest, out.len());
+            self.remember(hash, out.len());
             let (label, behind) = rest.split_at(1 + len as usize);
             out.extend_from_slice(label);
             rest = behind;
@@ -270,17 +313,51 @@ impl Dictionary {
     fn write_plain(&mut self, name: &[u8], out: &mut Vec<u8>) {
         let mut at = 0;
         while name.get(at).is_some_and(|len| *len != 0) {
-            if !self.suffixes.contains_key(&name[at..]) {
-                self.remember(&name[at..], out.len() + at);
+            let hash = self.hasher.hash_one(&name[at..]);
+            if self.find(hash, &name[at..], out).is_none() {
+                self.remember(hash, out.len() + at);
             }
             at += 1 + usize::from(name[at]);
         }
         out.extend_from_slice(name);
     }
 
-    fn remember(&mut self, suffix: &[u8], at: usize) {
+    fn find(&self, hash: u64, suffix: &[u8], out: &[u8]) -> Option<u16> {
+        let at = self.offsets.get(&hash).copied();
+        at.filter(|at| stands_at(out, usize::from(*at), suffix))
+    }
+
+    fn remember(&mut self, hash: u64, at: usize) {
         if at <= POINTER_MAX {
-            self.suffixes.insert(suffix.to_vec(), at as u16);
+            self.offsets.entry(hash).or_insert(at as u16);
+        }
+    }
+}
+
+/// Whether this name in wire form is the one written at `at`. Pointers lead back, so that there is an end.
+fn stands_at(message: &[u8], mut at: usize, name: &[u8]) -> bool {
+    let mut rest = name;
+    loop {
+        match (message.get(at), rest.split_first()) {
+            (Some(0), Some((0, _))) => return true,
+            (Some(high @ 0xc0..), Some(_)) => {
+                let Some(low) = message.get(at + 1) else {
+                    return false;
+                };
+                at = usize::from(high & 0x3f) << 8 | usize::from(*low);
+            }
+            (Some(len), Some((other, _))) if len == other => {
+                let label = 1 + usize::from(*len);
+                let (Some(here), Some(there)) = (message.get(at..at + label), rest.get(..label))
+                else {
+                    return false;
+                };
+                if here != there {
+                    return false;
+                }
+                (at, rest) = (at + label, &rest[label..]);
+            }
+            _ => return false,
         }
     }
 }

@@ -13,6 +13,8 @@ pub const LABEL_MAX: usize = 63;
 /// The most compression pointers followed in one name. A name of 255 octets has at most 127 labels, so more
 /// pointers than that can only be a loop.
 const POINTERS_MAX: usize = 126;
+/// Octets that are changed in case at once.
+const CHUNK: usize = 16;
 
 /// A domain name: labels, then the root label.
 #[derive(Clone, Copy)]
@@ -57,6 +59,34 @@ impl Name {
     /// returns it with the offset behind it.
     pub fn read(message: &[u8], offset: usize) -> Result<(Name, usize), NameError> {
         let mut name = Name::root();
+        let behind = name.read_from(message, offset)?;
+        Ok((name, behind))
+    }
+
+    /// Becomes the name at `offset` of a message, likewise, and returns the offset behind it. After an error it is some
+    /// name or other.
+    #[inline]
+    pub(super) fn read_from(&mut self, message: &[u8], offset: usize) -> Result<usize, NameError> {
+        let mut end = offset;
+        loop {
+            match *message.get(end).ok_or(NameError::Cut)? {
+                0 => break,
+                len @ 1..=63 => end += 1 + usize::from(len),
+                _ => return self.read_compressed(message, offset),
+            }
+        }
+        // Nearly every name stands there whole, and is copied at once.
+        let wire = &message[offset..=end];
+        if wire.len() > NAME_MAX {
+            return Err(NameError::TooLong);
+        }
+        self.wire[..wire.len()].copy_from_slice(wire);
+        self.len = wire.len() as u8;
+        Ok(end + 1)
+    }
+
+    fn read_compressed(&mut self, message: &[u8], offset: usize) -> Result<usize, NameError> {
+        *self = Name::root();
         let mut len = 0;
         let mut at = offset;
         let mut behind = None;
@@ -72,7 +102,7 @@ impl Name {
                     if len + label.len() >= NAME_MAX {
                         return Err(NameError::TooLong);
                     }
-                    name.wire[len..len + label.len()].copy_from_slice(label);
+                    self.wire[len..len + label.len()].copy_from_slice(label);
                     len += label.len();
                     at = end;
                 }
@@ -88,9 +118,9 @@ impl Name {
                 64..=0xbf => return Err(NameError::BadLabel),
             }
         }
-        name.wire[len] = 0;
-        name.len = (len + 1) as u8;
-        Ok((name, behind.unwrap_or(at + 1)))
+        self.wire[len] = 0;
+        self.len = (len + 1) as u8;
+        Ok(behind.unwrap_or(at + 1))
     }
 
     /// Takes labels in wire form without the root, and the name they stand in front of.
@@ -119,6 +149,7 @@ impl Name {
     }
 
     /// Whether this is the root.
+    #[inline]
     pub fn is_root(&self) -> bool {
         self.len == 1
     }
@@ -133,10 +164,27 @@ impl Name {
     /// This name in lower case (ASCII letters only, RFC 4343).
     #[inline]
     pub fn lower(&self) -> Name {
-        let mut lower = *self;
-        // Length octets are at most 63 and so never in the range of letters.
-        lower.wire[..self.len as usize].make_ascii_lowercase();
+        let mut lower = Name::root();
+        lower.set_lower(self);
         lower
+    }
+
+    /// Becomes `name` in lower case.
+    #[inline]
+    pub(super) fn set_lower(&mut self, name: &Name) {
+        self.len = name.len;
+        let len = usize::from(name.len);
+        // Length octets are at most 63 and so never in the range of letters. Whole chunks become vector instructions;
+        // what stands behind the end does not matter.
+        let (to, to_rest) = self.wire.as_chunks_mut::<CHUNK>();
+        let (from, from_rest) = name.wire.as_chunks::<CHUNK>();
+        for (to, from) in to.iter_mut().zip(from).take(len.div_ceil(CHUNK)) {
+            *to = from.map(|octet| octet.to_ascii_lowercase());
+        }
+        if len > NAME_MAX - to_rest.len() {
+            to_rest.copy_from_slice(from_rest);
+            to_rest.make_ascii_lowercase();
+        }
     }
 
     /// This name with the case of those letters changed whose bit is set; the first octet of the name has the lowest bit
@@ -169,9 +217,33 @@ impl Name {
         .then_some(at)
     }
 
+    /// Likewise, of names in the same case.
+    #[inline]
+    pub(super) fn offset_to_letter(&self, zone: &Name) -> Option<usize> {
+        let at = self.wire().len().checked_sub(zone.wire().len())?;
+        // The root ends every name.
+        let ends = zone.is_root() || self.wire().ends_with(zone.wire()) && self.is_label_start(at);
+        ends.then_some(at)
+    }
+
     /// Whether this name is `zone` or below it; case is folded.
     pub fn is_within(&self, zone: &Name) -> bool {
         self.offset_of(zone).is_some()
+    }
+
+    /// Appends the name in master file format (RFC 1035 section 5.1), with the final dot.
+    pub fn append_text(&self, text: &mut Vec<u8>) {
+        if self.is_root() {
+            text.push(b'.');
+        }
+        for label in self.labels() {
+            if label.iter().all(|octet| is_plain(*octet)) {
+                text.extend_from_slice(label);
+            } else {
+                label.iter().for_each(|octet| append_escaped(*octet, text));
+            }
+            text.push(b'.');
+        }
     }
 
     /// Whether a label (or the root) starts at this octet.
@@ -208,22 +280,9 @@ impl Default for Name {
 impl fmt::Display for Name {
     /// Master file format (RFC 1035 section 5.1), with the final dot.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.is_root() {
-            return f.write_str(".");
-        }
-        for label in self.labels() {
-            for &octet in label {
-                match octet {
-                    b'.' | b'(' | b')' | b';' | b' ' | b'@' | b'"' | b'\\' => {
-                        write!(f, "\\{}", octet as char)?
-                    }
-                    0x21..=0x7e => write!(f, "{}", octet as char)?,
-                    _ => write!(f, "\\{octet:03}")?,
-                }
-            }
-            f.write_str(".")?;
-        }
-        Ok(())
+        let mut text = Vec::with_capacity(NAME_MAX);
+        self.append_text(&mut text);
+        f.write_str(&String::from_utf8_lossy(&text))
     }
 }
 
@@ -257,6 +316,23 @@ impl FromStr for Name {
             at += 1;
         }
         builder.finish()
+    }
+}
+
+/// Whether an octet of a label stands for itself in a master file.
+fn is_plain(octet: u8) -> bool {
+    octet.is_ascii_graphic() && !matches!(octet, b'.' | b'(' | b')' | b';' | b'@' | b'"' | b'\\')
+}
+
+fn append_escaped(octet: u8, text: &mut Vec<u8>) {
+    if is_plain(octet) {
+        text.push(octet);
+    } else if octet.is_ascii_graphic() || octet == b' ' {
+        text.extend_from_slice(&[b'\\', octet]);
+    } else {
+        let digits = [octet / 100, octet / 10 % 10, octet % 10];
+        text.push(b'\\');
+        text.extend_from_slice(&digits.map(|digit| b'0' + digit));
     }
 }
 

@@ -95,8 +95,10 @@ pub struct Query {
     pub id: u16,
     /// The header's second word as sent.
     pub flags: u16,
-    /// What is asked; plugins that rewrite change it for those below.
+    /// What is asked; plugins that change it for those below do so by [`Query::rewrite`].
     pub question: Question,
+    /// What the client asked, once somebody has changed the question: the copy of 512 octets is theirs to pay.
+    asked_first: Option<Box<Question>>,
     /// The OPT record, if there was one.
     pub edns: Option<Edns>,
     /// Who asks.
@@ -149,6 +151,7 @@ impl Query {
             id: 0,
             flags: 0,
             question: Question::new(Name::root(), Type(0), Class::IN),
+            asked_first: None,
             edns: None,
             client: nowhere,
             server: nowhere,
@@ -175,6 +178,7 @@ impl Query {
         self.size = packet.len();
         self.asks_authentic = false;
         self.is_background = false;
+        self.asked_first = None;
         if let Some(edns) = self.edns.take() {
             self.spare_options = edns.options;
         }
@@ -215,6 +219,20 @@ impl Query {
                 .ok_or_else(|| self.rejection(Rcode::FORMERR, true))?;
         }
         Ok(())
+    }
+
+    /// Asks something else of those below. The client is answered its own question.
+    pub fn rewrite(&mut self, question: Question) {
+        let before = std::mem::replace(&mut self.question, question);
+        self.asked_first.get_or_insert_with(|| Box::new(before));
+    }
+
+    /// Asks what the client asked, whatever became of it.
+    #[inline]
+    pub fn restore_question(&mut self) {
+        if let Some(asked) = self.asked_first.take() {
+            self.question = *asked;
+        }
     }
 
     /// The opcode.
@@ -275,7 +293,9 @@ impl Query {
 
     /// Reads the question; a message that ends behind the name or the type asks for type or class 0.
     fn read_question(&mut self, packet: &[u8]) -> Option<usize> {
-        let (asked, mut at) = Name::read(packet, HEADER_LEN).ok()?;
+        let question = &mut self.question;
+        let mut at = question.asked.read_from(packet, HEADER_LEN).ok()?;
+        question.name.set_lower(&question.asked);
         let mut number = || -> Option<u16> {
             if at == packet.len() {
                 return Some(0);
@@ -284,8 +304,7 @@ impl Query {
             at += 2;
             Some(value)
         };
-        let (rtype, class) = (Type(number()?), Class(number()?));
-        self.question = Question::new(asked, rtype, class);
+        (question.rtype, question.class) = (Type(number()?), Class(number()?));
         Some(at)
     }
 

@@ -56,6 +56,13 @@ pub struct Entry {
     len: u16,
 }
 
+/// How many records there were; see [`Records::mark`].
+#[derive(Debug, Clone, Copy)]
+pub struct Mark {
+    entries: usize,
+    octets: usize,
+}
+
 /// The records of a reply, in the order of their sections.
 #[derive(Debug, Clone, Default)]
 pub struct Records {
@@ -146,6 +153,20 @@ impl Records {
         }
     }
 
+    /// What there is, to come back to with [`Records::back_to`].
+    pub fn mark(&self) -> Mark {
+        Mark {
+            entries: self.entries.len(),
+            octets: self.buffer.len(),
+        }
+    }
+
+    /// Takes back all that was appended since `mark`.
+    pub fn back_to(&mut self, mark: Mark) {
+        self.entries.truncate(mark.entries);
+        self.buffer.truncate(mark.octets);
+    }
+
     /// The records.
     pub fn entries(&self) -> &[Entry] {
         &self.entries
@@ -185,10 +206,21 @@ impl Records {
     pub fn owner_wire<'a>(&'a self, entry: &Entry, asked: &'a Name) -> &'a [u8] {
         match entry.owner {
             Owner::Asked(at) => &asked.wire()[at as usize..],
-            Owner::Buffer { start, len } => {
-                &self.buffer[start as usize..start as usize + len as usize]
-            }
+            Owner::Buffer { .. } => self.own_name(entry),
         }
+    }
+
+    /// The name that a record has as its owner, unless it is of the name asked.
+    pub fn own_name(&self, entry: &Entry) -> &[u8] {
+        match entry.owner {
+            Owner::Asked(_) => &[],
+            Owner::Buffer { start, len } => &self.buffer[start as usize..][..usize::from(len)],
+        }
+    }
+
+    /// Whether two records have the same data and, if it is not the name asked, the same owner.
+    pub fn alike(&self, a: &Entry, b: &Entry) -> bool {
+        self.rdata(a) == self.rdata(b) && self.own_name(a) == self.own_name(b)
     }
 
     /// Appends the answers of another reply, which was to a question for `asked`.
@@ -270,9 +302,19 @@ impl Reply {
 
     /// An empty reply with AA set.
     pub fn authoritative(query: &mut Query, rcode: Rcode) -> Reply {
-        let mut reply = Reply::new(query, rcode);
-        reply.flags |= flag::AA;
-        reply
+        let records = query.take_records();
+        Reply::authoritative_with(query, rcode, records)
+    }
+
+    /// A reply of these records with AA set.
+    #[inline]
+    pub fn authoritative_with(query: &Query, rcode: Rcode, records: Records) -> Reply {
+        Reply {
+            rcode,
+            flags: query.repeated_flags() | flag::AA,
+            records,
+            options: None,
+        }
     }
 
     /// Says why it is no better, beside the options that it repeats anyway, to a client that understands EDNS.

@@ -20,16 +20,16 @@ impl Zones {
     /// The longest zone that this name, in lower case, is in, and the octet at which it starts in the name.
     #[inline]
     pub fn matching(&self, name: &Name) -> Option<(&Name, usize)> {
-        let matching = self
-            .0
-            .iter()
-            .filter_map(|zone| Some((zone, name.offset_of(zone)?)));
+        let zones = self.0.iter();
+        let matching = zones.filter_map(|zone| Some((zone, name.offset_to_letter(zone)?)));
         matching.min_by_key(|(_, at)| *at)
     }
 
     /// Whether the name, in lower case, is in one of the zones.
+    #[inline]
     pub fn contains(&self, name: &Name) -> bool {
-        self.0.iter().any(|zone| name.is_within(zone))
+        let mut zones = self.0.iter();
+        zones.any(|zone| name.offset_to_letter(zone).is_some())
     }
 
     /// The zones in their order.

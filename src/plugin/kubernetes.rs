@@ -1,7 +1,7 @@
 //! `kubernetes`: answers for the zones of a cluster, from the view that the cluster room publishes.
 //!
 //! A question becomes a [`name::KubeName`], which is looked up in the view ([`find`]) and answered by type
-//! ([`answer`], [`srv`], [`zone_data`]). Nothing here waits, and nothing knows where the view comes from.
+//! ([`answer`], [`srv`], [`zone_data`]), with records that are each told once ([`distinct`]). Nothing here waits, and nothing knows where the view comes from.
 //! The rules are those of the Kubernetes DNS specification, version 1.1.0, and of CoreDNS where it says more.
 
 use std::net::IpAddr;
@@ -10,10 +10,11 @@ use crate::chain::Step;
 use crate::cluster::Lease;
 use crate::cluster::object::Resource;
 use crate::cluster::view::View;
-use crate::dns::{Name, Query, Rcode, Reply, Section, Type, Zones, reverse};
+use crate::dns::{Name, Query, Rcode, Records, Reply, Section, Type, Zones, reverse};
 
 mod answer;
 mod config;
+mod distinct;
 mod find;
 mod name;
 mod srv;
@@ -74,10 +75,10 @@ pub struct Kubernetes {
 /// What is true about a name and type.
 #[derive(Debug)]
 enum Truth {
-    /// There are records, and this is the reply.
-    Records(Reply),
+    /// There are records.
+    Records,
     /// There are records up to this alias, which leads out of the zone.
-    Alias(Reply, Box<Name>),
+    Alias(Box<Name>),
     /// The name exists, without records of this type.
     NoData,
     /// The name does not exist, as far as we know.
@@ -118,23 +119,26 @@ impl Kubernetes {
             view: &view,
             zone_at,
         };
-        match asking.truth(query) {
-            Truth::Records(reply) => Step::Reply(reply),
-            Truth::Alias(reply, target) => Step::Follow { reply, target },
+        let mut records = query.take_records();
+        let positive = |records| Reply::authoritative_with(query, Rcode::NOERROR, records);
+        let rcode = match asking.truth(query, &mut records) {
+            Truth::Records => return Step::Reply(positive(records)),
+            Truth::Alias(target) => {
+                let reply = positive(records);
+                return Step::Follow { reply, target };
+            }
             // What is missing may be what was not listed yet.
-            Truth::NoData if !self.is_synced(&view) && !asking.is_certain(query) => {
-                Step::Reply(asking.negative(query, Rcode::SERVFAIL))
-            }
-            Truth::NoData => Step::Reply(asking.negative(query, Rcode::NOERROR)),
+            Truth::NoData if !self.is_synced(&view) && !asking.is_certain(query) => Rcode::SERVFAIL,
+            Truth::NoData => Rcode::NOERROR,
             // A name that we have not heard of may well exist as long as we have not heard all.
-            Truth::NxDomain if !self.is_synced(&view) => {
-                Step::Reply(asking.negative(query, Rcode::SERVFAIL))
-            }
+            Truth::NxDomain if !self.is_synced(&view) => Rcode::SERVFAIL,
             Truth::NxDomain if self.options.fallthrough.contains(&query.question.name) => {
-                Step::Next
+                query.recycle(records);
+                return Step::Next;
             }
-            Truth::NxDomain => Step::Reply(asking.negative(query, Rcode::NXDOMAIN)),
-        }
+            Truth::NxDomain => Rcode::NXDOMAIN,
+        };
+        Step::Reply(asking.negative(query, rcode, records))
     }
 
     /// Why the plugin is not ready, a line for each resource; empty if it is.
@@ -192,18 +196,22 @@ impl Asking<'_> {
         }
     }
 
-    fn truth(&self, query: &mut Query) -> Truth {
+    /// What is true; `records`, which is empty, is given the records of a positive answer.
+    fn truth(&self, query: &Query, records: &mut Records) -> Truth {
         let is_apex = self.zone_at == 0;
         match query.question.rtype {
-            Type::A | Type::AAAA => self.addresses(query),
-            Type::SRV => self.srv(query),
-            Type::CNAME => self.cname(query),
-            Type::PTR => self.ptr(query),
-            Type::TXT => self.txt(query),
-            Type::SOA if is_apex => self.soa_record(query),
+            Type::A | Type::AAAA => self.addresses(query, records),
+            Type::SRV => self.srv(query, records),
+            Type::CNAME => self.cname(query, records),
+            Type::PTR => self.ptr(query, records),
+            Type::TXT => self.txt(query, records),
+            Type::SOA if is_apex => {
+                self.push_soa(records, Section::Answer, query);
+                Truth::Records
+            }
             // CoreDNS does not look whether the name exists.
             Type::SOA => Truth::NoData,
-            Type::NS if is_apex => self.name_servers(query),
+            Type::NS if is_apex => self.name_servers(query, records),
             _ => self.no_data(query),
         }
     }
@@ -218,16 +226,13 @@ impl Asking<'_> {
     }
 
     /// The version of the specification that we follow (section 2.2), or nothing.
-    fn txt(&self, query: &mut Query) -> Truth {
+    fn txt(&self, query: &Query, records: &mut Records) -> Truth {
         const VERSION: &[u8] = b"\x051.1.0";
         const VERSION_TTL: u32 = 28_800;
         if &query.question.name.wire()[..self.zone_at] == b"\x0bdns-version" {
-            let mut reply = Reply::authoritative(query, Rcode::NOERROR);
             let owner = crate::dns::reply::Owner::Asked(0);
-            reply
-                .records
-                .push(Section::Answer, owner, Type::TXT, VERSION_TTL, &[VERSION]);
-            return Truth::Records(reply);
+            records.push(Section::Answer, owner, Type::TXT, VERSION_TTL, &[VERSION]);
+            return Truth::Records;
         }
         // CoreDNS takes names that only have names below them for not existing, for this type alone.
         if self.find(&query.question.name, self.zone_at).has_records() {
@@ -237,9 +242,9 @@ impl Asking<'_> {
         }
     }
 
-    fn ptr(&self, query: &mut Query) -> Truth {
+    fn ptr(&self, query: &Query, records: &mut Records) -> Truth {
         match reverse::address(&query.question.name) {
-            Some(ip) => self.reverse(query, ip),
+            Some(ip) => self.reverse(records, ip),
             None => self.no_data(query),
         }
     }

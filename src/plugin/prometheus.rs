@@ -49,10 +49,11 @@ impl Prometheus {
         let plugin = answer
             .by
             .map_or(PluginId::SERVER, |by| PluginId(by.index() as u8));
-        let (reply, elapsed) = (
-            &answer.reply,
-            Instant::now().saturating_duration_since(query.received),
-        );
+        let reply = &answer.reply;
+        // What made one reply late is to be found with that reply: a look at the clock that a batch shared would tell of
+        // all or of none, and a clock that is coarser than the first bound, 0.25 ms, of nothing. It costs 0.4 % of the
+        // CPU of a query.
+        let elapsed = Instant::now().saturating_duration_since(query.received);
         self.metrics.replied(&answered(
             query,
             reply.rcode,

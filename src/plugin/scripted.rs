@@ -82,7 +82,7 @@ impl Scripted {
             b"big" => Step::Reply(text(query, BIG)),
             b"rename" => {
                 let other = "other.name.".parse().expect("a valid name");
-                query.question = Question::new(other, Type::TXT, Class::CH);
+                query.rewrite(Question::new(other, Type::TXT, Class::CH));
                 Step::Reply(text(query, 1))
             }
             _ => Step::Next,

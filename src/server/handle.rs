@@ -17,7 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::Hooks;
 use super::router::Router;
 use crate::chain::{Answer, Progress, Waiting};
-use crate::dns::{Query, Question, Rcode, Reply, Transport, encode};
+use crate::dns::{Query, Rcode, Reply, Transport, encode};
 
 /// What the sockets of a listener share.
 pub(super) struct Service {
@@ -47,10 +47,9 @@ pub(super) enum Handled {
     Waiting(Box<Pending>),
 }
 
-/// A query that waits, and what its reply will need.
+/// A query that waits.
 pub(super) struct Pending {
     waiting: Waiting,
-    asked: Box<Question>,
     permit: OwnedSemaphorePermit,
 }
 
@@ -87,14 +86,12 @@ impl Service {
         let Some(chain) = chain.filter(|chain| !chain.plugins().is_empty()) else {
             return self.answer_outside(query, Rcode::REFUSED, out);
         };
-        // Plugins that rewrite change the question; the client is answered its own.
-        let asked = query.question;
         let run = AssertUnwindSafe(|| match chain.run(router, query) {
-            Progress::Answered(answer) => reply(query, asked, answer, out),
+            Progress::Answered(answer) => reply(query, answer, out),
             Progress::Dropped => Handled::Silence,
-            Progress::Waiting(waiting) => self.wait(query, waiting, asked, out),
+            Progress::Waiting(waiting) => self.wait(query, waiting, out),
         });
-        catch_unwind(run).unwrap_or_else(|_| self.fail(query, asked, out))
+        catch_unwind(run).unwrap_or_else(|_| self.fail(query, out))
     }
 
     /// Takes a query that waits, which must be the one that was handled, to its end; the permit it waited by is
@@ -105,48 +102,34 @@ impl Service {
         query: &mut Query,
         out: &mut Vec<u8>,
     ) -> OwnedSemaphorePermit {
-        let Pending {
-            waiting,
-            asked,
-            permit,
-        } = *pending;
+        let Pending { waiting, permit } = *pending;
         out.clear();
         // Boxed, because a future that is handed on before it runs is held once for each hand: 1 KB of each query that
         // waits.
         let run = AssertUnwindSafe(Box::pin(waiting.finish(query)));
         match run.catch_unwind().await {
-            Ok(Some(answer)) => drop(reply(query, *asked, answer, out)),
+            Ok(Some(answer)) => drop(reply(query, answer, out)),
             Ok(None) => {}
-            Err(_) => drop(self.fail(query, *asked, out)),
+            Err(_) => drop(self.fail(query, out)),
         }
         permit
     }
 
-    fn wait(
-        &self,
-        query: &mut Query,
-        waiting: Waiting,
-        asked: Question,
-        out: &mut Vec<u8>,
-    ) -> Handled {
+    fn wait(&self, query: &mut Query, waiting: Waiting, out: &mut Vec<u8>) -> Handled {
         if let Ok(permit) = self.waiting.clone().try_acquire_owned() {
-            return Handled::Waiting(Box::new(Pending {
-                waiting,
-                asked: Box::new(asked),
-                permit,
-            }));
+            return Handled::Waiting(Box::new(Pending { waiting, permit }));
         }
         if let Some(answer) = waiting.instead(query) {
-            return reply(query, asked, answer, out);
+            return reply(query, answer, out);
         }
         self.hooks.overloaded();
-        query.question = asked;
+        query.restore_question();
         self.answer_outside(query, Rcode::SERVFAIL, out)
     }
 
-    fn fail(&self, query: &mut Query, asked: Question, out: &mut Vec<u8>) -> Handled {
+    fn fail(&self, query: &mut Query, out: &mut Vec<u8>) -> Handled {
         self.hooks.panicked();
-        query.question = asked;
+        query.restore_question();
         self.answer_outside(query, Rcode::SERVFAIL, out)
     }
 
@@ -160,8 +143,9 @@ impl Service {
     }
 }
 
-fn reply(query: &mut Query, asked: Question, answer: Answer, out: &mut Vec<u8>) -> Handled {
-    query.question = asked;
+/// Plugins that rewrite change the question; the client is answered its own.
+fn reply(query: &mut Query, answer: Answer, out: &mut Vec<u8>) -> Handled {
+    query.restore_question();
     encode::reply(query, &answer.reply, out);
     query.recycle(answer.reply.records);
     Handled::Reply

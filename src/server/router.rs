@@ -9,8 +9,12 @@ use crate::dns::{Class, Name, Question, Type};
 /// The zones served on one listener. It is built whole with a generation and never changes.
 #[derive(Debug, Default)]
 pub struct Router {
-    /// By zone in lower-case wire form.
+    /// The zone that every name is in: most configurations have no other.
+    root: Option<Arc<Chain>>,
+    /// The others, by zone in lower-case wire form.
     zones: HashMap<Box<[u8]>, Arc<Chain>, foldhash::fast::RandomState>,
+    /// Octets of the longest zone: what is longer need not be looked up.
+    octets_max: usize,
     /// Some plugin answers other classes than IN, so they are let through to all.
     any_class: bool,
 }
@@ -18,11 +22,16 @@ pub struct Router {
 impl Router {
     /// A router for these zones. `any_class`: whether classes other than IN reach the chains.
     pub fn new(zones: impl IntoIterator<Item = (Name, Arc<Chain>)>, any_class: bool) -> Router {
-        let zones = zones
-            .into_iter()
+        let zones = zones.into_iter();
+        let mut zones: HashMap<Box<[u8]>, _, _> = zones
             .map(|(zone, chain)| (zone.lower().wire().into(), chain))
             .collect();
-        Router { zones, any_class }
+        Router {
+            root: zones.remove(Name::root().wire()),
+            octets_max: zones.keys().map(|zone| zone.len()).max().unwrap_or(0),
+            zones,
+            any_class,
+        }
     }
 
     /// Whether questions of this class are answered.
@@ -39,7 +48,9 @@ impl Router {
         let mut parent = None;
         let mut at = 0;
         while wire[at] != 0 {
-            if let Some(chain) = self.zones.get(&wire[at..]) {
+            if wire.len() - at <= self.octets_max
+                && let Some(chain) = self.zones.get(&wire[at..])
+            {
                 if question.rtype != Type::DS {
                     return Some(chain);
                 }
@@ -47,7 +58,7 @@ impl Router {
             }
             at += 1 + usize::from(wire[at]);
         }
-        parent.or_else(|| self.zones.get(&wire[at..]))
+        parent.or(self.root.as_ref())
     }
 }
 

@@ -12,6 +12,7 @@ use std::cell::Cell;
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::LocalKey;
 use std::time::{Duration, SystemTime};
 
 use super::log::{JsonFields, LogFormat, record};
@@ -27,12 +28,14 @@ const BATCH_TIME: Duration = Duration::from_millis(5);
 /// How long the end of the process waits for lines to be written; nobody may be reading.
 const FLUSH_TIME_MAX: Duration = Duration::from_secs(2);
 
-/// Queue and scratch buffers larger than this are given back after use.
-const BUFFER_BYTES_KEPT: usize = 128 << 10;
+/// Scratch buffers larger than this are given back after use.
+const SCRATCH_BYTES_KEPT: usize = 128 << 10;
 
 thread_local! {
     /// Where a line is formatted before the queue is locked.
     static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    /// Where the text of a line is formatted before it is put into a JSON object.
+    static TEXT: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
 /// Takes lines; clones feed the same writer.
@@ -72,9 +75,13 @@ impl Lines {
         format: LogFormat,
         out: impl Write + Send + 'static,
     ) -> io::Result<(Self, LinesGuard)> {
+        let queue = Queue {
+            bytes: whole_queue(),
+            ..Queue::default()
+        };
         let shared = Arc::new(Shared {
             format,
-            queue: Mutex::default(),
+            queue: Mutex::new(queue),
             filled: Condvar::new(),
             finished: Condvar::new(),
             dropped: AtomicU64::new(0),
@@ -114,10 +121,7 @@ impl Lines {
         let mut buffer = SCRATCH.take();
         format(&mut buffer);
         self.push(&buffer);
-        if buffer.capacity() <= BUFFER_BYTES_KEPT {
-            buffer.clear();
-            SCRATCH.set(buffer);
-        }
+        keep(buffer, &SCRATCH);
     }
 
     /// Queues one line of the query log: `[INFO] ` and the text, or a JSON object with the text as `msg` and `fields`
@@ -134,15 +138,11 @@ impl Lines {
                 line.push(b'\n');
             }
             LogFormat::Json => {
-                let mut msg = Vec::with_capacity(256);
+                let mut msg = TEXT.take();
                 text(&mut msg);
-                record(
-                    line,
-                    SystemTime::now(),
-                    "INFO",
-                    &String::from_utf8_lossy(&msg),
-                    fields,
-                );
+                let message = String::from_utf8_lossy(&msg);
+                record(line, SystemTime::now(), "INFO", &message, fields);
+                keep(msg, &TEXT);
             }
         });
     }
@@ -167,7 +167,7 @@ impl Shared {
 
     /// The writer: until the guard is dropped and the queue is empty.
     fn write_all(&self, mut out: impl Write) {
-        let mut batch = Vec::new();
+        let mut batch = whole_queue();
         let mut told = 0;
         loop {
             let closed = self.wait(&mut batch);
@@ -182,7 +182,6 @@ impl Shared {
                 told = self.dropped.load(Ordering::Relaxed);
             }
             batch.clear();
-            batch.shrink_to(BUFFER_BYTES_KEPT);
             if closed {
                 break;
             }
@@ -222,6 +221,20 @@ impl Shared {
             LogFormat::Text => batch.extend_from_slice(format!("[WARNING] {message}\n").as_bytes()),
             LogFormat::Json => record(batch, SystemTime::now(), "WARN", &message, |_| {}),
         }
+    }
+}
+
+/// Room for all lines that may wait, so that no thread that pushes one ever waits for memory. The system gives it page
+/// by page, as far as it is written to.
+fn whole_queue() -> Vec<u8> {
+    Vec::with_capacity(QUEUE_BYTES_MAX)
+}
+
+/// Gives a buffer back to the thread, unless it has become large.
+fn keep(mut buffer: Vec<u8>, place: &'static LocalKey<Cell<Vec<u8>>>) {
+    if buffer.capacity() <= SCRATCH_BYTES_KEPT {
+        buffer.clear();
+        place.set(buffer);
     }
 }
 

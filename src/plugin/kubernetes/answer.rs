@@ -1,14 +1,14 @@
 //! Addresses, aliases and names of addresses.
 
-use std::collections::HashSet;
 use std::net::IpAddr;
 
+use super::distinct::Distinct;
 use super::find::{Found, Selection};
 use super::{Asking, Truth};
 use crate::cluster::records::{DashedAddress, EndpointRecord, EndpointSet, Place, ServiceKey};
 use crate::dns::name::NAME_MAX;
 use crate::dns::reply::Owner;
-use crate::dns::{Name, Query, Question, Rcode, Records, Reply, Section, Type};
+use crate::dns::{Name, Query, Question, Records, Section, Type};
 
 /// The most aliases inside the zone that are followed for one question, as in CoreDNS.
 const ALIASES_MAX: usize = 10;
@@ -21,27 +21,20 @@ const ROOT: &[u8] = b"\0";
 
 impl Asking<'_> {
     /// A and AAAA.
-    pub(super) fn addresses(&self, query: &mut Query) -> Truth {
+    pub(super) fn addresses(&self, query: &Query, records: &mut Records) -> Truth {
         if self.is_name_server(query) {
-            return self.name_server_addresses(query);
+            return self.name_server_addresses(query, records);
         }
-        let question = query.question;
-        match self.find(&question.name, self.zone_at) {
-            Found::Nothing => Truth::NxDomain,
-            Found::Node => Truth::NoData,
-            Found::Alias(target) => self.follow(query, &question, target),
-            found => {
-                let mut reply = Reply::authoritative(query, Rcode::NOERROR);
-                let alias =
-                    self.push_addresses(&mut reply.records, Owner::Asked(0), question.rtype, found);
-                match alias {
-                    Some(target) if reply.records.is_empty() => {
-                        query.recycle(reply.records);
-                        self.follow(query, &question, target)
-                    }
-                    _ => settled(query, reply),
-                }
-            }
+        let question = &query.question;
+        let alias = match self.find(&question.name, self.zone_at) {
+            Found::Nothing => return Truth::NxDomain,
+            Found::Node => return Truth::NoData,
+            Found::Alias(target) => Some(target),
+            found => self.push_addresses(records, Owner::Asked(0), question.rtype, found),
+        };
+        match alias {
+            Some(target) if records.is_empty() => self.follow(question, target, records),
+            _ => settled(records),
         }
     }
 
@@ -54,7 +47,7 @@ impl Asking<'_> {
         found: Found<'a>,
     ) -> Option<&'a [u8]> {
         let ttl = self.options.ttl;
-        let mut push = |ip: IpAddr| match (ip, rtype) {
+        let push = |records: &mut Records, ip: IpAddr| match (ip, rtype) {
             (IpAddr::V4(ip), Type::A) => {
                 records.push(Section::Answer, owner, Type::A, ttl, &[&ip.octets()])
             }
@@ -65,22 +58,20 @@ impl Asking<'_> {
         };
         match found {
             Found::Nothing | Found::Node | Found::Alias(_) => {}
-            Found::Pod(ip, _) => push(ip),
-            Found::ClusterIps(_, ips, _) => ips.iter().copied().for_each(push),
+            Found::Pod(ip, _) => push(records, ip),
+            Found::ClusterIps(_, ips, _) => ips.iter().for_each(|ip| push(records, *ip)),
             Found::Endpoints(set, selection) if selection.is_all() => {
                 match rtype {
-                    Type::A => set.v4.iter().for_each(|ip| push((*ip).into())),
-                    _ => set.v6.iter().for_each(|ip| push((*ip).into())),
+                    Type::A => set.v4.iter().for_each(|ip| push(records, (*ip).into())),
+                    _ => set.v6.iter().for_each(|ip| push(records, (*ip).into())),
                 }
                 return name_in_place_of_address(set, selection);
             }
             Found::Endpoints(set, selection) => {
-                let mut seen = HashSet::new();
+                let mut distinct = Distinct::new(records);
                 for (_, endpoint) in selection.of(set) {
-                    if let Place::Ip(ip) = endpoint.place
-                        && seen.insert(ip)
-                    {
-                        push(ip);
+                    if let Place::Ip(ip) = endpoint.place {
+                        distinct.push(records, |records| push(records, ip));
                     }
                 }
                 return name_in_place_of_address(set, selection);
@@ -90,8 +81,7 @@ impl Asking<'_> {
     }
 
     /// Follows aliases as long as they stay in the zone.
-    fn follow(&self, query: &mut Query, question: &Question, target: &[u8]) -> Truth {
-        let mut reply = Reply::authoritative(query, Rcode::NOERROR);
+    fn follow(&self, question: &Question, target: &[u8], records: &mut Records) -> Truth {
         let zone = question.name.suffix(self.zone_at);
         let mut aliases: Vec<Name> = Vec::new();
         let (mut owner, mut name, mut target) = (Owner::Asked(0), question.name, target);
@@ -100,42 +90,35 @@ impl Asking<'_> {
             if to.is_within(&name) || aliases.contains(&to) || aliases.len() >= ALIASES_MAX {
                 break;
             }
-            reply.records.push(
-                Section::Answer,
-                owner,
-                Type::CNAME,
-                self.options.ttl,
-                &[to.wire()],
-            );
+            let ttl = self.options.ttl;
+            records.push(Section::Answer, owner, Type::CNAME, ttl, &[to.wire()]);
             let Some(zone_at) = to.offset_of(&zone) else {
-                return Truth::Alias(reply, Box::new(to));
+                return Truth::Alias(Box::new(to));
             };
             aliases.push(to);
-            owner = reply.records.owner(&[to.wire()]);
+            owner = records.owner(&[to.wire()]);
             name = to.lower();
             let found = self.find(&name, zone_at);
             let next = match found {
                 Found::Alias(next) => Some(next),
-                found => self.push_addresses(&mut reply.records, owner, question.rtype, found),
+                found => self.push_addresses(records, owner, question.rtype, found),
             };
-            if reply.records.entries().len() > aliases.len() {
-                return Truth::Records(reply);
+            if records.entries().len() > aliases.len() {
+                return Truth::Records;
             }
             let Some(next) = next else { break };
             target = next;
         }
         // An alias that leads to nothing is not told.
-        query.recycle(reply.records);
         Truth::NoData
     }
 
     /// CNAME: the alias itself, wherever it leads.
-    pub(super) fn cname(&self, query: &mut Query) -> Truth {
+    pub(super) fn cname(&self, query: &Query, records: &mut Records) -> Truth {
         if self.is_name_server(query) {
             return Truth::NoData;
         }
-        let question = query.question;
-        let target = match self.find(&question.name, self.zone_at) {
+        let target = match self.find(&query.question.name, self.zone_at) {
             Found::Nothing => return Truth::NxDomain,
             Found::Alias(target) => Some(target),
             Found::Endpoints(set, selection) => name_in_place_of_address(set, selection),
@@ -144,53 +127,44 @@ impl Asking<'_> {
         let Some(target) = target else {
             return Truth::NoData;
         };
-        let mut reply = Reply::authoritative(query, Rcode::NOERROR);
-        reply.records.push(
-            Section::Answer,
-            Owner::Asked(0),
-            Type::CNAME,
-            self.options.ttl,
-            &[target, ROOT],
-        );
-        Truth::Records(reply)
+        let (owner, ttl) = (Owner::Asked(0), self.options.ttl);
+        records.push(Section::Answer, owner, Type::CNAME, ttl, &[target, ROOT]);
+        Truth::Records
     }
 
     /// PTR: the Service that has the address, or else every endpoint that has it.
-    pub(super) fn reverse(&self, query: &mut Query, ip: IpAddr) -> Truth {
-        let mut reply = Reply::authoritative(query, Rcode::NOERROR);
+    pub(super) fn reverse(&self, records: &mut Records, ip: IpAddr) -> Truth {
         let may_tell = |key: &ServiceKey| {
             let restricted =
                 !self.options.namespaces.is_empty() || self.options.namespaces_selected;
             !restricted || self.is_exposed(namespace_of(key))
         };
         if let Some(key) = self.view.cluster_ip_owner(ip).filter(|key| may_tell(key)) {
-            self.push_pointer(&mut reply.records, &[], key);
+            self.push_pointer(records, &[], key);
         } else if !self.options.no_endpoints {
             for key in self.view.endpoint_owners(ip).filter(|key| may_tell(key)) {
-                self.push_endpoint_pointers(&mut reply.records, key, ip);
+                self.push_endpoint_pointers(records, key, ip);
             }
         }
-        if reply.records.is_empty() {
-            query.recycle(reply.records);
-            return Truth::NxDomain;
+        if records.is_empty() {
+            Truth::NxDomain
+        } else {
+            Truth::Records
         }
-        Truth::Records(reply)
     }
 
     fn push_endpoint_pointers(&self, records: &mut Records, key: &ServiceKey, ip: IpAddr) {
         let Some(set) = self.view.endpoints(key) else {
             return;
         };
-        let mut seen = HashSet::new();
+        let mut distinct = Distinct::new(records);
         for slice in &set.slices {
             let at_ip = |endpoint: &&EndpointRecord| endpoint.place == Place::Ip(ip);
             for endpoint in slice.endpoints.iter().filter(at_ip) {
                 let mut dashed = DashedAddress::default();
                 let host =
                     slice.host_labels(endpoint, self.options.endpoint_pod_names, &mut dashed);
-                if seen.insert(host.to_vec()) {
-                    self.push_pointer(records, host, key);
-                }
+                distinct.push(records, |records| self.push_pointer(records, host, key));
             }
         }
     }
@@ -227,11 +201,11 @@ fn namespace_of(key: &ServiceKey) -> &[u8] {
     &key[1 + usize::from(key[0])..]
 }
 
-/// The reply, if it has records; none are NODATA.
-pub(super) fn settled(query: &mut Query, reply: Reply) -> Truth {
-    if reply.records.is_empty() {
-        query.recycle(reply.records);
-        return Truth::NoData;
+/// Whether there are records; none are NODATA.
+pub(super) fn settled(records: &Records) -> Truth {
+    if records.is_empty() {
+        Truth::NoData
+    } else {
+        Truth::Records
     }
-    Truth::Records(reply)
 }

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::name::{KubeName, Part, pod_address};
+use super::name::{KubeName, Part, is_canonical, pod_address};
 use super::{Asking, Pods};
 use crate::cluster::object::Port;
 use crate::cluster::records::{
@@ -139,7 +139,8 @@ impl<'a> Asking<'a> {
                 Found::Nothing
             }
             ServiceKind::ClusterIps(ips) if host.is_none() => {
-                if ports.of(&service.ports).next().is_some() {
+                // The ports are apart in memory: they are looked at only if it matters.
+                if ports.is_all() || ports.of(&service.ports).next().is_some() {
                     Found::ClusterIps(service, ips, ports)
                 } else {
                     Found::Nothing
@@ -194,7 +195,7 @@ impl<'a> Ports<'a> {
             .chain(unnamed.then_some(None))
     }
 
-    /// Whether every port is selected, so that there is no need to look at them.
+    /// Whether every port is selected, and a list without ports too, so that there is no need to look at them.
     pub(super) fn is_all(self) -> bool {
         self.name.is_empty() && self.protocol.is_empty()
     }
@@ -228,14 +229,4 @@ impl<'a> Selection<'a> {
         self.host
             .is_none_or(|host| slice.is_named(endpoint, self.pod_names, &host[1..], self.spelled))
     }
-}
-
-/// Whether the label spells the address as it is written in the API (RFC 5952).
-fn is_canonical(ip: IpAddr, label: &[u8]) -> bool {
-    let text = ip.to_string();
-    text.len() == label.len()
-        && text
-            .bytes()
-            .zip(label)
-            .all(|(a, b)| a == *b || matches!(a, b'.' | b':') && *b == b'-')
 }

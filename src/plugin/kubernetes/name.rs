@@ -11,6 +11,9 @@
 //!
 //! Everything is lower-case wire form, as it stands in the query; nothing is copied.
 
+use std::io::Write;
+use std::net::IpAddr;
+
 use crate::dns::Name;
 use crate::dns::name::LABEL_MAX;
 
@@ -148,9 +151,8 @@ fn stripped(label: &[u8]) -> &[u8] {
 
 /// The address that the label of a Pod spells, as text for the address parser: dashes are dots if there are
 /// three and no two together, else colons.
-pub(super) fn pod_address(label: &[u8]) -> Option<std::net::IpAddr> {
-    let dashes = label.iter().filter(|octet| **octet == b'-').count();
-    let is_v4 = dashes == 3 && !label.windows(2).any(|pair| pair == b"--");
+pub(super) fn pod_address(label: &[u8]) -> Option<IpAddr> {
+    let is_v4 = has_form_of_v4(label);
     let mut text = [0; LABEL_MAX];
     let text = &mut text[..label.len()];
     for (to, from) in text.iter_mut().zip(label) {
@@ -160,9 +162,32 @@ pub(super) fn pod_address(label: &[u8]) -> Option<std::net::IpAddr> {
             *from
         };
     }
-    let ip: std::net::IpAddr = std::str::from_utf8(text).ok()?.parse().ok()?;
+    let ip: IpAddr = std::str::from_utf8(text).ok()?.parse().ok()?;
     // `::ffff:1.2.3.4` is an IPv4 address, however it is written.
     Some(ip.to_canonical())
+}
+
+/// Whether the label, which spells the address, does so as it is written in the API (RFC 5952).
+pub(super) fn is_canonical(ip: IpAddr, label: &[u8]) -> bool {
+    match ip {
+        // There is one way to write four numbers, unless they are the end of an IPv6 address.
+        IpAddr::V4(_) => {
+            !label.contains(&b':') && (has_form_of_v4(label) || !label.contains(&b'-'))
+        }
+        IpAddr::V6(ip) => {
+            let mut text = [0; LABEL_MAX];
+            let mut rest = &mut text[..];
+            write!(rest, "{ip}").expect("an address has at most 39 characters");
+            let len = LABEL_MAX - rest.len();
+            let is_alike = |(a, b): (&u8, &u8)| a == b || *a == b':' && *b == b'-';
+            len == label.len() && text.iter().zip(label).all(is_alike)
+        }
+    }
+}
+
+fn has_form_of_v4(label: &[u8]) -> bool {
+    let dashes = label.iter().filter(|octet| **octet == b'-').count();
+    dashes == 3 && !label.windows(2).any(|pair| pair == b"--")
 }
 
 #[cfg(test)]
@@ -260,6 +285,29 @@ mod tests {
                 of_pods: false
             }
         );
+    }
+
+    #[test]
+    fn an_address_is_written_in_one_way_in_the_api() {
+        for (label, expected) in [
+            ("10-244-1-10", true),
+            (r"10.244.1.10", true),
+            ("fd00--1", true),
+            ("fd00--", true),
+            ("fd00--0", false),
+            ("fd00-0--1", false),
+            ("FD00--1", false),
+            ("--ffff-102-304", false),
+            ("0-0-0-0-0-ffff-102-304", false),
+            ("--ffff-1.2.3.4", false),
+            ("::ffff:1-2-3-4", false),
+        ] {
+            let ip = pod_address(label.as_bytes()).unwrap();
+            assert_eq!(is_canonical(ip, label.as_bytes()), expected, "{label}");
+            // What is asked: the text of the address, with dashes.
+            let text = ip.to_string().replace(['.', ':'], "-");
+            assert_eq!(label.replace(['.', ':'], "-") == text, expected, "{label}");
+        }
     }
 
     #[test]

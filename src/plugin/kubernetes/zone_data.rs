@@ -20,20 +20,15 @@ const SOA_TTL_MAX: u32 = 300;
 
 impl Asking<'_> {
     /// An answer without records, with the SOA that says how long that may be kept (RFC 2308 section 3).
-    pub(super) fn negative(&self, query: &mut Query, rcode: Rcode) -> Reply {
-        let mut reply = Reply::authoritative(query, rcode);
-        self.push_soa(&mut reply.records, Section::Authority, query);
-        reply
+    /// It is made in the memory of `records`.
+    pub(super) fn negative(&self, query: &Query, rcode: Rcode, mut records: Records) -> Reply {
+        records.clear();
+        self.push_soa(&mut records, Section::Authority, query);
+        Reply::authoritative_with(query, rcode, records)
     }
 
-    /// SOA at the apex.
-    pub(super) fn soa_record(&self, query: &mut Query) -> Truth {
-        let mut reply = Reply::authoritative(query, Rcode::NOERROR);
-        self.push_soa(&mut reply.records, Section::Answer, query);
-        Truth::Records(reply)
-    }
-
-    fn push_soa(&self, records: &mut Records, section: Section, query: &Query) {
+    /// SOA of the zone.
+    pub(super) fn push_soa(&self, records: &mut Records, section: Section, query: &Query) {
         let zone = &query.question.asked.wire()[self.zone_at..];
         let ttl = self.options.ttl;
         let mut numbers = [0; 20];
@@ -61,12 +56,11 @@ impl Asking<'_> {
     }
 
     /// A and AAAA of `ns.dns.(zone)`.
-    pub(super) fn name_server_addresses(&self, query: &mut Query) -> Truth {
-        let mut reply = Reply::authoritative(query, Rcode::NOERROR);
+    pub(super) fn name_server_addresses(&self, query: &Query, records: &mut Records) -> Truth {
         let rtype = query.question.rtype;
         for (_, ip) in self.servers() {
             push_address(
-                &mut reply.records,
+                records,
                 Section::Answer,
                 Owner::Asked(0),
                 Some(rtype),
@@ -74,15 +68,12 @@ impl Asking<'_> {
                 ip,
             );
         }
-        settled(query, reply)
+        settled(records)
     }
 
     /// NS at the apex, with the addresses of the servers.
-    pub(super) fn name_servers(&self, query: &mut Query) -> Truth {
-        let zone = query.question.asked;
-        let zone = &zone.wire()[self.zone_at..];
-        let mut reply = Reply::authoritative(query, Rcode::NOERROR);
-        let records = &mut reply.records;
+    pub(super) fn name_servers(&self, query: &Query, records: &mut Records) -> Truth {
+        let zone = &query.question.asked.wire()[self.zone_at..];
         let mut servers = self.servers();
         servers.retain(|(labels, _)| labels.len() + zone.len() <= NAME_MAX);
         let mut seen = HashSet::new();
@@ -108,7 +99,7 @@ impl Asking<'_> {
                 *ip,
             );
         }
-        settled(query, reply)
+        settled(records)
     }
 
     /// The name servers of the zone, as labels to the left of it and an address: the Services that this server
