@@ -122,7 +122,7 @@ fn endpoint_targets(set: &EndpointSet, selection: Selection<'_>) -> (Vec<Target>
             entries += 1;
             let Some(port) = number else { continue };
             let mut dashed = DashedAddress::default();
-            let host = slice.host_labels(endpoint, selection.pod_names, &mut dashed);
+            let host = endpoint.host_labels(selection.pod_names, &mut dashed);
             if targets.len() >= RECORDS_MAX {
                 continue;
             }
