@@ -1,8 +1,6 @@
 //! Figures, not facts: what an event costs in small and large clusters. They say little in a debug build:
 //! `cargo test --release --lib index::tests::figures -- --ignored --nocapture`.
 
-#![expect(clippy::print_stdout, reason = "figures are printed")]
-
 use std::time::{Duration, Instant};
 
 use super::*;
