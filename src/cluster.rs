@@ -11,6 +11,7 @@
 //! generations, `follow` owns the index and has `sources` run for what is leased, and `supervise` begins anew what
 //! fails. What is worth counting is told to an [`Observer`].
 
+mod addresses;
 pub mod connection;
 mod follow;
 mod index;

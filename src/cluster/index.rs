@@ -6,16 +6,18 @@
 //! end, so that a view is never empty in between and never held twice.
 
 use std::collections::{HashMap, HashSet};
-use std::hash::BuildHasher;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::addresses::Addresses;
 use super::object::{EndpointSlice, Event, Metadata, Namespace, Object, Pod, Resource, Service};
-use super::records::{
-    EndpointSet, ServiceKey, ServiceKind, ServiceRecords, SliceRecords, label, service_key,
-};
+use super::records::{EndpointSet, ServiceKey, ServiceRecords, SliceRecords, label, service_key};
 use super::table::Table;
-use super::view::{AddressOwner, PodAddress, View};
+use super::view::{Entry, View};
+
+mod ports;
+
+use ports::PortLists;
 
 /// The index of one cluster.
 #[derive(Debug, Default)]
@@ -25,6 +27,7 @@ pub(crate) struct Index {
     slices: Map<Arc<SliceRecords>>,
     /// Pods likewise.
     pods: Map<(IpAddr, Arc<[u8]>)>,
+    ports: PortLists,
     /// While a resource is being listed: the objects that the list has named.
     listed: [Option<Set>; Resource::ALL.len()],
 }
@@ -58,18 +61,18 @@ impl Index {
         match resource {
             Resource::Services if known => {
                 self.view.services = Table::default();
-                self.keep_owners(|owner| !owner.is_cluster_ip);
+                self.view.cluster_ips = Addresses::default();
                 self.view.serial = now;
             }
             Resource::EndpointSlices if known => {
                 self.slices = Map::default();
                 self.view.endpoints = Table::default();
-                self.keep_owners(|owner| owner.is_cluster_ip);
+                self.view.endpoint_ips = Addresses::default();
                 self.view.serial = now;
             }
             Resource::Pods => {
                 self.pods = Map::default();
-                self.view.pods = Table::default();
+                self.view.pods = Addresses::default();
             }
             Resource::Namespaces => self.view.namespaces = Table::default(),
             Resource::Services | Resource::EndpointSlices => {}
@@ -133,8 +136,11 @@ impl Index {
         match resource {
             Resource::Services => {
                 let services = self.view.services.iter();
-                let gone = services.filter(|s| !listed.contains(&self.identity_of_key(&s.key)));
-                for key in gone.map(|service| service.key.clone()).collect::<Vec<_>>() {
+                let gone = services.filter(|service| !listed.contains(&service.hash));
+                for key in gone
+                    .map(|service| service.of.key.clone())
+                    .collect::<Vec<_>>()
+                {
                     self.remove_service(&key, now);
                 }
             }
@@ -150,8 +156,7 @@ impl Index {
             }
             Resource::Namespaces => {
                 let namespaces = self.view.namespaces.iter();
-                let gone =
-                    namespaces.filter(|label| !listed.contains(&self.identity_of_key(label)));
+                let gone = namespaces.filter(|label| !listed.contains(&self.view.hash(label)));
                 for label in gone.cloned().collect::<Vec<_>>() {
                     self.remove_namespace(&label);
                 }
@@ -162,55 +167,64 @@ impl Index {
     }
 
     fn apply_service(&mut self, service: Service, now: u32) -> bool {
-        let Some(records) = ServiceRecords::of(service) else {
+        let Some(mut records) = ServiceRecords::of(service) else {
             return false;
         };
-        if self.view.service(&records.key) == Some(&records) {
+        let known = self.view.service(&records.key);
+        if known == Some(&records) {
             return false;
         }
+        records.key = self.known_key(records.key);
+        records.ports = self.ports.shared(records.ports);
         self.remove_service(&records.key, now);
-        if let ServiceKind::ClusterIps(ips) = &records.kind {
-            for ip in ips {
-                self.add_owner(*ip, &records.key, true);
-            }
+        let View {
+            seed, cluster_ips, ..
+        } = &mut self.view;
+        for ip in records.cluster_ips() {
+            cluster_ips.add(seed, *ip, &records.key);
         }
-        let hash = self.hash(&*records.key);
-        self.view.services.insert(hash, Arc::new(records));
+        let entry = Entry {
+            hash: self.view.hash(&records.key),
+            of: Arc::new(records),
+        };
+        self.view.services.insert(&self.view.seed, entry);
         self.view.serial = now;
         true
     }
 
     fn remove_service(&mut self, key: &[u8], now: u32) -> bool {
-        let hash = self.hash(key);
-        let Some(service) = self
-            .view
-            .services
-            .remove(hash, |service| *service.key == *key)
-        else {
+        let hash = self.view.hash(key);
+        let is = |service: &Entry<ServiceRecords>| *service.of.key == *key;
+        let Some(service) = self.view.services.remove(hash, is) else {
             return false;
         };
-        if let ServiceKind::ClusterIps(ips) = &service.kind {
-            for ip in ips {
-                self.remove_owner(*ip, key, true);
-            }
+        let View {
+            seed, cluster_ips, ..
+        } = &mut self.view;
+        for ip in service.of.cluster_ips() {
+            cluster_ips.remove(seed, *ip, key);
         }
         self.view.serial = now;
         true
     }
 
     fn apply_slice(&mut self, id: u64, slice: EndpointSlice, now: u32) -> bool {
-        let Some(records) = SliceRecords::of(slice) else {
+        let Some(mut records) = SliceRecords::of(slice) else {
             return self.remove_slice(id, now);
         };
         let old = self.slices.get(&id);
         if old.is_some_and(|old| **old == records) {
             return false;
         }
-        let (records, old) = (Arc::new(records), old.cloned());
+        let old = old.cloned();
+        records.service = self.known_key(records.service);
+        records.ports = self.ports.shared(records.ports);
+        let records = Arc::new(records);
         if let Some(old) = old.as_ref().filter(|old| old.service != records.service) {
             self.aggregate(&old.service, Some(old), None);
         }
-        self.aggregate(&records.service, old.as_ref(), Some(&records));
+        let same = old.filter(|old| old.service == records.service);
+        self.aggregate(&records.service, same.as_ref(), Some(&records));
         self.slices.insert(id, records);
         self.view.serial = now;
         true
@@ -225,8 +239,8 @@ impl Index {
         true
     }
 
-    /// Puts `new` in the place of `old` among the slices of a Service, and the difference of its addresses into
-    /// the reverse table.
+    /// Puts `new` in the place of `old` among the slices of a Service, and the difference of its addresses among
+    /// those of endpoints. The Service's other slices are not looked at, unless an address is in two of them.
     fn aggregate(
         &mut self,
         key: &ServiceKey,
@@ -234,7 +248,8 @@ impl Index {
         new: Option<&Arc<SliceRecords>>,
     ) {
         let before = self.view.endpoints(key);
-        let mut slices: Vec<_> = before.map(|set| set.slices.to_vec()).unwrap_or_default();
+        let mut repeats = before.map_or(0, |set| set.repeats);
+        let mut slices: Vec<_> = before.map(|set| set.slices().to_vec()).unwrap_or_default();
         let at = old.and_then(|old| slices.iter().position(|slice| Arc::ptr_eq(slice, old)));
         match (at, new) {
             (Some(at), Some(new)) => slices[at] = new.clone(),
@@ -242,46 +257,34 @@ impl Index {
             (None, Some(new)) => slices.push(new.clone()),
             (None, None) => {}
         }
-        let set = EndpointSet::of(key.clone(), slices);
-        let known: HashSet<IpAddr> = before.into_iter().flat_map(|set| set.ips()).collect();
-        let wanted: HashSet<IpAddr> = set.ips().collect();
-        let hash = self.hash(&**key);
-        if set.slices.is_empty() {
-            self.view.endpoints.remove(hash, |set| set.service == *key);
-        } else {
-            self.view
-                .endpoints
-                .replace(hash, Arc::new(set), |set| set.service == *key);
+        let (gone, come) = difference(old, new);
+        let hash = self.view.hash(key);
+        let View {
+            seed,
+            endpoint_ips,
+            endpoints,
+            ..
+        } = &mut self.view;
+        for ip in come {
+            repeats += u32::from(endpoint_ips.add(seed, ip, key) > 1);
         }
-        for ip in known.difference(&wanted) {
-            self.remove_owner(*ip, key, false);
+        for ip in gone {
+            repeats -= u32::from(endpoint_ips.remove(seed, ip, key) > 0);
         }
-        for ip in wanted.difference(&known) {
-            self.add_owner(*ip, key, false);
+        let is = |set: &Entry<EndpointSet>| set.of.service == *key;
+        if slices.is_empty() {
+            endpoints.remove(hash, is);
+            return;
         }
+        let of = Arc::new(EndpointSet::of(key.clone(), slices, repeats));
+        endpoints.replace(seed, Entry { hash, of }, is);
     }
 
-    fn add_owner(&mut self, ip: IpAddr, service: &ServiceKey, is_cluster_ip: bool) {
-        let owner = AddressOwner {
-            ip,
-            service: service.clone(),
-            is_cluster_ip,
-        };
-        self.view.addresses.insert(self.hash(ip), owner);
-    }
-
-    fn remove_owner(&mut self, ip: IpAddr, service: &[u8], is_cluster_ip: bool) {
-        self.view.addresses.remove(self.hash(ip), |owner| {
-            owner.ip == ip && *owner.service == *service && owner.is_cluster_ip == is_cluster_ip
-        });
-    }
-
-    fn keep_owners(&mut self, is_kept: impl Fn(&AddressOwner) -> bool) {
-        let mut kept = Table::default();
-        for owner in self.view.addresses.iter().filter(|owner| is_kept(owner)) {
-            kept.insert(self.hash(owner.ip), owner.clone());
-        }
-        self.view.addresses = kept;
+    /// This key, or the same one that is held already.
+    fn known_key(&self, key: ServiceKey) -> ServiceKey {
+        let of_endpoints = self.view.endpoints(&key).map(|set| &set.service);
+        let known = of_endpoints.or_else(|| self.view.service(&key).map(|service| &service.key));
+        known.cloned().unwrap_or(key)
     }
 
     fn apply_pod(&mut self, id: u64, pod: &Pod) -> bool {
@@ -296,26 +299,14 @@ impl Index {
         let (Some(&ip), Some(namespace)) = (pod.ips.first(), namespace) else {
             return self.remove_pod(id);
         };
-        if self
-            .pods
-            .get(&id)
-            .is_some_and(|(known, at)| *known == ip && **at == *namespace)
-        {
+        let known = self.pods.get(&id);
+        if known.is_some_and(|(known, at)| *known == ip && **at == *namespace) {
             return false;
         }
         self.remove_pod(id);
-        let hash = self.hash(ip);
-        let mut entry = PodAddress {
-            ip,
-            namespace: self.interned(&namespace),
-            pods: 1,
-        };
-        let same = |pod: &PodAddress| pod.ip == ip && *pod.namespace == *namespace;
-        if let Some(known) = self.view.pods.find(hash, same) {
-            entry.pods += known.pods;
-        }
-        self.pods.insert(id, (ip, entry.namespace.clone()));
-        self.view.pods.replace(hash, entry, same);
+        let namespace = self.interned(&namespace);
+        self.view.pods.add(&self.view.seed, ip, &namespace);
+        self.pods.insert(id, (ip, namespace));
         true
     }
 
@@ -323,26 +314,14 @@ impl Index {
         let Some((ip, namespace)) = self.pods.remove(&id) else {
             return false;
         };
-        let hash = self.hash(ip);
-        let same = |pod: &PodAddress| pod.ip == ip && pod.namespace == namespace;
-        let mut entry = self
-            .view
-            .pods
-            .remove(hash, same)
-            .expect("each known Pod is counted once");
-        entry.pods -= 1;
-        if entry.pods > 0 {
-            self.view.pods.insert(hash, entry);
-        }
+        self.view.pods.remove(&self.view.seed, ip, &namespace);
         true
     }
 
     /// The label of a namespace, shared with the namespace's own entry where there is one.
     fn interned(&self, label: &[u8]) -> Arc<[u8]> {
-        let known = self
-            .view
-            .namespaces
-            .find(self.hash(label), |known| **known == *label);
+        let namespaces = &self.view.namespaces;
+        let known = namespaces.find(self.view.hash(label), |known| **known == *label);
         known.cloned().unwrap_or_else(|| label.into())
     }
 
@@ -353,24 +332,17 @@ impl Index {
         if self.view.has_namespace(&label) {
             return false;
         }
-        self.view
-            .namespaces
-            .insert(self.hash(&*label), label.into());
+        self.view.namespaces.insert(&self.view.seed, label.into());
         true
     }
 
     fn remove_namespace(&mut self, label: &[u8]) -> bool {
-        self.view
-            .namespaces
-            .remove(self.hash(label), |known| **known == *label)
-            .is_some()
+        let hash = self.view.hash(label);
+        let is = |known: &Arc<[u8]>| **known == *label;
+        self.view.namespaces.remove(hash, is).is_some()
     }
 
-    fn hash<T: std::hash::Hash>(&self, key: T) -> u64 {
-        self.view.hasher.hash_one(key)
-    }
-
-    /// What tells an object from the others of its resource.
+    /// What tells an object from the others of its resource: for a Service and a Namespace, the hash of its key.
     fn identity(&self, metadata: &Metadata) -> u64 {
         let mut key = Vec::with_capacity(metadata.namespace.len() + metadata.name.len() + 2);
         for part in [&metadata.name, &metadata.namespace] {
@@ -379,13 +351,30 @@ impl Index {
                 key.extend(part.bytes().map(|octet| octet.to_ascii_lowercase()));
             }
         }
-        self.identity_of_key(&key)
+        self.view.hash(&key)
     }
+}
 
-    /// The same for a key of a Service or a Namespace, which are made of the same octets.
-    fn identity_of_key(&self, key: &[u8]) -> u64 {
-        self.hash(key)
+/// Addresses that only the old slice has and those that only the new one has, each as often as it has it more.
+fn difference(
+    old: Option<&Arc<SliceRecords>>,
+    new: Option<&Arc<SliceRecords>>,
+) -> (Vec<IpAddr>, Vec<IpAddr>) {
+    let sorted = |slice: Option<&Arc<SliceRecords>>| {
+        let mut ips: Vec<IpAddr> = slice.into_iter().flat_map(|slice| slice.ips()).collect();
+        ips.sort_unstable();
+        ips
+    };
+    let (mut gone, mut come) = (Vec::new(), Vec::new());
+    let mut new = sorted(new).into_iter().peekable();
+    for ip in sorted(old) {
+        come.extend(std::iter::from_fn(|| new.next_if(|new| *new < ip)));
+        if new.next_if_eq(&ip).is_none() {
+            gone.push(ip);
+        }
     }
+    come.extend(new);
+    (gone, come)
 }
 
 fn unlisted<V>(known: &Map<V>, listed: &Set) -> Vec<u64> {

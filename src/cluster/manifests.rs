@@ -22,6 +22,7 @@ use crate::cluster::selector::Target;
 
 mod files;
 mod ledger;
+mod names;
 mod read;
 #[cfg(test)]
 mod tests;

@@ -91,7 +91,7 @@ pub enum Exposure {
 }
 
 /// A port of a Service or of an EndpointSlice.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Port {
     /// Empty if the port has no name.
     pub name: Box<str>,
@@ -102,7 +102,7 @@ pub struct Port {
 }
 
 /// Transport protocol of a port.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Protocol {
     /// The default where none is written.
     Tcp,

@@ -6,9 +6,13 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-use super::object::{Address, EndpointSlice, Exposure, Port, Service};
+use super::object::{Exposure, Port, Service};
 use crate::dns::Name;
 use crate::dns::name::{LABEL_MAX, Labels};
+
+mod endpoints;
+
+pub(crate) use endpoints::{EndpointRecord, EndpointSet, Place, SliceRecords};
 
 /// The labels of a Service and its Namespace, as they stand in a name: the key of all that belongs to it.
 pub(crate) type ServiceKey = Arc<[u8]>;
@@ -42,7 +46,7 @@ fn push_label(wire: &mut Vec<u8>, text: &str) -> Option<()> {
 pub(crate) struct ServiceRecords {
     pub(crate) key: ServiceKey,
     pub(crate) kind: ServiceKind,
-    pub(crate) ports: Box<[Port]>,
+    pub(crate) ports: Arc<[Port]>,
 }
 
 /// How a Service is answered.
@@ -69,8 +73,16 @@ impl ServiceRecords {
         Some(ServiceRecords {
             key,
             kind,
-            ports: service.ports,
+            ports: service.ports.into(),
         })
+    }
+
+    /// The cluster IPs; none if it is answered in another way.
+    pub(crate) fn cluster_ips(&self) -> &[IpAddr] {
+        match &self.kind {
+            ServiceKind::ClusterIps(ips) => ips,
+            ServiceKind::Headless | ServiceKind::ExternalName(_) => &[],
+        }
     }
 }
 
@@ -94,141 +106,6 @@ pub(crate) fn port_matches(port: &Port, name: &[u8], protocol: &[u8]) -> bool {
                 .as_str()
                 .as_bytes()
                 .eq_ignore_ascii_case(protocol))
-}
-
-/// The endpoints of one EndpointSlice that are ready, each address on its own.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct SliceRecords {
-    pub(crate) service: ServiceKey,
-    pub(crate) ports: Box<[Port]>,
-    pub(crate) endpoints: Box<[EndpointRecord]>,
-    /// Names that endpoints point to: a length octet, then labels in wire form.
-    names: Box<[u8]>,
-}
-
-/// One address of an endpoint.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct EndpointRecord {
-    pub(crate) place: Place,
-    hostname: NameAt,
-    pod: NameAt,
-}
-
-/// Where an endpoint is met.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Place {
-    /// At an address.
-    Ip(IpAddr),
-    /// At another name (slices of type FQDN).
-    Name(NameAt),
-}
-
-/// Offset in `SliceRecords::names`; offset 0 holds the empty name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct NameAt(u32);
-
-const NOWHERE: NameAt = NameAt(0);
-
-impl SliceRecords {
-    /// The records of a slice, if it belongs to a Service.
-    pub(crate) fn of(slice: EndpointSlice) -> Option<SliceRecords> {
-        let service = service_key(&slice.metadata.namespace, slice.service()?)?;
-        let mut names = vec![0];
-        let mut endpoints = Vec::with_capacity(slice.endpoints.len());
-        for endpoint in slice.endpoints.iter().filter(|endpoint| endpoint.ready) {
-            let hostname = endpoint
-                .hostname
-                .as_deref()
-                .map_or(NOWHERE, |name| intern(&mut names, name, true));
-            let pod = endpoint
-                .target
-                .as_deref()
-                .filter(|name| name.len() <= LABEL_MAX);
-            let pod = pod.map_or(NOWHERE, |name| intern(&mut names, name, true));
-            for address in &endpoint.addresses {
-                let place = match address {
-                    Address::Ip(ip) => Place::Ip(*ip),
-                    Address::Name(name) => Place::Name(intern(&mut names, name, false)),
-                };
-                endpoints.push(EndpointRecord {
-                    place,
-                    hostname,
-                    pod,
-                });
-            }
-        }
-        Some(SliceRecords {
-            service,
-            ports: slice.ports,
-            endpoints: endpoints.into(),
-            names: names.into(),
-        })
-    }
-
-    /// The labels of an endpoint's own name, in wire form: its hostname; else, if `pod_names`, the name of its
-    /// Pod; else its address with dashes.
-    pub(crate) fn host_labels<'a>(
-        &'a self,
-        endpoint: &EndpointRecord,
-        pod_names: bool,
-        dashed: &'a mut DashedAddress,
-    ) -> &'a [u8] {
-        if endpoint.hostname != NOWHERE {
-            return self.name(endpoint.hostname);
-        }
-        if pod_names && endpoint.pod != NOWHERE {
-            return self.name(endpoint.pod);
-        }
-        match endpoint.place {
-            Place::Ip(ip) => dashed.write(ip),
-            Place::Name(_) => &[],
-        }
-    }
-
-    /// Whether this one label, without its length octet, is the endpoint's own name. `spelled` is the address that
-    /// the label spells in full, if it does, so that a list is searched without writing any address.
-    pub(crate) fn is_named(
-        &self,
-        endpoint: &EndpointRecord,
-        pod_names: bool,
-        label: &[u8],
-        spelled: Option<IpAddr>,
-    ) -> bool {
-        let name = match (endpoint.hostname, endpoint.pod) {
-            (NOWHERE, pod) if pod_names && pod != NOWHERE => pod,
-            (NOWHERE, _) => return spelled.is_some_and(|ip| endpoint.place == Place::Ip(ip)),
-            (hostname, _) => hostname,
-        };
-        single_label(self.name(name)) == Some(label)
-    }
-
-    /// Labels in wire form, without the root.
-    pub(crate) fn name(&self, at: NameAt) -> &[u8] {
-        let at = at.0 as usize;
-        &self.names[at + 1..at + 1 + usize::from(self.names[at])]
-    }
-
-    /// The endpoint's address.
-    pub(crate) fn ips(&self) -> impl Iterator<Item = IpAddr> {
-        self.endpoints
-            .iter()
-            .filter_map(|endpoint| match endpoint.place {
-                Place::Ip(ip) => Some(ip),
-                Place::Name(_) => None,
-            })
-    }
-}
-
-/// Puts the labels of a name into the arena; a name that cannot be one counts as none.
-fn intern(names: &mut Vec<u8>, text: &str, lower: bool) -> NameAt {
-    let Some(name) = text.parse::<Name>().ok().filter(|name| !name.is_root()) else {
-        return NOWHERE;
-    };
-    let name = if lower { name.lower() } else { name };
-    let at = NameAt(u32::try_from(names.len()).expect("a slice has at most 1,000 endpoints"));
-    names.push(name.labels_wire().len() as u8);
-    names.extend_from_slice(name.labels_wire());
-    at
 }
 
 /// A label made of an address: room for 8 groups of 4 digits, 7 dashes, the length octet and a final `0`.
@@ -310,62 +187,6 @@ impl DashedAddress {
             }
         }
         len
-    }
-}
-
-/// All endpoints of a Service, over its slices.
-#[derive(Debug)]
-pub(crate) struct EndpointSet {
-    pub(crate) service: ServiceKey,
-    pub(crate) slices: Box<[Arc<SliceRecords>]>,
-    /// Addresses of all endpoints, each once, in the order of the slices.
-    pub(crate) v4: Box<[[u8; 4]]>,
-    pub(crate) v6: Box<[[u8; 16]]>,
-    /// Some endpoint is met at a name and not at an address.
-    pub(crate) has_names: bool,
-}
-
-impl EndpointSet {
-    /// Aggregates slices of one Service.
-    pub(crate) fn of(service: ServiceKey, slices: Vec<Arc<SliceRecords>>) -> EndpointSet {
-        let mut seen =
-            std::collections::HashSet::with_hasher(foldhash::fast::RandomState::default());
-        let (mut v4, mut v6) = (Vec::new(), Vec::new());
-        for ip in slices
-            .iter()
-            .flat_map(|slice| slice.ips())
-            .filter(|ip| seen.insert(*ip))
-        {
-            match ip {
-                IpAddr::V4(ip) => v4.push(ip.octets()),
-                IpAddr::V6(ip) => v6.push(ip.octets()),
-            }
-        }
-        let has_names = slices
-            .iter()
-            .flat_map(|slice| &slice.endpoints)
-            .any(|endpoint| matches!(endpoint.place, Place::Name(_)));
-        EndpointSet {
-            service,
-            slices: slices.into(),
-            v4: v4.into(),
-            v6: v6.into(),
-            has_names,
-        }
-    }
-
-    /// Every address once.
-    pub(crate) fn ips(&self) -> impl Iterator<Item = IpAddr> {
-        self.v4
-            .iter()
-            .copied()
-            .map(IpAddr::from)
-            .chain(self.v6.iter().copied().map(IpAddr::from))
-    }
-
-    /// Whether no endpoint is ready.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.slices.iter().all(|slice| slice.endpoints.is_empty())
     }
 }
 

@@ -1,24 +1,47 @@
 //! A persistent hash table: cheap to clone whole, cheap to change by one.
 //!
-//! The index changes its copy while queries read the one published before, so the table is a tree of fixed
-//! depth whose parts are shared between copies: 64 branches of 64 leaves, an item's hash says which. A change
-//! copies one branch (1 KiB) and one leaf, whatever the size of the cluster; a look-up is three loads and a
-//! scan of a leaf. With 10,000 services a leaf holds two or three items, with 250,000 addresses about sixty.
+//! The index changes its copy while queries read the one published before, so the table is a tree whose parts are
+//! shared between copies. An item's hash says the way, three bits a branch; a leaf that has grown too long becomes a
+//! branch, so the tree is as deep as the cluster is large. A change copies one leaf and the branches above it
+//! (152 octets each, four or five of them), whatever the size of the cluster. Items that share the upper bits of
+//! their hashes lie together: that is how all that belongs to one address is found.
 
 use std::sync::Arc;
 
-/// Branches of the table, and leaves of a branch. 4,096 leaves keep a leaf short for the largest clusters that
-/// Kubernetes supports, and an empty table at 1 KiB.
-const WIDTH: usize = 64;
+use foldhash::fast::RandomState;
 
-type Leaf<T> = Arc<[T]>;
-type Branch<T> = Arc<[Option<Leaf<T>>; WIDTH]>;
+/// Bits of a hash that choose among the nodes of a branch. Narrow branches keep leaves well filled at any size: with
+/// 16 ways, one split leaves a sixteenth in each leaf, and the leaf's own 24 octets are most of it.
+const BITS: u32 = 3;
+const WAYS: usize = 1 << BITS;
 
-/// Items found by hash; the caller hashes, and tells items apart.
+/// An item that knows its hash.
+pub(super) trait Keyed: Clone {
+    /// Items of one leaf; longer ones are split.
+    const LEAF_MAX: usize;
+
+    /// The same for equal keys, as long as the seed is the same.
+    fn hash(&self, seed: &RandomState) -> u64;
+}
+
+/// Items found by hash; the caller tells those of the same hash apart.
 #[derive(Debug)]
 pub(crate) struct Table<T> {
-    root: Arc<[Option<Branch<T>>; WIDTH]>,
+    root: Node<T>,
     len: usize,
+}
+
+#[derive(Debug)]
+enum Node<T> {
+    Leaf(Arc<[T]>),
+    Branch(Arc<[Node<T>; WAYS]>),
+}
+
+/// Some of the items of a table.
+pub(super) struct Items<'a, T> {
+    leaf: std::slice::Iter<'a, T>,
+    /// Nodes that come after the leaf; nothing is allocated where the leaf is all there is.
+    others: Vec<&'a Node<T>>,
 }
 
 impl<T> Clone for Table<T> {
@@ -33,146 +56,209 @@ impl<T> Clone for Table<T> {
 impl<T> Default for Table<T> {
     fn default() -> Table<T> {
         Table {
-            root: Arc::new([const { None }; WIDTH]),
+            root: Node::default(),
             len: 0,
         }
     }
 }
 
+impl<T> Clone for Node<T> {
+    fn clone(&self) -> Node<T> {
+        match self {
+            Node::Leaf(items) => Node::Leaf(items.clone()),
+            Node::Branch(nodes) => Node::Branch(nodes.clone()),
+        }
+    }
+}
+
+impl<T> Default for Node<T> {
+    /// An empty leaf, which takes no memory of its own.
+    fn default() -> Node<T> {
+        Node::Leaf(Arc::default())
+    }
+}
+
 impl<T> Table<T> {
     /// The number of items.
-    pub(crate) fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.len
-    }
-
-    /// All items whose hash may be `hash`, and some others.
-    #[inline]
-    pub(crate) fn bucket(&self, hash: u64) -> &[T] {
-        let (branch, leaf) = position(hash);
-        match &self.root[branch] {
-            Some(branch) => branch[leaf].as_deref().unwrap_or(&[]),
-            None => &[],
-        }
     }
 
     /// The first item of this hash that `is` accepts.
     #[inline]
-    pub(crate) fn find(&self, hash: u64, is: impl Fn(&T) -> bool) -> Option<&T> {
-        self.bucket(hash).iter().find(|item| is(item))
+    pub(super) fn find(&self, hash: u64, is: impl Fn(&T) -> bool) -> Option<&T> {
+        let (mut node, mut rest) = (&self.root, hash);
+        loop {
+            match node {
+                Node::Leaf(items) => return items.iter().find(|item| is(item)),
+                Node::Branch(nodes) => node = &nodes[way(&mut rest)],
+            }
+        }
+    }
+
+    /// All items whose hash begins with the upper `bits` of `hash`, and perhaps some others.
+    pub(super) fn under(&self, hash: u64, bits: u32) -> Items<'_, T> {
+        let (mut node, mut rest) = (&self.root, hash);
+        for _ in 0..bits / BITS {
+            match node {
+                Node::Leaf(_) => break,
+                Node::Branch(nodes) => node = &nodes[way(&mut rest)],
+            }
+        }
+        Items::of(node)
     }
 
     /// All items, in no order.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
-        self.root
-            .iter()
-            .flatten()
-            .flat_map(|branch| branch.iter().flatten())
-            .flat_map(|leaf| leaf.iter())
+    pub(super) fn iter(&self) -> Items<'_, T> {
+        Items::of(&self.root)
     }
 }
 
-impl<T: Clone> Table<T> {
-    /// Adds an item behind those of its hash.
-    pub(crate) fn insert(&mut self, hash: u64, item: T) {
-        let leaf = self.leaf_mut(hash);
-        *leaf = Some(match leaf.take() {
-            None => Arc::from([item]),
-            Some(old) => old.iter().cloned().chain([item]).collect(),
-        });
+impl<T: Keyed> Table<T> {
+    /// Adds an item.
+    pub(super) fn insert(&mut self, seed: &RandomState, item: T) {
+        let hash = item.hash(seed);
+        self.root.insert(seed, item, hash, 0);
         self.len += 1;
     }
 
     /// Puts `item` in the place of the item that `is` accepts, or adds it, and returns the one it replaced.
-    pub(crate) fn replace(&mut self, hash: u64, item: T, is: impl Fn(&T) -> bool) -> Option<T> {
-        let Some(at) = self.bucket(hash).iter().position(&is) else {
-            self.insert(hash, item);
-            return None;
-        };
-        let leaf = self
-            .leaf_mut(hash)
-            .as_mut()
-            .expect("an item was found in it");
-        // Only a leaf that a published copy shares is copied.
-        Some(std::mem::replace(&mut Arc::make_mut(leaf)[at], item))
+    pub(super) fn replace(
+        &mut self,
+        seed: &RandomState,
+        item: T,
+        is: impl Fn(&T) -> bool,
+    ) -> Option<T> {
+        let hash = item.hash(seed);
+        if let Some(known) = self.find_mut(hash, is) {
+            return Some(std::mem::replace(known, item));
+        }
+        self.insert(seed, item);
+        None
+    }
+
+    /// The item of this hash that `is` accepts, to be changed in place: only what a published copy shares is copied.
+    pub(super) fn find_mut(&mut self, hash: u64, is: impl Fn(&T) -> bool) -> Option<&mut T> {
+        // Nothing is copied in vain.
+        self.find(hash, &is)?;
+        let (mut node, mut rest) = (&mut self.root, hash);
+        loop {
+            match node {
+                Node::Leaf(items) => {
+                    return Arc::make_mut(items).iter_mut().find(|item| is(item));
+                }
+                Node::Branch(nodes) => node = &mut Arc::make_mut(nodes)[way(&mut rest)],
+            }
+        }
     }
 
     /// Takes out the item that `is` accepts.
-    pub(crate) fn remove(&mut self, hash: u64, is: impl Fn(&T) -> bool) -> Option<T> {
-        let at = self.bucket(hash).iter().position(&is)?;
-        let leaf = self.leaf_mut(hash);
-        let old = leaf.take().expect("an item was found in it");
-        if old.len() > 1 {
-            let rest = old[..at].iter().chain(&old[at + 1..]);
-            *leaf = Some(rest.cloned().collect());
-        }
+    pub(super) fn remove(&mut self, hash: u64, is: impl Fn(&T) -> bool) -> Option<T> {
+        self.find(hash, &is)?;
+        let item = self.root.remove(hash, &is);
         self.len -= 1;
-        Some(old[at].clone())
-    }
-
-    fn leaf_mut(&mut self, hash: u64) -> &mut Option<Leaf<T>> {
-        let (branch, leaf) = position(hash);
-        let branch = Arc::make_mut(&mut self.root)[branch]
-            .get_or_insert_with(|| Arc::new([const { None }; WIDTH]));
-        &mut Arc::make_mut(branch)[leaf]
+        item
     }
 }
 
-/// Branch and leaf of a hash: its upper bits, which foldhash mixes best.
+impl<T: Keyed> Node<T> {
+    /// `hash` without its upper `used` bits, which have led here.
+    fn insert(&mut self, seed: &RandomState, item: T, mut hash: u64, used: u32) {
+        match self {
+            Node::Branch(nodes) => {
+                let node = &mut Arc::make_mut(nodes)[way(&mut hash)];
+                node.insert(seed, item, hash, used + BITS);
+            }
+            // Once the hash is used up, its items cannot be told apart any further.
+            Node::Leaf(items) if items.len() < T::LEAF_MAX || used + BITS > u64::BITS => {
+                *items = items.iter().cloned().chain([item]).collect();
+            }
+            Node::Leaf(items) => {
+                let mut leaves: [Vec<T>; WAYS] = Default::default();
+                for item in items.iter().cloned().chain([item]) {
+                    let mut rest = item.hash(seed) << used;
+                    leaves[way(&mut rest)].push(item);
+                }
+                // One that has all of them is split again by the next that comes.
+                let leaves = leaves.map(|items| Node::Leaf(items.into()));
+                *self = Node::Branch(Arc::new(leaves));
+            }
+        }
+    }
+
+    fn remove(&mut self, mut hash: u64, is: &impl Fn(&T) -> bool) -> Option<T> {
+        match self {
+            Node::Leaf(items) => {
+                let at = items.iter().position(is)?;
+                let removed = items[at].clone();
+                let rest = items[..at].iter().chain(&items[at + 1..]);
+                *items = rest.cloned().collect();
+                Some(removed)
+            }
+            Node::Branch(nodes) => {
+                let removed = Arc::make_mut(nodes)[way(&mut hash)].remove(hash, is);
+                self.merge();
+                removed
+            }
+        }
+    }
+
+    /// Makes a leaf of a branch that has few items left; half of what splits it, so that it is not split at once.
+    fn merge(&mut self) {
+        let Node::Branch(nodes) = self else { return };
+        let mut left = 0;
+        for node in nodes.iter() {
+            match node {
+                Node::Leaf(items) => left += items.len(),
+                Node::Branch(_) => return,
+            }
+        }
+        if left <= T::LEAF_MAX / 2 {
+            let items: Vec<T> = Items::of(self).cloned().collect();
+            *self = Node::Leaf(items.into());
+        }
+    }
+}
+
+impl<'a, T> Items<'a, T> {
+    fn of(node: &'a Node<T>) -> Items<'a, T> {
+        let mut items = Items {
+            leaf: [].iter(),
+            others: Vec::new(),
+        };
+        items.enter(node);
+        items
+    }
+
+    fn enter(&mut self, node: &'a Node<T>) {
+        match node {
+            Node::Leaf(items) => self.leaf = items.iter(),
+            Node::Branch(nodes) => self.others.extend(nodes.iter()),
+        }
+    }
+}
+
+impl<'a, T> Iterator for Items<'a, T> {
+    type Item = &'a T;
+
+    fn next(&mut self) -> Option<&'a T> {
+        loop {
+            if let Some(item) = self.leaf.next() {
+                return Some(item);
+            }
+            let node = self.others.pop()?;
+            self.enter(node);
+        }
+    }
+}
+
+/// The way that the upper bits of a hash choose; the bits that are left move up. foldhash mixes the upper bits best.
 #[inline]
-fn position(hash: u64) -> (usize, usize) {
-    ((hash >> 58) as usize, (hash >> 52) as usize % WIDTH)
+fn way(hash: &mut u64) -> usize {
+    let way = (*hash >> (u64::BITS - BITS)) as usize;
+    *hash <<= BITS;
+    way
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Spreads small numbers over the table, with many collisions of position.
-    fn hash(key: u32) -> u64 {
-        u64::from(key % 97).wrapping_mul(0x9e37_79b9_7f4a_7c15)
-    }
-
-    #[test]
-    fn it_agrees_with_a_plain_map_through_random_changes() {
-        let mut table = Table::default();
-        let mut model = std::collections::BTreeMap::new();
-        let mut random = 1u32;
-        for step in 0..20_000u32 {
-            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            let key = random >> 16 & 0x3ff;
-            if random & 1 == 0 {
-                let old = table.replace(hash(key), (key, step), |item| item.0 == key);
-                assert_eq!(
-                    old.map(|item| item.1),
-                    model.insert(key, step),
-                    "replace {key}"
-                );
-            } else {
-                let old = table.remove(hash(key), |item| item.0 == key);
-                assert_eq!(old.map(|item| item.1), model.remove(&key), "remove {key}");
-            }
-            assert_eq!(table.len(), model.len());
-        }
-        for key in 0..0x400 {
-            let found = table
-                .find(hash(key), |item| item.0 == key)
-                .map(|item| item.1);
-            assert_eq!(found, model.get(&key).copied(), "find {key}");
-        }
-        let mut all: Vec<_> = table.iter().copied().collect();
-        all.sort_unstable();
-        assert_eq!(all, model.into_iter().collect::<Vec<_>>());
-    }
-
-    #[test]
-    fn a_clone_does_not_see_later_changes() {
-        let mut table = Table::default();
-        table.insert(7, "a");
-        table.insert(7, "b");
-        let published = table.clone();
-        table.replace(7, "c", |item| *item == "a");
-        table.remove(7, |item| *item == "b");
-        assert_eq!(published.bucket(7), ["a", "b"]);
-        assert_eq!(table.bucket(7), ["c"]);
-    }
-}
+mod tests;

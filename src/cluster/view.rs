@@ -7,40 +7,61 @@ use std::hash::BuildHasher;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
+
+use super::addresses::Addresses;
 use super::object::Resource;
 use super::records::{EndpointSet, ServiceKey, ServiceRecords};
-use super::table::Table;
+use super::table::{Keyed, Table};
 
 /// The published picture.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct View {
-    pub(super) hasher: foldhash::fast::RandomState,
-    pub(super) services: Table<Arc<ServiceRecords>>,
-    pub(super) endpoints: Table<Arc<EndpointSet>>,
+    pub(super) seed: RandomState,
+    pub(super) services: Table<Entry<ServiceRecords>>,
+    pub(super) endpoints: Table<Entry<EndpointSet>>,
     /// Labels in lower-case wire form.
     pub(super) namespaces: Table<Arc<[u8]>>,
-    pub(super) addresses: Table<AddressOwner>,
-    pub(super) pods: Table<PodAddress>,
+    /// Cluster IPs, by Service.
+    pub(super) cluster_ips: Addresses,
+    /// Addresses of endpoints, by Service.
+    pub(super) endpoint_ips: Addresses,
+    /// Addresses of Pods, by Namespace.
+    pub(super) pods: Addresses,
     pub(super) synced: [bool; Resource::ALL.len()],
     pub(super) serial: u32,
 }
 
-/// Who answers a reverse query for an address.
-#[derive(Debug, Clone)]
-pub(super) struct AddressOwner {
-    pub(super) ip: IpAddr,
-    pub(super) service: ServiceKey,
-    /// A cluster IP of the Service, rather than an address of one of its endpoints.
-    pub(super) is_cluster_ip: bool,
+/// What belongs to a Service, beside the hash of its key: a look-up follows one pointer, that to what it looks for.
+#[derive(Debug)]
+pub(super) struct Entry<T> {
+    pub(super) hash: u64,
+    pub(super) of: Arc<T>,
 }
 
-/// The address of a Pod.
-#[derive(Debug, Clone)]
-pub(super) struct PodAddress {
-    pub(super) ip: IpAddr,
-    pub(super) namespace: Arc<[u8]>,
-    /// Pods of the namespace with this address (those on the host's network share it).
-    pub(super) pods: u32,
+impl<T> Clone for Entry<T> {
+    fn clone(&self) -> Entry<T> {
+        Entry {
+            hash: self.hash,
+            of: self.of.clone(),
+        }
+    }
+}
+
+impl<T> Keyed for Entry<T> {
+    const LEAF_MAX: usize = 8;
+
+    fn hash(&self, _: &RandomState) -> u64 {
+        self.hash
+    }
+}
+
+impl Keyed for Arc<[u8]> {
+    const LEAF_MAX: usize = 4;
+
+    fn hash(&self, seed: &RandomState) -> u64 {
+        seed.hash_one(&**self)
+    }
 }
 
 impl View {
@@ -57,52 +78,42 @@ impl View {
     /// Whether the namespace of this label (lower-case wire form) exists.
     pub(crate) fn has_namespace(&self, label: &[u8]) -> bool {
         self.namespaces
-            .find(self.hasher.hash_one(label), |known| **known == *label)
+            .find(self.hash(label), |known| **known == *label)
             .is_some()
     }
 
     /// The Service of this key.
     #[inline]
     pub(crate) fn service(&self, key: &[u8]) -> Option<&ServiceRecords> {
-        self.services
-            .find(self.hasher.hash_one(key), |service| *service.key == *key)
-            .map(|service| &**service)
+        let hash = self.hash(key);
+        let is = |entry: &Entry<ServiceRecords>| entry.hash == hash && *entry.of.key == *key;
+        self.services.find(hash, is).map(|entry| &*entry.of)
     }
 
     /// The endpoints of the Service of this key, whether or not the Service exists.
     pub(crate) fn endpoints(&self, key: &[u8]) -> Option<&EndpointSet> {
-        self.endpoints
-            .find(self.hasher.hash_one(key), |set| *set.service == *key)
-            .map(|set| &**set)
+        let hash = self.hash(key);
+        let is = |entry: &Entry<EndpointSet>| entry.hash == hash && *entry.of.service == *key;
+        self.endpoints.find(hash, is).map(|entry| &*entry.of)
     }
 
     /// The Service that has this cluster IP.
     pub(crate) fn cluster_ip_owner(&self, ip: IpAddr) -> Option<&ServiceKey> {
-        self.owners(ip)
-            .find(|owner| owner.is_cluster_ip)
-            .map(|owner| &owner.service)
+        self.cluster_ips.holders(&self.seed, ip).next()
     }
 
     /// The Services that have an endpoint at this address.
     pub(crate) fn endpoint_owners(&self, ip: IpAddr) -> impl Iterator<Item = &ServiceKey> {
-        self.owners(ip)
-            .filter(|owner| !owner.is_cluster_ip)
-            .map(|owner| &owner.service)
+        self.endpoint_ips.holders(&self.seed, ip)
     }
 
     /// Whether a Pod of this namespace (label in lower-case wire form) has this address.
     pub(crate) fn has_pod(&self, ip: IpAddr, namespace: &[u8]) -> bool {
-        self.pods
-            .find(self.hasher.hash_one(ip), |pod| {
-                pod.ip == ip && *pod.namespace == *namespace
-            })
-            .is_some()
+        self.pods.has(&self.seed, ip, namespace)
     }
 
-    fn owners(&self, ip: IpAddr) -> impl Iterator<Item = &AddressOwner> {
-        self.addresses
-            .bucket(self.hasher.hash_one(ip))
-            .iter()
-            .filter(move |owner| owner.ip == ip)
+    #[inline]
+    pub(super) fn hash(&self, key: &[u8]) -> u64 {
+        self.seed.hash_one(key)
     }
 }

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use crate::support::apiserver::{ApiServer, Cut, Fault, Login, Transport, Verb};
 use crate::support::dns;
 use crate::support::server::Server;
+use crate::support::upstream::Upstream;
 
 /// What a busy machine may take for something that needs milliseconds.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -431,4 +432,44 @@ fn nobody_is_told_ready_before_the_cluster_is_known() {
         bodies.iter().all(|body| body.starts_with("kubernetes")),
         "{bodies:?}"
     );
+}
+
+/// A node that starts has Pods that ask for names outside, whatever keeps its API server busy.
+#[test]
+fn names_outside_the_cluster_are_answered_before_the_api_server_has_said_anything() {
+    type Act = fn(&ApiServer);
+    let silences: [(&str, Act, Act); 3] = [
+        (
+            "it takes questions and does not answer",
+            |api| api.inject(Fault::hold().always()),
+            |api| {
+                api.clear_faults();
+                api.release();
+            },
+        ),
+        ("it is frozen", ApiServer::pause, ApiServer::resume),
+        ("it is not there", ApiServer::stop, ApiServer::start_again),
+    ];
+    let upstream = Upstream::start(
+        "$ORIGIN net.test.\n@ 60 IN SOA dns.net.test. admin.net.test. 1 7200 1800 86400 30\nwww 60 IN A 192.0.2.80\n",
+    );
+    for (what, fall_silent, speak) in silences {
+        let api = api();
+        let kubeconfig = api.kubeconfig().display().to_string();
+        fall_silent(&api);
+        let stanza = format!("kubernetes cluster.local {{\n kubeconfig {kubeconfig} lab\n}}");
+        let forward = format!("forward . {}", upstream.address());
+        let corefile = format!(".:0 {{\n bind 127.0.0.1\n {stanza}\n {forward}\n}}\n");
+        let server = Server::start(&Memory::new().file("Corefile", corefile));
+        assert_eq!(
+            answer(&server, "www.net.test."),
+            "NOERROR 192.0.2.80",
+            "{what}"
+        );
+        assert_eq!(answer(&server, WEB), "SERVFAIL", "{what}");
+        let report = server.ready_report();
+        assert!(report.contains("services: "), "{what}: {report}");
+        speak(&api);
+        wait_for(&server, WEB, "NOERROR 10.96.0.1");
+    }
 }

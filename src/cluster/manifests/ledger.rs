@@ -9,9 +9,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
 
 use super::files::{self, Found, Stamp};
+use super::names::{Gathered, Names, name_of, object_of};
 use super::read::{self, Damage, ManifestFault};
 use super::{Loaded, SETTLED_AFTER};
-use crate::cluster::object::{Event, Metadata, Object, Resource};
+use crate::cluster::object::Event;
 use crate::cluster::selector::Target;
 
 /// All files and the names of their objects.
@@ -45,14 +46,9 @@ enum Stage {
 struct Page {
     /// `None`: to be read.
     stamp: Option<Stamp>,
-    /// Sorted.
-    names: Box<[Name]>,
+    names: Names,
     gone_since: Option<Instant>,
 }
-
-/// Resource, namespace and name in one text: half the memory of three.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Name(Box<str>);
 
 /// What a look at the files has shown.
 #[derive(Debug, Default)]
@@ -130,20 +126,21 @@ impl Ledger {
                 .iter()
                 .any(|target| target.resource == resource)
         };
-        let mut names = BTreeSet::new();
+        let mut names = Gathered::default();
         let contents = match File::open(path) {
             Err(error) => read::Contents::unreadable(error),
             Ok(file) => read::read(file, settled, &wanted, &mut |object| {
                 if !self.targets.iter().any(|target| target.wants(&object)) {
                     return;
                 }
-                let name = Name::of(&object);
+                let name = name_of(&object);
                 if !self.is_covered(path, &name) {
                     say(Event::Applied(object));
                 }
-                names.insert(name);
+                names.push(&name);
             }),
         };
+        let names = names.sorted();
         look.loaded.objects += names.len();
         look.unsettled |= contents.held;
         let unreadable = |(_, damage): &(_, Damage)| matches!(damage, Damage::Unreadable(_));
@@ -167,17 +164,17 @@ impl Ledger {
         page.stamp = (!held && !unread).then_some(stamp);
         let before = std::mem::take(&mut page.names);
         // What a damaged file had before may be what is damaged: nothing of it is gone.
-        let gone: Vec<Name> = match whole {
-            true => before
-                .into_iter()
-                .filter(|name| !names.contains(name))
-                .collect(),
-            false => {
-                names.extend(before);
-                Vec::new()
-            }
+        let mut gone = Vec::new();
+        page.names = if whole {
+            let missing = before.iter().filter(|name| !names.has(name));
+            gone.extend(missing.map(str::to_owned));
+            names
+        } else {
+            let mut both = Gathered::default();
+            let all = names.iter().chain(before.iter());
+            all.for_each(|name| both.push(name));
+            both.sorted()
         };
-        page.names = names.into_iter().collect();
         self.delete(gone, say);
     }
 
@@ -203,19 +200,19 @@ impl Ledger {
         }
         for path in gone {
             let names = self.files.remove(&path).unwrap_or_default().names;
-            self.delete(names.into_vec(), say);
+            self.delete(names.iter().map(str::to_owned).collect(), say);
         }
     }
 
     /// Says that objects are gone, unless another file has them too: that one is read again.
-    fn delete(&mut self, names: Vec<Name>, say: &mut dyn FnMut(Event)) {
+    fn delete(&mut self, names: Vec<String>, say: &mut dyn FnMut(Event)) {
         for name in names {
-            let owner = self.files.iter().rfind(|(_, page)| page.has(&name));
+            let owner = self.files.iter().rfind(|(_, page)| page.names.has(&name));
             match owner {
                 Some((path, _)) => {
                     self.uncovered.insert(path.clone());
                 }
-                None => say(Event::Deleted(name.object())),
+                None => say(Event::Deleted(object_of(&name))),
             }
         }
     }
@@ -235,50 +232,11 @@ impl Ledger {
         }
     }
 
-    fn is_covered(&self, path: &Path, name: &Name) -> bool {
+    fn is_covered(&self, path: &Path, name: &str) -> bool {
         let later = (Bound::Excluded(path), Bound::Unbounded);
         self.files
             .range::<Path, _>(later)
-            .any(|(_, page)| page.has(name))
-    }
-}
-
-impl Page {
-    fn has(&self, name: &Name) -> bool {
-        self.names.binary_search(name).is_ok()
-    }
-}
-
-impl Name {
-    fn of(object: &Object) -> Name {
-        let code = match object.resource() {
-            Resource::Services => 's',
-            Resource::EndpointSlices => 'e',
-            Resource::Pods => 'p',
-            Resource::Namespaces => 'n',
-        };
-        let Metadata {
-            namespace, name, ..
-        } = object.metadata();
-        Name(format!("{code}{namespace}/{name}").into())
-    }
-
-    /// An object that is nothing but this name.
-    fn object(&self) -> Object {
-        let (code, name) = self.0.split_at(1);
-        let resource = match code {
-            "s" => Resource::Services,
-            "e" => Resource::EndpointSlices,
-            "p" => Resource::Pods,
-            _ => Resource::Namespaces,
-        };
-        let (namespace, name) = name.split_once('/').unwrap_or(("", name));
-        let metadata = Metadata {
-            namespace: namespace.into(),
-            name: name.into(),
-            ..Metadata::default()
-        };
-        Object::bare(resource, metadata)
+            .any(|(_, page)| page.names.has(name))
     }
 }
 

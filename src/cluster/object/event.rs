@@ -2,9 +2,9 @@
 
 use super::{Object, Resource};
 
-/// How many events a source may be ahead of the index. A page of a list (500) fits, so that the next page is fetched while this one is
-/// applied; at some 500 bytes an event this bounds the queue of a source to half a megabyte.
-pub const EVENTS_QUEUED_MAX: usize = 1024;
+/// How many events a source may be ahead of the index. Enough that reading and indexing go on side by side; with slices of 100 endpoints,
+/// some 20 KiB each, this bounds the queue of a source to 2.5 MiB.
+pub const EVENTS_QUEUED_MAX: usize = 128;
 
 /// What a source says to the index, in order, for each resource on its own.
 #[derive(Debug, Clone, PartialEq, Eq)]

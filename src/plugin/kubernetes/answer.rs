@@ -62,8 +62,8 @@ impl Asking<'_> {
             Found::ClusterIps(_, ips, _) => ips.iter().for_each(|ip| push(records, *ip)),
             Found::Endpoints(set, selection) if selection.is_all() => {
                 match rtype {
-                    Type::A => set.v4.iter().for_each(|ip| push(records, (*ip).into())),
-                    _ => set.v6.iter().for_each(|ip| push(records, (*ip).into())),
+                    Type::A => set.v4().for_each(|ip| push(records, (*ip).into())),
+                    _ => set.v6().for_each(|ip| push(records, (*ip).into())),
                 }
                 return name_in_place_of_address(set, selection);
             }
@@ -158,12 +158,11 @@ impl Asking<'_> {
             return;
         };
         let mut distinct = Distinct::new(records);
-        for slice in &set.slices {
-            let at_ip = |endpoint: &&EndpointRecord| endpoint.place == Place::Ip(ip);
-            for endpoint in slice.endpoints.iter().filter(at_ip) {
+        for slice in set.slices() {
+            let at_ip = |endpoint: &EndpointRecord<'_>| endpoint.place == Place::Ip(ip);
+            for endpoint in slice.endpoints().filter(at_ip) {
                 let mut dashed = DashedAddress::default();
-                let host =
-                    slice.host_labels(endpoint, self.options.endpoint_pod_names, &mut dashed);
+                let host = endpoint.host_labels(self.options.endpoint_pod_names, &mut dashed);
                 distinct.push(records, |records| self.push_pointer(records, host, key));
             }
         }
@@ -185,13 +184,13 @@ fn name_in_place_of_address<'a>(
     selection: Selection<'a>,
 ) -> Option<&'a [u8]> {
     // Seldom an endpoint has one, and there may be thousands to look at.
-    if !set.has_names {
+    if !set.has_names() {
         return None;
     }
     selection
         .of(set)
-        .find_map(|(slice, endpoint)| match endpoint.place {
-            Place::Name(at) => Some(slice.name(at)),
+        .find_map(|(_, endpoint)| match endpoint.place {
+            Place::Name(name) => Some(name),
             Place::Ip(_) => None,
         })
 }

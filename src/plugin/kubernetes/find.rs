@@ -206,16 +206,15 @@ impl<'a> Selection<'a> {
     pub(super) fn of(
         self,
         set: &'a EndpointSet,
-    ) -> impl Iterator<Item = (&'a SliceRecords, &'a EndpointRecord)> + 'a {
+    ) -> impl Iterator<Item = (&'a SliceRecords, EndpointRecord<'a>)> + 'a {
         let slices = set
-            .slices
+            .slices()
             .iter()
             .filter(move |slice| self.ports.of(&slice.ports).next().is_some());
         slices.flat_map(move |slice| {
             let endpoints = slice
-                .endpoints
-                .iter()
-                .filter(move |endpoint| self.is_host(slice, endpoint));
+                .endpoints()
+                .filter(move |endpoint| self.is_host(endpoint));
             endpoints.map(move |endpoint| (&**slice, endpoint))
         })
     }
@@ -225,8 +224,8 @@ impl<'a> Selection<'a> {
         self.host.is_none() && self.ports.is_all()
     }
 
-    fn is_host(&self, slice: &SliceRecords, endpoint: &EndpointRecord) -> bool {
+    fn is_host(&self, endpoint: &EndpointRecord<'_>) -> bool {
         self.host
-            .is_none_or(|host| slice.is_named(endpoint, self.pod_names, &host[1..], self.spelled))
+            .is_none_or(|host| endpoint.is_named(self.pod_names, &host[1..], self.spelled))
     }
 }

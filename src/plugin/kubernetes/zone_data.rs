@@ -136,15 +136,14 @@ impl Asking<'_> {
     /// The endpoints of the slices that this server is in.
     fn endpoint_servers(&self, key: &[u8], local: IpAddr) -> Vec<(Vec<u8>, IpAddr)> {
         let mut servers = Vec::new();
-        let slices = self.endpoints(key).into_iter().flat_map(|set| &set.slices);
+        let slices = self.endpoints(key).into_iter().flat_map(|set| set.slices());
         for slice in slices.filter(|slice| slice.ips().any(|ip| ip == local)) {
-            for endpoint in &slice.endpoints {
+            for endpoint in slice.endpoints() {
                 let Place::Ip(ip) = endpoint.place else {
                     continue;
                 };
                 let mut dashed = DashedAddress::default();
-                let host =
-                    slice.host_labels(endpoint, self.options.endpoint_pod_names, &mut dashed);
+                let host = endpoint.host_labels(self.options.endpoint_pod_names, &mut dashed);
                 servers.push(([host, key, SVC].concat(), ip));
             }
         }

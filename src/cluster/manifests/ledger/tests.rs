@@ -3,7 +3,7 @@ use std::os::unix::fs::symlink;
 use std::time::Duration;
 
 use super::*;
-use crate::cluster::object::Exposure;
+use crate::cluster::object::{Exposure, Object, Resource};
 
 /// Far enough in the future that no file is being written to.
 const LATER: Duration = Duration::from_secs(3600);
@@ -211,22 +211,4 @@ fn a_path_that_is_not_there_is_told_and_the_list_waits_for_it() {
     );
     folder.write("late/b.yaml", &service("b", 2));
     assert_eq!(folder.look(), ["+b@10.0.0.2", ")", ")", ")"]);
-}
-
-#[test]
-fn names_are_kept_in_one_text_and_come_back() {
-    for resource in Resource::ALL {
-        let namespace = if resource == Resource::Namespaces {
-            ""
-        } else {
-            "n"
-        };
-        let metadata = Metadata {
-            namespace: namespace.into(),
-            name: "a.b".into(),
-            ..Metadata::default()
-        };
-        let object = Object::bare(resource, metadata);
-        assert_eq!(Name::of(&object).object(), object, "{resource}");
-    }
 }

@@ -1,0 +1,281 @@
+//! The endpoints of a Service, over its slices.
+//!
+//! Of all that is known of a cluster most is endpoints, so a slice is two allocations: its head, and a row of octets
+//! with the addresses first, ready to send, and the names after them. The endpoints of a Service are its slices side
+//! by side: what one slice changes touches that slice. Only a Service that has an address twice, which seldom lasts,
+//! has a list of its addresses beside its slices.
+
+use std::collections::HashSet;
+use std::net::IpAddr;
+use std::slice;
+use std::sync::Arc;
+
+use super::{DashedAddress, ServiceKey, service_key, single_label};
+use crate::cluster::object::{Address, Endpoint, EndpointSlice, Port};
+use crate::dns::Name;
+use crate::dns::name::LABEL_MAX;
+
+/// The endpoints of one EndpointSlice that are ready, each address on its own.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct SliceRecords {
+    pub(crate) service: ServiceKey,
+    pub(crate) ports: Arc<[Port]>,
+    /// How many endpoints are met at an IPv4 address, at an IPv6 address, at a name; they stand in this order.
+    v4: u32,
+    v6: u32,
+    named: u32,
+    /// The addresses; then, unless no endpoint has a name at all, for each endpoint three names, each a length octet and
+    /// labels in wire form without the root: where it is met if that is a name, its hostname, its Pod.
+    octets: Box<[u8]>,
+}
+
+/// One address of an endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct EndpointRecord<'a> {
+    pub(crate) place: Place<'a>,
+    hostname: &'a [u8],
+    pod: &'a [u8],
+}
+
+/// Where an endpoint is met.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place<'a> {
+    /// At an address.
+    Ip(IpAddr),
+    /// At another name (slices of type FQDN): labels in wire form without the root.
+    Name(&'a [u8]),
+}
+
+impl SliceRecords {
+    /// The records of a slice, if it belongs to a Service.
+    pub(crate) fn of(slice: EndpointSlice) -> Option<SliceRecords> {
+        let service = service_key(&slice.metadata.namespace, slice.service()?)?;
+        let (mut v4, mut v6, mut named) = (Vec::new(), Vec::new(), Vec::new());
+        for endpoint in slice.endpoints.iter().filter(|endpoint| endpoint.ready) {
+            for address in &endpoint.addresses {
+                match address {
+                    Address::Ip(IpAddr::V4(ip)) => v4.push((ip.octets(), endpoint)),
+                    Address::Ip(IpAddr::V6(ip)) => v6.push((ip.octets(), endpoint)),
+                    Address::Name(name) => named.push((&**name, endpoint)),
+                }
+            }
+        }
+        let mut octets: Vec<u8> = v4.iter().flat_map(|(ip, _)| *ip).collect();
+        octets.extend(v6.iter().flat_map(|(ip, _)| ip));
+        let addresses = octets.len();
+        let at_addresses = v4.iter().map(|(_, at)| ("", *at));
+        let at_addresses = at_addresses.chain(v6.iter().map(|(_, at)| ("", *at)));
+        for (place, endpoint) in at_addresses.chain(named.iter().copied()) {
+            push_names(&mut octets, place, endpoint);
+        }
+        if octets[addresses..].iter().all(|octet| *octet == 0) {
+            octets.truncate(addresses);
+        }
+        let count = |len: usize| u32::try_from(len).expect("an object has at most 8 MiB");
+        Some(SliceRecords {
+            service,
+            ports: slice.ports.into(),
+            v4: count(v4.len()),
+            v6: count(v6.len()),
+            named: count(named.len()),
+            octets: octets.into(),
+        })
+    }
+
+    /// The endpoints: those at IPv4 addresses first, those at names last, else in the order of the slice.
+    pub(crate) fn endpoints(&self) -> impl Iterator<Item = EndpointRecord<'_>> {
+        let mut names = &self.octets[4 * self.v4().len() + 16 * self.v6().len()..];
+        let ips = self.ips().map(Some);
+        let places = ips.chain(std::iter::repeat_n(None, self.named as usize));
+        places.map(move |ip| {
+            let name = take_name(&mut names);
+            EndpointRecord {
+                place: ip.map_or(Place::Name(name), Place::Ip),
+                hostname: take_name(&mut names),
+                pod: take_name(&mut names),
+            }
+        })
+    }
+
+    /// The addresses of one family, as they are sent.
+    pub(crate) fn v4(&self) -> &[[u8; 4]] {
+        self.octets[..4 * self.v4 as usize].as_chunks().0
+    }
+
+    /// The addresses of the other family.
+    pub(crate) fn v6(&self) -> &[[u8; 16]] {
+        let from = 4 * self.v4 as usize;
+        self.octets[from..from + 16 * self.v6 as usize]
+            .as_chunks()
+            .0
+    }
+
+    /// All addresses.
+    pub(crate) fn ips(&self) -> impl Iterator<Item = IpAddr> {
+        let v4 = self.v4().iter().map(|ip| IpAddr::from(*ip));
+        v4.chain(self.v6().iter().map(|ip| IpAddr::from(*ip)))
+    }
+
+    fn is_empty(&self) -> bool {
+        self.v4 + self.v6 + self.named == 0
+    }
+}
+
+fn push_names(octets: &mut Vec<u8>, place: &str, endpoint: &Endpoint) {
+    push_name(octets, place, false);
+    let hostname = endpoint.hostname.as_deref().unwrap_or_default();
+    push_name(octets, hostname, true);
+    let pod = endpoint.target.as_deref().unwrap_or_default();
+    push_name(
+        octets,
+        Some(pod)
+            .filter(|pod| pod.len() <= LABEL_MAX)
+            .unwrap_or_default(),
+        true,
+    );
+}
+
+/// Appends the labels of a name; one that cannot be a name counts as none.
+fn push_name(octets: &mut Vec<u8>, text: &str, lower: bool) {
+    let name = text.parse::<Name>().ok().filter(|_| !text.is_empty());
+    let name = name.unwrap_or_else(Name::root);
+    let name = if lower { name.lower() } else { name };
+    octets.push(name.labels_wire().len() as u8);
+    octets.extend_from_slice(name.labels_wire());
+}
+
+/// Takes the next name off; where there are none, each is empty.
+fn take_name<'a>(names: &mut &'a [u8]) -> &'a [u8] {
+    let Some((length, rest)) = names.split_first() else {
+        return &[];
+    };
+    let (name, rest) = rest.split_at(usize::from(*length));
+    *names = rest;
+    name
+}
+
+impl<'a> EndpointRecord<'a> {
+    /// The labels of an endpoint's own name, in wire form: its hostname; else, if `pod_names`, the name of its
+    /// Pod; else its address with dashes.
+    pub(crate) fn host_labels<'b>(&self, pod_names: bool, dashed: &'b mut DashedAddress) -> &'b [u8]
+    where
+        'a: 'b,
+    {
+        match (self.own_name(pod_names), self.place) {
+            ([], Place::Ip(ip)) => dashed.write(ip),
+            (name, _) => name,
+        }
+    }
+
+    /// Whether this one label, without its length octet, is the endpoint's own name. `spelled` is the address that
+    /// the label spells in full, if it does, so that a list is searched without writing any address.
+    pub(crate) fn is_named(&self, pod_names: bool, label: &[u8], spelled: Option<IpAddr>) -> bool {
+        match self.own_name(pod_names) {
+            [] => spelled.is_some_and(|ip| self.place == Place::Ip(ip)),
+            name => single_label(name) == Some(label),
+        }
+    }
+
+    fn own_name(&self, pod_names: bool) -> &'a [u8] {
+        match self.hostname {
+            [] if pod_names => self.pod,
+            hostname => hostname,
+        }
+    }
+}
+
+/// All endpoints of a Service, over its slices.
+#[derive(Debug)]
+pub(crate) struct EndpointSet {
+    pub(crate) service: ServiceKey,
+    slices: Slices,
+    /// How often an address is met that has been met already.
+    pub(crate) repeats: u32,
+    /// Present if there are repeats.
+    once: Option<Box<Once>>,
+}
+
+/// Most Services have one slice.
+#[derive(Debug)]
+enum Slices {
+    One(Arc<SliceRecords>),
+    Many(Box<[Arc<SliceRecords>]>),
+}
+
+/// The addresses of a Service that has some of them more than once, each once, in the order of its slices.
+#[derive(Debug)]
+struct Once {
+    v4: Box<[[u8; 4]]>,
+    v6: Box<[[u8; 16]]>,
+}
+
+impl EndpointSet {
+    /// Aggregates slices of one Service, in which addresses are met again so many times.
+    pub(crate) fn of(
+        service: ServiceKey,
+        slices: Vec<Arc<SliceRecords>>,
+        repeats: u32,
+    ) -> EndpointSet {
+        let once = (repeats > 0).then(|| Box::new(Once::of(&slices)));
+        let slices = match <[_; 1]>::try_from(slices) {
+            Ok([slice]) => Slices::One(slice),
+            Err(slices) => Slices::Many(slices.into()),
+        };
+        EndpointSet {
+            service,
+            slices,
+            repeats,
+            once,
+        }
+    }
+
+    /// The slices, in the order in which they came.
+    pub(crate) fn slices(&self) -> &[Arc<SliceRecords>] {
+        match &self.slices {
+            Slices::One(slice) => slice::from_ref(slice),
+            Slices::Many(slices) => slices,
+        }
+    }
+
+    /// Every IPv4 address once, in the order of the slices.
+    pub(crate) fn v4(&self) -> impl Iterator<Item = &[u8; 4]> {
+        let (once, slices) = self.once_or_slices();
+        let once = once.into_iter().flat_map(|once| &once.v4);
+        once.chain(slices.iter().flat_map(|slice| slice.v4()))
+    }
+
+    /// Every IPv6 address once, likewise.
+    pub(crate) fn v6(&self) -> impl Iterator<Item = &[u8; 16]> {
+        let (once, slices) = self.once_or_slices();
+        let once = once.into_iter().flat_map(|once| &once.v6);
+        once.chain(slices.iter().flat_map(|slice| slice.v6()))
+    }
+
+    fn once_or_slices(&self) -> (Option<&Once>, &[Arc<SliceRecords>]) {
+        match &self.once {
+            Some(once) => (Some(once), &[]),
+            None => (None, self.slices()),
+        }
+    }
+
+    /// Whether some endpoint is met at a name and not at an address.
+    pub(crate) fn has_names(&self) -> bool {
+        self.slices().iter().any(|slice| slice.named > 0)
+    }
+
+    /// Whether no endpoint is ready.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.slices().iter().all(|slice| slice.is_empty())
+    }
+}
+
+impl Once {
+    fn of(slices: &[Arc<SliceRecords>]) -> Once {
+        let mut seen = HashSet::with_hasher(foldhash::fast::RandomState::default());
+        let v4 = slices.iter().flat_map(|slice| slice.v4()).copied();
+        let v4 = v4.filter(|ip| seen.insert(IpAddr::from(*ip))).collect();
+        let v6 = slices.iter().flat_map(|slice| slice.v6()).copied();
+        let v6 = v6.filter(|ip| seen.insert(IpAddr::from(*ip))).collect();
+        Once { v4, v6 }
+    }
+}
