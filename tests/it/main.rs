@@ -6,6 +6,7 @@
 )]
 
 mod apiserver;
+mod benchmark;
 mod cache;
 mod cluster;
 mod conformance;

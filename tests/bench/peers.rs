@@ -1,0 +1,346 @@
+//! The servers that are compared: how each is told to serve the same data on one core, and to write no log of it.
+
+use std::fs;
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::cluster::zone_file;
+use crate::load::Check;
+use crate::process::{Cores, Running, free_port, loopback, on_path};
+use crate::questions::{Expect, Qtype, Question};
+
+/// How long a server may take until it knows its data.
+const START: Duration = Duration::from_secs(60);
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Kind {
+    Floor,
+    /// Cairn as it was built, or another build of it.
+    Cairn,
+    CoreDns,
+    Knot,
+    Nsd,
+    Unbound,
+}
+
+/// A server that is to be measured.
+#[derive(Clone, Debug)]
+pub(crate) struct Contender {
+    pub(crate) name: String,
+    pub(crate) kind: Kind,
+    program: PathBuf,
+}
+
+/// What a server is to serve.
+pub(crate) struct Data<'a> {
+    pub(crate) folder: &'a Path,
+    pub(crate) cores: Cores,
+    /// Of the API server.
+    pub(crate) kubeconfig: &'a Path,
+    /// The same as the API server has, as records.
+    pub(crate) records: &'a [String],
+    /// Knows the names outside of the cluster.
+    pub(crate) upstream: SocketAddr,
+}
+
+pub(crate) struct Server {
+    pub(crate) name: String,
+    pub(crate) kind: Kind,
+    pub(crate) address: SocketAddr,
+    pub(crate) running: Running,
+}
+
+/// Everybody who is there, the floor and Cairn first.
+pub(crate) fn contenders(cairn: PathBuf, rivals: &[PathBuf]) -> Vec<Contender> {
+    let own = std::env::current_exe().expect("a process knows its program");
+    let mut all = vec![
+        Contender {
+            name: "floor".into(),
+            kind: Kind::Floor,
+            program: own,
+        },
+        Contender {
+            name: "cairn".into(),
+            kind: Kind::Cairn,
+            program: cairn,
+        },
+    ];
+    for (n, program) in rivals.iter().enumerate() {
+        let name = format!("rival{}", n + 1);
+        all.push(Contender {
+            name,
+            kind: Kind::Cairn,
+            program: program.clone(),
+        });
+    }
+    for (name, program, kind) in [
+        ("knot", "knotd", Kind::Knot),
+        ("nsd", "nsd", Kind::Nsd),
+        ("unbound", "unbound", Kind::Unbound),
+        ("coredns", "coredns", Kind::CoreDns),
+    ] {
+        let found = on_path(program);
+        all.extend(found.map(|program| Contender {
+            name: name.into(),
+            kind,
+            program,
+        }));
+    }
+    all
+}
+
+impl Contender {
+    /// Starts it on the server's core and waits until it answers for the cluster.
+    pub(crate) fn start(&self, data: &Data<'_>, known: &str) -> io::Result<Server> {
+        let folder = data.folder.join(&self.name);
+        fs::create_dir_all(&folder)?;
+        let port = free_port();
+        let mut command = self.command(&folder, port, data)?;
+        command.current_dir(&folder);
+        let log = folder.join("log");
+        let running = Running::start(
+            &mut command,
+            &[data.cores.server],
+            data.cores.generator,
+            &log,
+        )?;
+        let mut server = Server {
+            name: self.name.clone(),
+            kind: self.kind,
+            address: loopback(port),
+            running,
+        };
+        if server.answers(known) {
+            return Ok(server);
+        }
+        let said = fs::read_to_string(&log).unwrap_or_default();
+        Err(io::Error::other(format!(
+            "{} did not start: {}",
+            self.name,
+            said.lines().last().unwrap_or("it said nothing")
+        )))
+    }
+
+    fn command(&self, folder: &Path, port: u16, data: &Data<'_>) -> io::Result<Command> {
+        let mut command = Command::new(&self.program);
+        let conf = folder.join("conf");
+        let text = match self.kind {
+            Kind::Floor => {
+                command.args(["serve-echo", &port.to_string()]);
+                return Ok(command);
+            }
+            Kind::Cairn | Kind::CoreDns => {
+                command.arg("-conf").arg(&conf);
+                corefile(port, data.kubeconfig, data.upstream)
+            }
+            Kind::Knot => {
+                command.arg("-c").arg(&conf);
+                knot(folder, port)
+            }
+            Kind::Nsd => {
+                command.arg("-d").arg("-c").arg(&conf);
+                nsd(folder, port)
+            }
+            Kind::Unbound => {
+                command.arg("-d").arg("-c").arg(&conf);
+                unbound(folder, port, data)
+            }
+        };
+        if matches!(self.kind, Kind::Knot | Kind::Nsd) {
+            for zone in ["cluster.local", "in-addr.arpa"] {
+                fs::write(
+                    folder.join(format!("{zone}.zone")),
+                    zone_file(zone, data.records),
+                )?;
+            }
+        }
+        fs::write(conf, text)?;
+        Ok(command)
+    }
+}
+
+impl Server {
+    pub(crate) fn check(&self) -> Check {
+        match self.kind {
+            Kind::Floor => Check::Nothing,
+            _ => Check::Answers,
+        }
+    }
+
+    /// Asks until the name is answered with records.
+    fn answers(&mut self, known: &str) -> bool {
+        let began = Instant::now();
+        while began.elapsed() < START && !self.running.has_ended() {
+            match asked(self.address, known, Qtype::A, Duration::from_millis(100)) {
+                Some(reply) if self.kind == Kind::Floor || Expect::Records.is_met(&reply) => {
+                    return true;
+                }
+                Some(_) => std::thread::sleep(Duration::from_millis(20)),
+                None => {}
+            }
+        }
+        false
+    }
+}
+
+/// The reply to one question, if it comes in time.
+pub(crate) fn asked(
+    server: SocketAddr,
+    name: &str,
+    qtype: Qtype,
+    wait: Duration,
+) -> Option<Vec<u8>> {
+    let socket = UdpSocket::bind(loopback(0)).ok()?;
+    socket.set_read_timeout(Some(wait)).ok()?;
+    socket.connect(server).ok()?;
+    socket.send(&Question::once(name, qtype, 1)).ok()?;
+    let mut reply = vec![0; 4096];
+    let length = socket.recv(&mut reply);
+    if length.is_err() {
+        // A port that nobody listens on refuses at once.
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    reply.truncate(length.ok()?);
+    Some(reply)
+}
+
+/// What clusters run, with ports that need no root. The same for Cairn and CoreDNS.
+pub(crate) fn corefile(port: u16, kubeconfig: &Path, upstream: SocketAddr) -> String {
+    let stanza = format!("kubeconfig {} lab", kubeconfig.display());
+    corefile_with(port, &stanza, "insecure", upstream).0
+}
+
+/// With this source and this mode of pods; also says where it is ready.
+pub(crate) fn corefile_with(
+    port: u16,
+    source: &str,
+    pods: &str,
+    upstream: SocketAddr,
+) -> (String, SocketAddr) {
+    let (ready, metrics) = (free_port(), free_port());
+    let text = format!(
+        ".:{port} {{
+    bind 127.0.0.1
+    errors
+    ready 127.0.0.1:{ready}
+    kubernetes cluster.local in-addr.arpa ip6.arpa {{
+        {source}
+        pods {pods}
+        fallthrough in-addr.arpa ip6.arpa
+        ttl 30
+    }}
+    prometheus 127.0.0.1:{metrics}
+    forward . {upstream}
+    cache 30
+    loop
+    loadbalance
+}}
+"
+    );
+    (text, loopback(ready))
+}
+
+fn knot(folder: &Path, port: u16) -> String {
+    let folder = folder.display();
+    format!(
+        "server:
+    listen: 127.0.0.1@{port}
+    rundir: {folder}
+    udp-workers: 1
+    tcp-workers: 1
+    background-workers: 1
+log:
+  - target: stderr
+    any: error
+database:
+    storage: {folder}
+template:
+  - id: default
+    storage: {folder}
+    file: %s.zone
+    zonefile-sync: -1
+    journal-content: none
+zone:
+  - domain: cluster.local
+  - domain: in-addr.arpa
+"
+    )
+}
+
+fn nsd(folder: &Path, port: u16) -> String {
+    let folder = folder.display();
+    format!(
+        "server:
+    ip-address: 127.0.0.1@{port}
+    server-count: 1
+    username: \"\"
+    chroot: \"\"
+    zonesdir: {folder}
+    database: \"\"
+    pidfile: {folder}/pid
+    xfrdfile: {folder}/xfrd
+    xfrdir: {folder}
+    zonelistfile: {folder}/zones
+    tcp-count: 200
+    rrl-ratelimit: 0
+    round-robin: yes
+    minimal-responses: yes
+    verbosity: 0
+remote-control:
+    control-enable: no
+zone:
+    name: cluster.local
+    zonefile: cluster.local.zone
+zone:
+    name: in-addr.arpa
+    zonefile: in-addr.arpa.zone
+"
+    )
+}
+
+fn unbound(folder: &Path, port: u16, data: &Data<'_>) -> String {
+    use std::fmt::Write;
+    let upstream = data.upstream;
+    let mut text = format!(
+        "server:
+    interface: 127.0.0.1@{port}
+    access-control: 127.0.0.0/8 allow
+    num-threads: 1
+    do-daemonize: no
+    chroot: \"\"
+    username: \"\"
+    directory: \"{}\"
+    pidfile: \"\"
+    use-syslog: no
+    verbosity: 0
+    module-config: \"iterator\"
+    do-not-query-localhost: no
+    do-ip6: no
+    outgoing-range: 4096
+    num-queries-per-thread: 4096
+    incoming-num-tcp: 200
+    so-rcvbuf: 0
+    local-zone: \"cluster.local.\" static
+    local-zone: \"in-addr.arpa.\" static
+",
+        folder.display()
+    );
+    for line in data.records {
+        let _ = writeln!(text, "    local-data: '{line}'");
+    }
+    let _ = write!(
+        text,
+        "remote-control:
+    control-enable: no
+forward-zone:
+    name: \".\"
+    forward-addr: {}@{}
+",
+        upstream.ip(),
+        upstream.port()
+    );
+    text
+}
