@@ -64,7 +64,7 @@ impl Cluster {
         let service = |n: usize| {
             let word = |random: &mut StdRng| WORDS[random.random_range(0..WORDS.len())];
             let name = format!("{}-{}-{n}", word(&mut random), word(&mut random));
-            let headless = n % HEADLESS_EVERY == 0;
+            let headless = n.is_multiple_of(HEADLESS_EVERY);
             let until = endpoints * (n + 1) / services;
             let of_service =
                 (made..until).map(|at| Endpoint::new(&name, at, random.random::<u32>()));

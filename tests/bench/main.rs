@@ -9,6 +9,7 @@
 mod batch;
 mod cluster;
 mod floor;
+mod instance;
 mod link;
 mod load;
 mod numbers;
@@ -22,7 +23,6 @@ mod world;
 #[path = "../it/support"]
 #[expect(
     dead_code,
-    clippy::unwrap_used,
     reason = "it is made for the integration tests, which use all of it"
 )]
 mod support {

@@ -50,10 +50,6 @@ impl Histogram {
     pub(crate) fn max(&self) -> Duration {
         Duration::from_nanos(self.most)
     }
-
-    pub(crate) fn count(&self) -> u64 {
-        self.total
-    }
 }
 
 /// Exact below `STEPS`; above it the leading bits say which.

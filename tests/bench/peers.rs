@@ -31,7 +31,7 @@ pub(crate) enum Kind {
 pub(crate) struct Contender {
     pub(crate) name: String,
     pub(crate) kind: Kind,
-    program: PathBuf,
+    pub(crate) program: PathBuf,
 }
 
 /// What a server is to serve.

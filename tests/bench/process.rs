@@ -86,10 +86,6 @@ impl Running {
         !matches!(self.child.try_wait(), Ok(None))
     }
 
-    pub(crate) fn id(&self) -> u32 {
-        self.child.id()
-    }
-
     /// CPU time of it and of its children.
     pub(crate) fn cpu(&self) -> Duration {
         family(self.child.id()).into_iter().map(cpu).sum()

@@ -158,7 +158,7 @@ impl Questions {
         }
         Questions {
             all,
-            unique: (mix == Mix::Misses).then(|| rand::random::<u64>()),
+            unique: (mix == Mix::Misses).then(rand::random::<u64>),
             at: 0,
         }
     }

@@ -20,6 +20,9 @@ pub(crate) enum Column {
     RssMb,
     Busy,
     Asked,
+    StartMb,
+    LoadMb,
+    RelistMb,
 }
 
 impl Column {
@@ -36,13 +39,18 @@ impl Column {
             Column::RssMb => "RSS MB",
             Column::Busy => "generator",
             Column::Asked => "asked",
+            Column::StartMb => "peak of start",
+            Column::LoadMb => "peak of load",
+            Column::RelistMb => "peak of relist",
         }
     }
 
     fn write(self, value: f64) -> String {
         match self {
             Column::CpuUs => format!("{value:.2}"),
-            Column::RssMb => format!("{value:.1}"),
+            Column::RssMb | Column::StartMb | Column::LoadMb | Column::RelistMb => {
+                format!("{value:.1}")
+            }
             Column::Busy => format!("{:.0} %", value * 100.0),
             _ => format!("{value:.0}"),
         }
@@ -165,7 +173,11 @@ impl Report {
                     .collect::<Vec<String>>(),
             );
         }
-        for other in figures.servers.iter().filter(|name| *name != "cairn") {
+        for other in figures
+            .servers
+            .iter()
+            .filter(|name| *name != "cairn" && !figures.of("cairn", Column::CpuUs).is_empty())
+        {
             let ratios = columns.iter().map(|column| {
                 let ratio = figures.against("cairn", other, *column, |one, other| one / other);
                 cell(ratio.filter(|_| column.is_compared()), &|ratio| {

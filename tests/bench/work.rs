@@ -1,5 +1,12 @@
 //! The works, in the order in which they are done.
 
+mod connections;
+mod instructions;
+mod memory;
+mod overload;
+mod startup;
+mod storm;
+mod threads;
 mod udp;
 
 use crate::report::Report;
@@ -37,5 +44,45 @@ pub(crate) const ALL: &[Work] = &[
         name: "tcp",
         about: "A of a service over kept connections",
         run: udp::tcp,
+    },
+    Work {
+        name: "tcp-once",
+        about: "a connection for each query",
+        run: connections::one_shot,
+    },
+    Work {
+        name: "tcp-idle",
+        about: "10,000 connections that wait",
+        run: connections::idle,
+    },
+    Work {
+        name: "threads",
+        about: "two data threads beside one",
+        run: threads::run,
+    },
+    Work {
+        name: "overload",
+        about: "ten times what can be answered",
+        run: overload::run,
+    },
+    Work {
+        name: "storm",
+        about: "services and slices that change while queries run",
+        run: storm::run,
+    },
+    Work {
+        name: "start",
+        about: "exec to the first answer, exec to synced",
+        run: startup::run,
+    },
+    Work {
+        name: "memory",
+        about: "at rest, under load, during a full relist",
+        run: memory::run,
+    },
+    Work {
+        name: "instructions",
+        about: "instructions a query, by callgrind",
+        run: instructions::run,
     },
 ];

@@ -43,7 +43,7 @@ fn quantiles_are_ranks() {
         let found = histogram.quantile(share).as_nanos();
         assert_eq!(found, expected, "{share}");
     }
-    assert_eq!((histogram.count(), histogram.max().as_nanos()), (60, 60));
+    assert_eq!(histogram.max().as_nanos(), 60);
     assert_eq!(Histogram::default().quantile(0.5), Duration::ZERO);
 }
 
