@@ -11,7 +11,6 @@ mod cache;
 mod cluster;
 mod conformance;
 mod docs;
-mod figures;
 mod fuzz_corpus;
 mod house;
 mod liars;
