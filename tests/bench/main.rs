@@ -42,7 +42,7 @@ use work::Work;
 use world::{Effort, World};
 
 /// Past this a quick run begins no further work.
-const QUICK: Duration = Duration::from_secs(105);
+const QUICK: Duration = Duration::from_secs(100);
 
 /// Measures Cairn beside the floor, and beside each of knotd, nsd, unbound and coredns that is on PATH.
 #[derive(Parser)]
@@ -119,7 +119,7 @@ fn run(options: &Options) -> std::io::Result<()> {
         load: Duration::from_millis(
             options
                 .load
-                .unwrap_or(if options.quick { 250 } else { 1500 })
+                .unwrap_or(if options.quick { 200 } else { 1500 })
                 .max(50),
         ),
         quick: options.quick,

@@ -12,7 +12,7 @@ use crate::instance::{How, Instance};
 use crate::load::{Check, Outcome};
 use crate::peers::Kind;
 use crate::process::own_cpu;
-use crate::questions::{Mix, Questions};
+use crate::questions::{Expect, Mix, Questions};
 use crate::report::{Column, Figures, Limit, Report};
 use crate::world::World;
 
@@ -25,7 +25,8 @@ const IDLE: usize = 10_000;
 struct Exchange {
     stream: TcpStream,
     begun: Instant,
-    expect: crate::questions::Expect,
+    /// `None` until it is connected and has asked.
+    expect: Option<Expect>,
     reply: Vec<u8>,
 }
 
@@ -83,20 +84,26 @@ pub(crate) fn one_shot(world: &World, report: &mut Report) -> io::Result<()> {
     Ok(())
 }
 
-fn connect(server: SocketAddr, source: &mut u32) -> io::Result<TcpStream> {
+/// From an address that was not used for longest. With `wait`, connected; else on its way.
+fn connect(server: SocketAddr, source: &mut u32, wait: bool) -> io::Result<TcpStream> {
     *source = (*source + 1) % SOURCES;
     let from = Ipv4Addr::from(u32::from(Ipv4Addr::new(127, 0, 1, 1)) + *source);
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
     socket.bind(&SocketAddr::from((from, 0)).into())?;
-    socket.connect(&server.into())?;
-    Ok(socket.into())
+    socket.set_nonblocking(!wait)?;
+    match socket.connect(&server.into()) {
+        Err(fault) if fault.raw_os_error() != Some(nix::errno::Errno::EINPROGRESS as i32) => {
+            Err(fault)
+        }
+        _ => Ok(socket.into()),
+    }
 }
 
 fn ask(
     stream: &mut TcpStream,
     questions: &mut Questions,
     packet: &mut Vec<u8>,
-) -> io::Result<crate::questions::Expect> {
+) -> io::Result<Expect> {
     let expect = questions.next(7, packet);
     let mut framed = (packet.len() as u16).to_be_bytes().to_vec();
     framed.extend_from_slice(packet);
@@ -116,26 +123,29 @@ fn exchanges(
     while began.elapsed() < duration {
         while under_way.len() < WINDOW {
             let begun = Instant::now();
-            let mut stream = connect(server, source)?;
-            let expect = ask(&mut stream, questions, &mut packet)?;
-            stream.set_nonblocking(true)?;
+            let stream = connect(server, source, false)?;
             under_way.push(Exchange {
                 stream,
                 begun,
-                expect,
+                expect: None,
                 reply: Vec::new(),
             });
             outcome.sent += 1;
         }
         let mut polled: Vec<PollFd> = under_way
             .iter()
-            .map(|exchange| PollFd::new(exchange.stream.as_fd(), PollFlags::POLLIN))
+            .map(|exchange| PollFd::new(exchange.stream.as_fd(), exchange.waits_for()))
             .collect();
         poll(&mut polled, PollTimeout::from(100_u8))?;
         let ready: Vec<bool> = polled.iter().map(|fd| fd.any().unwrap_or(true)).collect();
         let mut ready = ready.into_iter();
-        under_way.retain_mut(|exchange| {
-            !ready.next().unwrap_or(false) || !exchange.is_over(check, &mut outcome)
+        under_way.retain_mut(|exchange| match (ready.next(), exchange.expect) {
+            (Some(true), None) => {
+                exchange.expect = ask(&mut exchange.stream, questions, &mut packet).ok();
+                exchange.expect.is_some()
+            }
+            (Some(true), Some(expect)) => !exchange.is_over(expect, check, &mut outcome),
+            _ => true,
         });
     }
     let took = began.elapsed().as_secs_f64();
@@ -147,7 +157,14 @@ fn exchanges(
 }
 
 impl Exchange {
-    fn is_over(&mut self, check: Check, outcome: &mut Outcome) -> bool {
+    fn waits_for(&self) -> PollFlags {
+        match self.expect {
+            None => PollFlags::POLLOUT,
+            Some(_) => PollFlags::POLLIN,
+        }
+    }
+
+    fn is_over(&mut self, expect: Expect, check: Check, outcome: &mut Outcome) -> bool {
         let mut octets = [0; 2048];
         match self.stream.read(&mut octets) {
             Ok(0) => true,
@@ -163,7 +180,7 @@ impl Exchange {
                 outcome.answered += 1;
                 outcome.latency.add(self.begun.elapsed());
                 outcome.wrong +=
-                    u64::from(check == Check::Answers && !self.expect.is_met(&self.reply[2..]));
+                    u64::from(check == Check::Answers && !expect.is_met(&self.reply[2..]));
                 true
             }
             Err(fault) => fault.kind() != ErrorKind::WouldBlock,
@@ -192,7 +209,7 @@ pub(crate) fn idle(world: &World, report: &mut Report) -> io::Result<()> {
     let (mut streams, mut packet, mut at) = (Vec::with_capacity(count), Vec::new(), 0);
     let mut reply = [0; 512];
     for _ in 0..count {
-        let mut stream = connect(instance.address, &mut at)?;
+        let mut stream = connect(instance.address, &mut at, true)?;
         stream.set_read_timeout(Some(Duration::from_secs(2)))?;
         ask(&mut stream, &mut questions, &mut packet)?;
         if stream.read(&mut reply)? == 0 {

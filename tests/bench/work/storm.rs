@@ -46,7 +46,9 @@ pub(crate) fn run(world: &World, report: &mut Report) -> io::Result<()> {
         );
         costs.push(cost);
         for (a_second, most) in [(20, 2.0), (1_000, 50.0)] {
-            let seen = storm.seen(world, &instance, a_second)?;
+            let (seen, rate) = storm.seen(world, &instance, a_second)?;
+            let what = format!("{text} endpoints, {a_second} changes a second ordered: made");
+            report.fact("storm", &what, rate, "a second");
             let p99 = seen.quantile(0.99).as_secs_f64() * 1e3;
             let goal = format!(
                 "storm: {text} endpoints, {a_second} changes a second: answered in p99 <= {most} ms"
@@ -123,8 +125,13 @@ impl Storm {
         (instance.running.cpu() - before).as_secs_f64() * 1e6 / objects as f64
     }
 
-    /// From when a change was committed to when it is answered, of twenty changes a second.
-    fn seen(&mut self, world: &World, instance: &Instance, a_second: u32) -> io::Result<Histogram> {
+    /// From when a change was committed to when it is answered, of twenty changes a second; and how many were made.
+    fn seen(
+        &mut self,
+        world: &World,
+        instance: &Instance,
+        a_second: u32,
+    ) -> io::Result<(Histogram, f64)> {
         let lasts = Duration::from_secs(if world.effort.quick { 1 } else { 10 });
         let mut questions = Questions::new(Mix::NoData, &self.cluster, world.seed);
         let (over, address) = (AtomicBool::new(false), instance.address);
@@ -152,8 +159,11 @@ impl Storm {
                     seen.add(until(|| has(address, &name, ip)));
                 }
             }
+            let rate = f64::from(n) / began.elapsed().as_secs_f64();
             over.store(true, Ordering::Relaxed);
-            load.join().expect("the load does not panic").map(|()| seen)
+            load.join()
+                .expect("the load does not panic")
+                .map(|()| (seen, rate))
         })
     }
 }
