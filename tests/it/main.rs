@@ -6,11 +6,11 @@
 )]
 
 mod apiserver;
+mod benchmark;
 mod cache;
 mod cluster;
 mod conformance;
 mod docs;
-mod figures;
 mod fuzz_corpus;
 mod house;
 mod liars;
