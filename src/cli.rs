@@ -4,6 +4,7 @@
 //! What is printed for people is printed here and in the rooms below; everything else is logged.
 
 mod check;
+mod descriptors;
 mod serve;
 
 use std::ffi::OsString;

@@ -5,10 +5,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
+use super::descriptors::Descriptors;
 use super::{Format, Serve, print, version};
 use crate::app::App;
 use crate::config::{self, Config, Loaded};
@@ -23,13 +23,14 @@ const IMPATIENT: u8 = 2;
 
 /// Serves with these flags.
 pub(super) fn run(flags: &Serve) -> ExitCode {
+    let descriptors = Descriptors::claim();
     let started = Lines::start(flags.log_format.into(), std::io::stdout());
     let (lines, written) = match started {
         Ok(started) => started,
         Err(fault) => return failed(&format!("the log could not be started: {fault}")),
     };
     let code = match LogControl::install(lines.clone()) {
-        Ok(log) => start(flags, lines, &log),
+        Ok(log) => start(flags, descriptors, lines, &log),
         Err(fault) => failed(&fault.to_string()),
     };
     drop(written);
@@ -91,7 +92,7 @@ fn tell_fault(fault: &Diagnostic, loaded: &Loaded) {
     }
 }
 
-fn start(flags: &Serve, lines: Lines, log: &LogControl) -> ExitCode {
+fn start(flags: &Serve, descriptors: Descriptors, lines: Lines, log: &LogControl) -> ExitCode {
     let location = Location::from_flag(flags.conf.as_deref());
     let loaded = config::load(&Filesystem, &location, flags.dns_port);
     let format = flags.log_format;
@@ -104,7 +105,6 @@ fn start(flags: &Serve, lines: Lines, log: &LogControl) -> ExitCode {
             Format::Json => tell_fault(fault, &loaded),
         }
     }
-    let descriptors = raise_descriptors();
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -119,7 +119,7 @@ fn start(flags: &Serve, lines: Lines, log: &LogControl) -> ExitCode {
     };
     let mut process = Process::new(runtime.handle().clone(), lines);
     process.listener.connections_max =
-        connections_max(descriptors, process.listener.connections_max);
+        descriptors.connections_max(process.listener.connections_max);
     let (looping, loops) = mpsc::channel(1);
     // One is enough to end the process.
     process.on_loop = Arc::new(move |found| drop(looping.try_send(found.to_string())));
@@ -127,25 +127,6 @@ fn start(flags: &Serve, lines: Lines, log: &LogControl) -> ExitCode {
     // What still waits for the network has lost its client.
     runtime.shutdown_background();
     code
-}
-
-/// Raises the soft limit of file descriptors to the hard one, and says what it is then. The soft limit is for
-/// programs that use `select`; every connection and every query to an upstream takes a descriptor here.
-fn raise_descriptors() -> u64 {
-    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
-        return u64::MAX;
-    };
-    match setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
-        Ok(()) => hard,
-        Err(_) => soft,
-    }
-}
-
-/// How many TCP connections may be open, so that half of the descriptors are left for upstreams, watches and operators.
-fn connections_max(descriptors: u64, most: usize) -> usize {
-    usize::try_from(descriptors / 2)
-        .unwrap_or(usize::MAX)
-        .clamp(1, most)
 }
 
 async fn serve(
@@ -351,28 +332,6 @@ impl Signals {
                 _ = self.hangup.recv() => {}
                 _ = self.upgrade.recv() => tracing::warn!("SIGUSR2: an upgrade in place is not supported; ignored"),
             }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn connections_leave_half_of_the_descriptors() {
-        for (descriptors, expected) in [
-            (0, 1),
-            (64, 32),
-            (1024, 512),
-            (1 << 20, 20_000),
-            (u64::MAX, 20_000),
-        ] {
-            assert_eq!(
-                connections_max(descriptors, 20_000),
-                expected,
-                "{descriptors}"
-            );
         }
     }
 }

@@ -32,8 +32,8 @@ const BATCH: usize = 32;
 const REPLY_KEPT_MAX: usize = 4096;
 /// Stack of a thread. Following an alias takes the most: ten chains inside each other at a query each.
 const STACK: usize = 1024 * 1024;
-/// Queries that have waited and whose memory is kept for others that will: as many as wait on a busy server. One takes
-/// XX KB.
+/// Queries that have waited and whose memory is kept for others that will: as many as wait on a busy server, at some 2 KB
+/// each.
 const SPARE_MAX: usize = 256;
 /// After an error that says nothing about a datagram: the least that keeps a broken socket from taking a core.
 const BACK_OFF: Duration = Duration::from_millis(10);
