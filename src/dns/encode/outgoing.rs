@@ -1,10 +1,11 @@
 //! Queries to upstreams.
 
-use super::{Name, Query, Type, flag};
+use super::{Name, Query, Type, flag, option};
 
 /// Encodes a query of ours into `out`, which is cleared first: the client's header and question under this id, with the
-/// name in the case of `name`, and its OPT record to the letter, because what a client says of itself (size, DO, cookie, subnet) is between it and
-/// the upstream. A query without OPT stays without. AD is set beyond the client's where the answer will be kept.
+/// name in the case of `name`, and its OPT record, because what a client says of itself (size, DO, cookie, subnet) is
+/// between it and the upstream. What it says of its connection is not, and stays here (RFC 7828 section 3). A query
+/// without OPT stays without. AD is set beyond the client's where the answer will be kept.
 pub fn query(query: &Query, name: &Name, id: u16, out: &mut Vec<u8>) {
     out.clear();
     let additionals = u16::from(query.edns.is_some());
@@ -18,15 +19,24 @@ pub fn query(query: &Query, name: &Name, id: u16, out: &mut Vec<u8>) {
     out.extend_from_slice(&Type::OPT.0.to_be_bytes());
     out.extend_from_slice(&edns.payload.to_be_bytes());
     out.extend_from_slice(&[0, edns.version, if edns.dnssec_ok { 0x80 } else { 0 }, 0]);
-    // The options came out of a record or fewer octets, so their length fits again.
-    out.extend_from_slice(&(edns.options.len() as u16).to_be_bytes());
-    out.extend_from_slice(&edns.options);
+    let at = out.len();
+    out.extend_from_slice(&[0, 0]);
+    for (code, data) in edns.options() {
+        if code != option::KEEPALIVE {
+            out.extend_from_slice(&code.to_be_bytes());
+            // They came out of a record, so that their lengths fit again.
+            out.extend_from_slice(&(data.len() as u16).to_be_bytes());
+            out.extend_from_slice(data);
+        }
+    }
+    let length = (out.len() - at - 2) as u16;
+    out[at..at + 2].copy_from_slice(&length.to_be_bytes());
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dns::Transport;
+    use crate::dns::{Edns, Transport};
 
     const WEB: &[u8] = b"\x03wEb\x07example\0\0\x1c\0\x01";
 
@@ -53,6 +63,28 @@ mod tests {
             query(&asked, &asked.question.asked, 0xbeef, &mut out);
             assert_eq!(out[..2], [0xbe, 0xef], "{what}");
             assert_eq!(out[2..], packet[2..], "{what}");
+        }
+    }
+
+    #[test]
+    fn what_a_client_says_of_its_connection_stays_here() {
+        for (what, options, sent) in [
+            ("keepalive alone", &b"\0\x0b\0\0"[..], &b""[..]),
+            (
+                "keepalive among others",
+                b"\0\x0a\0\x01a\0\x0b\0\x02\0\x64\0\x08\0\x01b",
+                b"\0\x0a\0\x01a\0\x08\0\x01b",
+            ),
+        ] {
+            let mut asked = Query::empty();
+            asked.edns = Some(Edns {
+                options: options.to_vec(),
+                ..Edns::default()
+            });
+            let mut out = Vec::new();
+            query(&asked, &asked.question.asked, 1, &mut out);
+            let length = [0, sent.len() as u8];
+            assert!(out.ends_with(&[&length, sent].concat()), "{what}: {out:?}");
         }
     }
 
