@@ -20,7 +20,7 @@
 //!
 //! - **The life of a query**: [`server`] reads a packet on a thread of its own, `server::handle` takes it through
 //!   [`dns::query`] (parsed once) and [`server::router`] (which chain) down a [`chain`] of [`plugin`]s and up again,
-//!   and [`dns::encode`] writes the reply. Only what must ask the network leaves the thread.
+//!   and [`dns::encode`] writes the reply. What must ask the network is a task of the same thread.
 //! - **The life of a Corefile**: [`corefile`] makes a tree of the text, its imports and the environment, with all
 //!   its faults; [`config`] makes of the tree what will run, read by the parsers of the plugins; [`generation`]
 //!   builds it; [`app`] gives it sockets; [`reload`] follows the file and swaps.

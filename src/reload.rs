@@ -55,7 +55,7 @@ impl Reload {
             return self.failed("standard input can be read once only".to_owned(), by);
         }
         let location = location.clone();
-        // Files may lie on a slow disk; the runtime's threads answer queries.
+        // Files may lie on a slow disk; the runtime's threads answer queries over TCP.
         let read = move || config::load(&Filesystem, &location, dns_port);
         match tokio::task::spawn_blocking(read).await {
             Ok(loaded) => self.serve(app, loaded, by).await,

@@ -7,8 +7,8 @@
 //! ```
 //!
 //! A [`Listener`] is one address, UDP and TCP; serving, it outlives generations, which are swapped in as a whole
-//! [`router::Router`]. UDP has threads of its own, as many as cores may be busy with it, and answers in place; TCP
-//! and what waits run on the tokio runtime. This room knows chains but no plugin, and no Corefile; what is worth
+//! [`router::Router`]. UDP has threads of its own, as many as cores may be busy with it, which answer in place
+//! and take what waits to its end; TCP runs on the tokio runtime. This room knows chains but no plugin, and no Corefile; what is worth
 //! counting about queries that no chain saw is told to [`Hooks`].
 
 mod handle;

@@ -39,6 +39,8 @@ const TCP_RECEIVE_BUFFER: usize = 64 << 10;
 const TCP_SEND_BUFFER: usize = 128 << 10;
 /// Ports tried for one that is free for TCP as well as UDP, where the port is ours to choose.
 const PORTS_TRIED: usize = 16;
+/// The part of its time for which a listener that ends goes on reading while queries wait: the rest is for those.
+const QUIET_SHARE: u32 = 8;
 /// How often a listener that ends looks whether its threads have.
 const THREADS_POLL: Duration = Duration::from_millis(2);
 
@@ -167,7 +169,7 @@ impl Listener {
         self.local_address
     }
 
-    /// Starts to answer by this router; TCP and what waits run on the runtime.
+    /// Starts to answer by this router; TCP runs on the runtime.
     ///
     /// # Errors
     /// When a thread cannot be started or the runtime does not take the socket.
@@ -233,10 +235,13 @@ impl Serving {
         let queries = u32::try_from(self.config.waiting_max).unwrap_or(u32::MAX);
         let done = async {
             // A socket that nobody reads would still be given datagrams. So known names are answered until nothing waits
-            // that needs the socket for its reply.
-            while self.service.waiting.available_permits() < self.config.waiting_max {
-                sleep(THREADS_POLL).await;
-            }
+            // that needs the socket for its reply; but on a busy server something always does.
+            let quiet = async {
+                while self.service.waiting.available_permits() < self.config.waiting_max {
+                    sleep(THREADS_POLL).await;
+                }
+            };
+            let _ = timeout(grace / QUIET_SHARE, quiet).await;
             self.stop_readers();
             while !self.readers.iter().all(udp::Reader::is_finished) {
                 sleep(THREADS_POLL).await;

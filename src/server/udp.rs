@@ -14,6 +14,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -89,9 +90,6 @@ impl Reader {
             batch::tell_addresses(&socket, bound.is_ipv6())?;
         }
         let (socket, stopping) = (Arc::new(socket), Arc::new(AtomicBool::new(false)));
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
         let worker = Arc::new(Worker {
             service,
             outbox: Arc::default(),
@@ -99,10 +97,19 @@ impl Reader {
             stopping: stopping.clone(),
             bound,
         });
+        let (started, starting) = mpsc::sync_channel(1);
         let thread = thread::Builder::new()
             .name(format!("udp:{}", bound.port()))
             .stack_size(STACK)
-            .spawn(move || worker.run(&runtime))?;
+            // A runtime may not be dropped where another runs, as here it does: so it is the thread's from the begin.
+            .spawn(move || match runtime() {
+                Ok(runtime) => {
+                    drop(started.send(Ok(())));
+                    worker.run(&runtime);
+                }
+                Err(fault) => drop(started.send(Err(fault))),
+            })?;
+        starting.recv().map_err(io::Error::other)??;
         Ok(Reader {
             socket,
             stopping,
@@ -238,6 +245,12 @@ impl Spare {
             reply: Vec::new(),
         }
     }
+}
+
+fn runtime() -> io::Result<Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
 }
 
 /// Runs a task and all that wait until the task has ended. A task it is, because one wakes another with no more than a

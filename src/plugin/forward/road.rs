@@ -1,6 +1,6 @@
 //! The road to one upstream: its sockets and connections, which are kept for further queries.
 //!
-//! A query over UDP goes and comes by a socket of the thread that read it. Connections are opened, and live, on the
+//! A query over UDP goes and comes by a socket of the thread that asks. Connections are opened, and live, on the
 //! runtime of the process (`home`): they outlive the query and are for all threads.
 //!
 //! What is said of the upstream's health, and whether to ask it at all, is decided elsewhere. A query that is dropped
@@ -129,7 +129,8 @@ impl Road {
         }
     }
 
-    /// Asks once, over a connection that is made for it and not kept: whether new ones can be had is what matters.
+    /// Asks once, over a connection that is made for it and not kept: whether new ones can be had is what matters. Over
+    /// UDP every port is new.
     /// `time` is what the exchange may take.
     pub(super) async fn exchange_anew(
         &self,
@@ -165,17 +166,16 @@ impl Road {
         until: Instant,
     ) -> Result<Reply, Unanswered> {
         let unanswered = |from, fault| self.unanswered(Over::Udp, from, fault);
-        let now = Instant::now();
         let socket = match streams.source {
-            None => sockets::connect(self.to, now),
-            Some(source) => sockets::connect_from(source, self.to, now),
+            None => sockets::connect(self.to),
+            Some(source) => sockets::connect_from(source, self.to),
         };
         let socket =
             socket.map_err(|error| unanswered(None, Fault::io(Operation::Dial, &error)))?;
         match exchange::udp(&socket, asked, until, || self.observer.answer_discarded()).await {
             Ok(reply) => {
                 if streams.source.is_none() {
-                    sockets::keep(socket);
+                    sockets::keep(socket, self.to);
                 }
                 Ok(reply)
             }

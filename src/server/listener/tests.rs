@@ -141,6 +141,23 @@ async fn draining_answers_what_was_taken_and_then_nobody() {
     assert!(Listener::bind(address, two_threads()).is_ok());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn draining_ends_with_nothing_lost_though_something_always_waits() {
+    let server = Fixture::start(two_threads());
+    let client = server.client();
+    client.send(&query(0, "wait.example.")).unwrap();
+    assert_eq!(read(&ask(&client, &query(1, "a.example."))).metadata.id, 1);
+    let gate = server.script.clone();
+    let drained = tokio::spawn(server.serving.drain(PATIENCE));
+    // One more comes before one goes, until nobody listens and none is left.
+    while !drained.is_finished() {
+        let _ = client.send(&query(2, "wait.example."));
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        gate.gate.add_permits(1);
+    }
+    assert_eq!(drained.await.unwrap(), 0);
+}
+
 #[tokio::test]
 async fn draining_gives_up_what_is_not_done_in_time_and_says_how_much() {
     let server = Fixture::start(two_threads());

@@ -284,6 +284,8 @@ impl Connection {
     fn answer(&mut self, input: &mut Vec<u8>, is_new: bool, desk: &mut Desk) -> io::Result<()> {
         let now = Instant::now();
         let mut at = 0;
+        // Should a panic ever have cut short what another connection was about, nothing of it is for this one.
+        desk.output.clear();
         let written = loop {
             let more = self.handle(input, &mut at, now, desk);
             let written = self.write(&desk.output);

@@ -29,12 +29,25 @@ impl Worker {
         self.spawn(&mut buffers);
         // Watched only now: that the poller of a thread hears of each datagram costs those that need not wait.
         let Ok(watched) = batch::watch(self.socket.clone()) else {
-            sleep(BACK_OFF).await;
+            self.look_once(&mut buffers).await;
             return buffers;
         };
         poll_fn(|context| self.poll(context, &watched, &mut buffers)).await;
         drop(watched);
         buffers
+    }
+
+    /// Does without the poller, which has no room for this socket: looks after a while whether there is anything.
+    async fn look_once(&self, buffers: &mut Buffers) {
+        sleep(BACK_OFF).await;
+        let ended = poll_fn(|context| Poll::Ready(self.outbox.poll(context))).await;
+        if let Poll::Ready(Some(ended)) = ended {
+            self.send(ended, buffers);
+        }
+        if let Ok(received) = buffers.batch.receive(&self.socket, false) {
+            self.answer(buffers, received);
+            self.spawn(buffers);
+        }
     }
 
     /// Takes what waits to its end, and reads nothing more.

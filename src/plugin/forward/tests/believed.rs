@@ -163,8 +163,7 @@ async fn a_stray_message_on_a_connection_is_passed_over() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn five_hundred_queries_at_once_get_their_own_answers_under_ids_and_ports_that_cannot_be_foreseen()
- {
+async fn five_hundred_queries_at_once_get_their_own_answers_under_ids_and_ports_of_their_own() {
     let upstream = FakeUpstream::start(|seen| {
         let label = seen.query().question.name.labels().next().unwrap().to_vec();
         let number: u16 = String::from_utf8(label).unwrap()[1..].parse().unwrap();
@@ -197,9 +196,8 @@ async fn five_hundred_queries_at_once_get_their_own_answers_under_ids_and_ports_
         .iter()
         .map(|seen| (seen.id(), seen.from.port()))
         .collect();
-    // Of 500 draws, two of 65,536 ids come twice. A port may serve again when it has rested, and the pair never comes
-    // twice.
+    // Of 500 draws, two of 65,536 ids and five of 28,000 ports come twice; the pair never should.
     assert_eq!(both.len(), seen.len());
     assert!(ids.len() > 480, "{} ids", ids.len());
-    assert!(ports.len() > 200, "{} ports", ports.len());
+    assert!(ports.len() > 470, "{} ports", ports.len());
 }
