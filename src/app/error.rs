@@ -20,7 +20,7 @@ pub enum AppError {
     #[error("listen {} {}: {}", .0.transport.as_str(), .0.place(), Reason(&.0.source))]
     Bind(#[from] BindError),
     /// An address for DNS cannot be served: the system has no thread left for it.
-    #[error("serve {address}: {}", Reason(source))]
+    #[error("serve {address}: no thread could be started for it: {source}")]
     Serve {
         /// The address.
         address: ListenAddress,
@@ -87,5 +87,15 @@ mod tests {
             });
             assert_eq!(error.to_string(), expected);
         }
+    }
+
+    #[test]
+    fn an_address_without_a_thread_is_not_told_as_one_that_is_taken() {
+        let error = AppError::Serve {
+            address: ListenAddress { ip: None, port: 53 },
+            source: io::ErrorKind::WouldBlock.into(),
+        };
+        let told = error.to_string();
+        assert!(told.contains(":53: no thread could be started"), "{told}");
     }
 }
