@@ -211,11 +211,7 @@ impl Worker {
         if unsent > 0 {
             self.service.hooks.unsent(unsent);
         }
-        for reply in &mut replies[..received] {
-            if reply.capacity() > REPLY_KEPT_MAX {
-                *reply = Vec::new();
-            }
-        }
+        replies[..received].iter_mut().for_each(give_back_if_large);
     }
 
     fn asked(&self, peer: &Peer) -> SocketAddr {
@@ -244,6 +240,13 @@ impl Spare {
             query: Box::new(Query::empty()),
             reply: Vec::new(),
         }
+    }
+}
+
+/// Gives the memory of a large reply back.
+fn give_back_if_large(reply: &mut Vec<u8>) {
+    if reply.capacity() > REPLY_KEPT_MAX {
+        *reply = Vec::new();
     }
 }
 

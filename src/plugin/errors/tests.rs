@@ -99,14 +99,25 @@ fn of_a_storm_some_lines_are_written_and_the_others_told_in_one() {
     assert_eq!(told, expected);
 }
 
+/// Lets the task of the plugin run until then.
+fn report_until(errors: &Arc<Errors>, is_over: impl Fn() -> bool) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let report = tokio::spawn(errors.clone().report());
+        while !is_over() {
+            tokio::task::yield_now().await;
+        }
+        report.abort();
+    });
+}
+
 #[test]
 fn the_task_tells_what_was_left_out_when_the_second_is_over() {
     let lines = Lines::new();
     with_default(lines.clone(), || {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .build()
-            .unwrap();
         let mut errors = Errors::new(Config::default());
         let now = Instant::now() - Duration::from_secs(2);
         errors.throttle = Throttle::new(now);
@@ -115,12 +126,8 @@ fn the_task_tells_what_was_left_out_when_the_second_is_over() {
         for _ in 0..=throttle::LINES_MAX {
             errors.tell(&query, &answer, now);
         }
-        runtime.block_on(async {
-            let report = tokio::spawn(errors.clone().report());
-            while lines.0.lock().unwrap().len() <= throttle::LINES_MAX as usize {
-                tokio::task::yield_now().await;
-            }
-            report.abort();
+        report_until(&errors, || {
+            lines.0.lock().unwrap().len() > throttle::LINES_MAX as usize
         });
     });
     let lines = lines.0.lock().unwrap();
@@ -153,20 +160,10 @@ fn the_first_of_a_period_is_shown_where_it_shall() {
 fn the_task_reports_a_period_when_it_is_over() {
     let lines = Lines::new();
     with_default(lines.clone(), || {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .build()
-            .unwrap();
         let errors = Arc::new(plugin(0, "no healthy", false));
         let (query, answer) = failed(Reason::NoHealthyUpstream);
         errors.up(&query, &answer);
-        runtime.block_on(async {
-            let report = tokio::spawn(errors.clone().report());
-            while lines.0.lock().unwrap().is_empty() {
-                tokio::task::yield_now().await;
-            }
-            report.abort();
-        });
+        report_until(&errors, || !lines.0.lock().unwrap().is_empty());
     });
     let expected = "WARN plugin/errors: 1 errors like 'no healthy' occurred in last 0s";
     assert_eq!(*lines.0.lock().unwrap(), [expected]);

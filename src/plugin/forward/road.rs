@@ -96,17 +96,16 @@ impl Road {
         }
     }
 
-    /// Asks once over UDP. The road must have that way, which those within TLS have not.
+    /// Asks once over UDP, and listens until then. The road must have that way, which those within TLS have not.
     pub(super) async fn ask_by_datagram(
         &self,
         asked: Asked<'_>,
-        deadline: Instant,
+        until: Instant,
     ) -> Result<Reply, Unanswered> {
         let Way::Streams(streams, _) = &self.way else {
             unreachable!("nobody asks over UDP what speaks HTTPS or QUIC");
         };
         self.observer.connection_made(Over::Udp);
-        let until = self.read_until(deadline);
         self.over_udp(streams, asked, until).await
     }
 
@@ -130,8 +129,7 @@ impl Road {
     }
 
     /// Asks once, over a connection that is made for it and not kept: whether new ones can be had is what matters. Over
-    /// UDP every port is new.
-    /// `time` is what the exchange may take.
+    /// UDP every port is new. `time` is what the exchange may take.
     pub(super) async fn exchange_anew(
         &self,
         over: Over,

@@ -81,11 +81,7 @@ mod tests {
             out.push(asked.remove(0));
         }
         assert!(out.next().now_or_never().is_none(), "nobody answers yet");
-        for said in [2, 0, 1] {
-            let at = match said {
-                2 => 2,
-                _ => 0,
-            };
+        for (at, said) in [(2, 2), (0, 0), (0, 1)] {
             answers.remove(at).send(said).unwrap();
             assert_eq!(out.next().await, Some(Ok(said)));
         }

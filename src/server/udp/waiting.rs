@@ -17,7 +17,9 @@ use tokio::io::unix::AsyncFd;
 use tokio::time::sleep;
 
 use super::outbox::{Ended, Place};
-use super::{BACK_OFF, BATCH, Buffers, Leaving, REPLY_KEPT_MAX, SPARE_MAX, Spare, Worker, batch};
+use super::{
+    BACK_OFF, BATCH, Buffers, Leaving, SPARE_MAX, Spare, Worker, batch, give_back_if_large,
+};
 use crate::server::handle::Service;
 
 /// The socket, watched by the runtime.
@@ -44,10 +46,8 @@ impl Worker {
         if let Poll::Ready(Some(ended)) = ended {
             self.send(ended, buffers);
         }
-        if let Ok(received) = buffers.batch.receive(&self.socket, false) {
-            self.answer(buffers, received);
-            self.spawn(buffers);
-        }
+        // Whatever is wrong, it is tried again in a while.
+        let _: io::Result<usize> = self.read_batch(buffers);
     }
 
     /// Takes what waits to its end, and reads nothing more.
@@ -77,15 +77,10 @@ impl Worker {
         let Ok(mut readable) = ready!(watched.poll_read_ready(context)) else {
             return Poll::Ready(());
         };
-        match buffers.batch.receive(&self.socket, false) {
-            Ok(received) => {
-                // All that was there: the next one is news again.
-                if received < BATCH {
-                    readable.clear_ready();
-                }
-                self.answer(buffers, received);
-                self.spawn(buffers);
-            }
+        match self.read_batch(buffers) {
+            // All that was there: the next one is news again.
+            Ok(received) if received < BATCH => readable.clear_ready(),
+            Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             // Whatever it is, it is tried again with the next datagram.
             Err(_) => readable.clear_ready(),
@@ -93,6 +88,14 @@ impl Worker {
         // Behind those who can go on now.
         context.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// Handles the datagrams that are there, and says how many that were.
+    fn read_batch(&self, buffers: &mut Buffers) -> io::Result<usize> {
+        let received = buffers.batch.receive(&self.socket, false)?;
+        self.answer(buffers, received);
+        self.spawn(buffers);
+        Ok(received)
     }
 
     /// Makes tasks of those that must wait.
@@ -122,9 +125,7 @@ impl Spare {
         let Ended {
             query, mut reply, ..
         } = ended;
-        if reply.capacity() > REPLY_KEPT_MAX {
-            reply = Vec::new();
-        }
+        give_back_if_large(&mut reply);
         Spare { query, reply }
     }
 }
