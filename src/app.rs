@@ -95,6 +95,7 @@ impl App {
     /// the end of what is on its way.
     pub async fn stop(self) {
         self.readiness.drain();
+        self.listeners.values().for_each(Serving::leave);
         let lameduck = self.lameduck();
         if !lameduck.is_zero() {
             tracing::info!(target: "plugin/health", "Going into lameduck mode for {lameduck:?}");
