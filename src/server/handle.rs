@@ -133,7 +133,12 @@ impl Service {
             TryAcquireError::Closed => {
                 let text = "this server is leaving".to_owned();
                 let code = ErrorCode::NotReady;
-                self.explain_outside(query, Rcode::SERVFAIL, Some(ExtendedError { code, text }), out)
+                self.explain_outside(
+                    query,
+                    Rcode::SERVFAIL,
+                    Some(ExtendedError { code, text }),
+                    out,
+                )
             }
         }
     }

@@ -84,7 +84,9 @@ impl Door {
             return;
         };
         while let Ok((stream, client)) = listener.accept() {
-            let stream = stream.set_nonblocking(true).and_then(|()| stream.try_into());
+            let stream = stream
+                .set_nonblocking(true)
+                .and_then(|()| stream.try_into());
             if let Ok(stream) = stream {
                 self.admit(stream, client, bound).await;
             }

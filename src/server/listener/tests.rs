@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 use super::*;
 use crate::chain::Chain;
 use crate::plugin::Plugin;
-use crate::server::tests::{Fixture, PATIENCE, ask, query, read, two_threads};
+use crate::server::tests::{Fixture, PATIENCE, ask, query, query_with, read, two_threads};
 
 #[test]
 fn port_0_becomes_one_port_for_all_sockets_and_no_two_listeners_share_it() {
@@ -221,4 +221,91 @@ async fn a_drain_answers_all_that_a_connection_has_sent() {
     }
     drop(client);
     assert_eq!(drain.await.unwrap(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listener_that_ends_answers_to_the_end_what_is_known_and_says_why_it_does_not_wait() {
+    const EDNS: &[u8] = b"\0\0\x29\x04\xd0\0\0\0\0\0\0";
+    let server = Fixture::start(two_threads());
+    let (client, counts, script) = (
+        server.client(),
+        server.counts.clone(),
+        server.script.clone(),
+    );
+    client.send(&query(0, "wait.example.")).unwrap();
+    assert_eq!(read(&ask(&client, &query(1, "a.example."))).metadata.id, 1);
+    let drained = tokio::spawn(server.serving.drain(PATIENCE));
+    let refused = tokio::task::spawn_blocking(move || {
+        client
+            .set_read_timeout(Some(Duration::from_millis(20)))
+            .unwrap();
+        let mut reply = [0; 512];
+        // Until it is refused to wait, each waits.
+        let mut waiting = 1;
+        let refused = loop {
+            let packet = query_with(2, 0, [1, 0, 0, 1], "wait.example.", EDNS);
+            client.send(&packet).unwrap();
+            match client.recv(&mut reply) {
+                Ok(len) => break read(&reply[..len]),
+                Err(_) => waiting += 1,
+            }
+        };
+        client.set_read_timeout(Some(PATIENCE)).unwrap();
+        let known = read(&ask(&client, &query(3, "a.example.")));
+        script.gate.add_permits(waiting);
+        for _ in 0..waiting {
+            let len = client.recv(&mut reply).unwrap();
+            let code = read(&reply[..len]).metadata.response_code;
+            assert_eq!(
+                code,
+                ResponseCode::NoError,
+                "those before have waited for it"
+            );
+        }
+        (refused, known)
+    });
+    let (refused, known) = refused.await.unwrap();
+    assert_eq!(refused.metadata.response_code, ResponseCode::ServFail);
+    let told = format!("{:?}", refused.edns);
+    let not_ready = [[0, 14].as_slice(), b"this server is leaving"].concat();
+    assert!(told.contains(&format!("{not_ready:?}")), "{told}");
+    assert_eq!(
+        (known.metadata.id, known.metadata.response_code),
+        (3, ResponseCode::NoError)
+    );
+    assert_eq!(drained.await.unwrap(), 0);
+    assert_eq!(
+        counts.overloads.load(Ordering::Relaxed),
+        0,
+        "it is no overload"
+    );
+}
+
+/// The kernel tells a client that it is connected before anybody has accepted it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn connections_in_the_backlog_of_a_listener_that_ends_are_answered() {
+    const CLIENTS: usize = 20;
+    let server = Fixture::start(two_threads());
+    let address = server.serving.local_address();
+    let packet = query(9, "a.example.");
+    let framed = [&(packet.len() as u16).to_be_bytes(), &packet[..]].concat();
+    // The one worker is kept from accepting.
+    let (busy, is_busy) = std::sync::mpsc::channel::<()>();
+    let blocked = tokio::spawn(async move { is_busy.recv().is_err() });
+    let clients = std::thread::spawn(move || {
+        let connect = || std::net::TcpStream::connect(address).unwrap();
+        let mut clients: Vec<_> = std::iter::repeat_with(connect).take(CLIENTS).collect();
+        for client in &mut clients {
+            std::io::Write::write_all(client, &framed).unwrap();
+        }
+        drop(busy);
+        clients
+    });
+    let (drained, blocked) = tokio::join!(tokio::spawn(server.serving.drain(PATIENCE)), blocked);
+    assert_eq!((drained.unwrap(), blocked.unwrap()), (0, true));
+    for mut client in clients.join().unwrap() {
+        let mut reply = Vec::new();
+        std::io::Read::read_to_end(&mut client, &mut reply).unwrap();
+        assert_eq!(read(&reply[2..]).metadata.id, 9);
+    }
 }
