@@ -146,6 +146,7 @@ impl App {
         self.process.panics_end_it.store(debug, Ordering::Relaxed);
         let listeners = &self.listeners;
         let bound = |address: &ListenAddress| listeners.get(address).map(Serving::local_address);
+        self.process.metrics.loops().forget();
         self.generation.probe(&self.process.runtime, bound);
         self.generation.tell_unsynced(&self.process.runtime);
         self.readiness.replace(self.generation.readiness());

@@ -140,6 +140,48 @@ impl ReloadMetrics {
     }
 }
 
+/// What `loop` counts.
+pub struct LoopMetrics {
+    found: CounterVec,
+    looping: GaugeFamily,
+}
+
+impl LoopMetrics {
+    pub(super) fn new(rooms: &mut Rooms) -> Self {
+        const LABELS: &[&str] = &["server", "zone"];
+        Self {
+            found: rooms.add(CounterVec::new(
+                Opts::new(
+                    "cairn_loop_detected_total",
+                    "Times that forwarded queries were found to come back.",
+                ),
+                LABELS,
+            )),
+            looping: rooms.add(Ok(GaugeFamily::new(
+                "cairn_loop_detected",
+                "Whether forwarded queries come back (1), so that nothing is forwarded, or did before (0).",
+                LABELS,
+            ))),
+        }
+    }
+
+    /// A loop was found on `server` for `zone`, as in [`Metrics::block`](super::Metrics::block).
+    pub fn found(&self, server: &str, zone: &str) {
+        self.found.with_label_values(&[server, zone]).inc();
+        self.looping.set(&[server, zone], 1.0);
+    }
+
+    /// It is gone.
+    pub fn gone(&self, server: &str, zone: &str) {
+        self.looping.set(&[server, zone], 0.0);
+    }
+
+    /// A new configuration is served, which has found none yet.
+    pub fn forget(&self) {
+        self.looping.replace([]);
+    }
+}
+
 /// What `forward` counts of all its stanzas together.
 pub struct ForwardMetrics {
     healthcheck_broken: IntCounter,

@@ -41,20 +41,28 @@ pub(crate) fn free_port() -> u16 {
 impl Cairn {
     /// Starts with this Corefile, in which `PORT` stands for the port, and waits until it answers.
     pub(crate) fn serving(corefile: &str, flags: &[&str]) -> Cairn {
-        let port = free_port();
+        let cairn = Cairn::starting(corefile, &[], flags, free_port());
+        cairn.wait_for(|cairn| cairn.ask("example.org.").is_some());
+        cairn
+    }
+
+    /// Starts likewise with these files beside the Corefile, on this port, and waits for nothing.
+    pub(crate) fn starting(
+        corefile: &str,
+        files: &[(&str, &str)],
+        flags: &[&str],
+        port: u16,
+    ) -> Cairn {
         let folder = tempfile::tempdir().unwrap();
-        fs::write(
-            folder.path().join("Corefile"),
-            corefile.replace("PORT", &port.to_string()),
-        )
-        .unwrap();
-        let cairn = Cairn {
+        let corefile = corefile.replace("PORT", &port.to_string());
+        for (name, text) in [("Corefile", corefile.as_str())].iter().chain(files) {
+            fs::write(folder.path().join(name), text).unwrap();
+        }
+        Cairn {
             child: start(folder.path(), flags),
             folder,
             port,
-        };
-        cairn.wait_for(|cairn| cairn.ask("example.org.").is_some());
-        cairn
+        }
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
