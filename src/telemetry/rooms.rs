@@ -110,6 +110,8 @@ impl HealthMetrics {
 pub struct ReloadMetrics {
     failed: IntCounter,
     version: GaugeFamily,
+    failing: Gauge,
+    last_good: Gauge,
 }
 
 impl ReloadMetrics {
@@ -125,7 +127,21 @@ impl ReloadMetrics {
                 help,
                 &["hash", "value"],
             ))),
+            failing: rooms.add(Gauge::new(
+                "cairn_reload_failing",
+                "Whether the Corefile is not what is served, because it cannot be (1), or is (0).",
+            )),
+            last_good: rooms.add(Gauge::new(
+                "cairn_config_last_good",
+                "Whether the last good Corefile is served, because at the start the real one could not be (1), or the real one (0).",
+            )),
         }
+    }
+
+    /// States whether the Corefile cannot be served, and whether the last good one is served in its place.
+    pub fn failing(&self, is_failing: bool, is_last_good: bool) {
+        self.failing.set(f64::from(u8::from(is_failing)));
+        self.last_good.set(f64::from(u8::from(is_last_good)));
     }
 
     /// Counts a configuration that could not be put to work.
