@@ -95,6 +95,8 @@ fn write(path: &Path, text: &str) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::MetadataExt;
+
     use super::*;
 
     #[test]
@@ -108,9 +110,10 @@ mod tests {
         let mode = fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, MODE);
         assert!(!left_over.exists());
-        let written = fs::metadata(&path).unwrap().modified().unwrap();
+        let file = || fs::metadata(&path).unwrap().ino();
+        let before = file();
         write(&path, "one").unwrap();
-        assert_eq!(fs::metadata(&path).unwrap().modified().unwrap(), written);
+        assert_eq!(file(), before, "it is there already");
         write(&path, "two").unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "two");
     }

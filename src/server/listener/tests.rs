@@ -247,7 +247,8 @@ async fn a_listener_that_ends_answers_to_the_end_what_is_known_and_says_why_it_d
             client.send(&packet).unwrap();
             match client.recv(&mut reply) {
                 Ok(len) => break read(&reply[..len]),
-                Err(_) => waiting += 1,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => waiting += 1,
+                Err(error) => panic!("it was never refused to wait: {error}"),
             }
         };
         client.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -282,30 +283,35 @@ async fn a_listener_that_ends_answers_to_the_end_what_is_known_and_says_why_it_d
 }
 
 /// The kernel tells a client that it is connected before anybody has accepted it.
-#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+#[tokio::test(flavor = "multi_thread")]
 async fn connections_in_the_backlog_of_a_listener_that_ends_are_answered() {
     const CLIENTS: usize = 20;
     let server = Fixture::start(two_threads());
-    let address = server.serving.local_address();
+    let door = Door {
+        service: server.serving.service.clone(),
+        timeouts: server.serving.timeouts.subscribe(),
+        places: server.serving.places.clone(),
+    };
+    let listener = tokio::net::TcpListener::bind(localhost()).await.unwrap();
+    let address = listener.local_addr().unwrap();
     let packet = query(9, "a.example.");
-    let framed = [&(packet.len() as u16).to_be_bytes(), &packet[..]].concat();
-    // The one worker is kept from accepting.
-    let (busy, is_busy) = std::sync::mpsc::channel::<()>();
-    let blocked = tokio::spawn(async move { is_busy.recv().is_err() });
-    let clients = std::thread::spawn(move || {
-        let connect = || std::net::TcpStream::connect(address).unwrap();
-        let mut clients: Vec<_> = std::iter::repeat_with(connect).take(CLIENTS).collect();
-        for client in &mut clients {
-            std::io::Write::write_all(client, &framed).unwrap();
-        }
-        drop(busy);
-        clients
-    });
-    let (drained, blocked) = tokio::join!(tokio::spawn(server.serving.drain(PATIENCE)), blocked);
-    assert_eq!((drained.unwrap(), blocked.unwrap()), (0, true));
-    for mut client in clients.join().unwrap() {
-        let mut reply = Vec::new();
-        std::io::Read::read_to_end(&mut client, &mut reply).unwrap();
-        assert_eq!(read(&reply[2..]).metadata.id, 9);
+    let mut clients = Vec::new();
+    for _ in 0..CLIENTS {
+        let mut client = TcpStream::connect(address).await.unwrap();
+        client.write_u16(packet.len() as u16).await.unwrap();
+        client.write_all(&packet).await.unwrap();
+        clients.push(client);
     }
+    let (open, closing) = oneshot::channel();
+    drop(open);
+    door.accept(listener, closing).await;
+    for mut client in clients {
+        let mut reply = vec![0; usize::from(client.read_u16().await.unwrap())];
+        client.read_exact(&mut reply).await.unwrap();
+        assert_eq!(read(&reply).metadata.id, 9);
+    }
+    assert!(
+        TcpStream::connect(address).await.is_err(),
+        "nobody else is let in"
+    );
 }
