@@ -263,6 +263,37 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_is_wrong_is_told_again_and_more_often_where_a_copy_is_served() {
+        for (is_last_good, seconds, expected) in [
+            (false, 299, None),
+            (false, 300, Some("what was served before still is: no\n^^")),
+            (true, 59, None),
+            (
+                true,
+                60,
+                Some("the last good one is served in its place: no\n^^"),
+            ),
+        ] {
+            let told = Instant::now();
+            let mut reload = Reload::new(None);
+            assert_eq!(reload.reminder(told + TELL_EVERY), None, "nothing is");
+            reload.failing = Some(Failing {
+                reason: "no\n^^".to_owned(),
+                sha512: None,
+                told,
+                is_last_good,
+            });
+            let now = told + Duration::from_secs(seconds);
+            let reminder = reload.reminder(now);
+            let told_again = reminder
+                .as_deref()
+                .and_then(|text| text.split_once(", and "));
+            assert_eq!(told_again.map(|(_, text)| text), expected, "{seconds}");
+            assert_eq!(reload.reminder(now), None, "once");
+        }
+    }
+
+    #[test]
     fn the_next_look_is_an_interval_away_give_or_take_half_the_jitter() {
         let seconds = Duration::from_secs;
         for (interval, jitter, random, expected) in [

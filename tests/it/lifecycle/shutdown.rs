@@ -1,6 +1,7 @@
 //! SIGTERM under load: what was sent to an open socket is answered.
 
 use std::collections::HashMap;
+use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -218,4 +219,45 @@ fn every_query_before_the_end_of_the_process_is_answered() {
         let serving = told + LAMEDUCK - MARGIN;
         assert!(refused.all(|at| at > serving), "{name}: SERVFAIL too early");
     }
+}
+
+#[test]
+fn a_server_that_is_lame_follows_its_cluster_and_parts_from_clients_that_ask_nothing() {
+    let (dns, metrics) = (free_port(), free_port());
+    let corefile = format!(
+        "cluster.local:{dns} {{\n bind 127.0.0.1\n health 127.0.0.1:0 {{\n  lameduck 1m\n }}\n prometheus 127.0.0.1:{metrics}\n kubernetes {{\n  manifests cluster.yaml\n }}\n}}\n"
+    );
+    let service = |address: &str| {
+        format!(
+            "apiVersion: v1\nkind: Namespace\nmetadata: {{name: shop}}\n---\napiVersion: v1\nkind: Service\nmetadata: {{name: web, namespace: shop}}\nspec: {{clusterIP: {address}, clusterIPs: [{address}], ports: [{{port: 80, protocol: TCP}}]}}\n"
+        )
+    };
+    let before = service("10.96.0.20");
+    let mut cairn = Cairn::starting(&corefile, &[("cluster.yaml", &before)], &[], dns);
+    let answers = |cairn: &Cairn, address: &str| {
+        let reply = cairn.ask("web.shop.svc.cluster.local.");
+        reply == Some(format!("NOERROR {address}"))
+    };
+    cairn.wait_for(|cairn| answers(cairn, "10.96.0.20"));
+    let idle = TcpStream::connect(cairn.address()).unwrap();
+    idle.set_read_timeout(Some(WAIT)).unwrap();
+    cairn.signal("-TERM");
+    cairn.wait_for(|cairn| cairn.log().contains("Going into lameduck mode"));
+    fs::write(cairn.path("cluster.yaml"), service("10.96.0.21")).unwrap();
+    cairn.wait_for(|cairn| answers(cairn, "10.96.0.21"));
+    assert_eq!(
+        (&idle).read(&mut [0]).unwrap(),
+        0,
+        "an end, and in good order"
+    );
+    let metrics = SocketAddr::from((Ipv4Addr::LOCALHOST, metrics));
+    let closed = format!(
+        "cairn_tcp_connections_closed_total{{reason=\"shutdown\",server=\"dns://127.0.0.1:{dns}\"}} 1\n"
+    );
+    cairn.wait_for(|_| dns::http_body(metrics, "/metrics").contains(&closed));
+    // Once more is not less patient; another signal is.
+    cairn.signal("-TERM");
+    assert!(answers(&cairn, "10.96.0.21"));
+    cairn.signal("-INT");
+    assert_eq!(cairn.ended().code(), Some(2));
 }
