@@ -5,7 +5,7 @@
 //! difference: objects that it names are put in as they come, and those it did not name are taken out at its
 //! end, so that a view is never empty in between and never held twice.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -15,9 +15,13 @@ use super::records::{EndpointSet, ServiceKey, ServiceRecords, SliceRecords, labe
 use super::table::Table;
 use super::view::{Entry, View};
 
+mod known;
 mod ports;
 
+use known::Known;
 use ports::PortLists;
+
+pub(crate) use known::Version;
 
 /// The index of one cluster.
 #[derive(Debug, Default)]
@@ -28,35 +32,83 @@ pub(crate) struct Index {
     /// Pods likewise.
     pods: Map<(IpAddr, Arc<[u8]>)>,
     ports: PortLists,
-    /// While a resource is being listed: the objects that the list has named.
-    listed: [Option<Set>; Resource::ALL.len()],
+    /// By resource: which version of each object was told.
+    known: [Known; Resource::ALL.len()],
+}
+
+/// The version in which an object was told of last, and the Unix time of that in seconds.
+pub(crate) type Note = (Version, u32);
+
+/// How much a list that is complete would take out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Outcome {
+    /// Objects that were known before the list began.
+    pub(crate) before: usize,
+    /// Those of them that it did not name.
+    pub(crate) missing: usize,
 }
 
 /// Keyed by a 64-bit hash that is seeded by the process. Two of 250,000 objects meet by chance once in half a
 /// billion clusters; the names themselves would cost more memory than what they name.
 type Map<V> = HashMap<u64, V, foldhash::fast::RandomState>;
-type Set = HashSet<u64, foldhash::fast::RandomState>;
 
 impl Index {
     /// Applies one event; `now` is Unix time in seconds. Says whether the view changed.
     pub(crate) fn apply(&mut self, event: Event, now: u32) -> bool {
         match event {
             Event::ListStarted(resource) => {
-                self.listed[resource as usize] = Some(Set::default());
+                let before = self.count(resource);
+                self.known[resource as usize].start_list(before);
                 false
             }
             Event::Listed(resource) => self.finish_list(resource, now),
             Event::Applied(object) => self.apply_object(object, now),
             Event::Deleted(object) => self.delete_object(&object, now),
-            Event::Current(_) | Event::Trouble(..) => false,
+            Event::Unreadable(object) => {
+                self.told(&object, now);
+                false
+            }
+            Event::Current(_) | Event::Reached(..) | Event::Trouble(..) | Event::Audited(..) => {
+                false
+            }
         }
+    }
+
+    /// How much the list that is under way would take out if it were complete now; `None` where there is none.
+    pub(crate) fn outcome(&self, resource: Resource) -> Option<Outcome> {
+        let known = &self.known[resource as usize];
+        let before = known.listing()?;
+        let missing = match resource {
+            Resource::Services => {
+                let services = self.view.services.iter();
+                services
+                    .filter(|service| !known.is_listed(service.hash))
+                    .count()
+            }
+            Resource::EndpointSlices => unlisted(&self.slices, known).count(),
+            Resource::Pods => unlisted(&self.pods, known).count(),
+            Resource::Namespaces => {
+                let namespaces = self.view.namespaces.iter();
+                namespaces
+                    .filter(|label| !known.is_listed(self.view.hash(label)))
+                    .count()
+            }
+        };
+        Some(Outcome { before, missing })
+    }
+
+    /// A list is complete, but what it did not name stays until another list has said so too. Says whether the view
+    /// changed.
+    pub(crate) fn finish_list_keeping(&mut self, resource: Resource) -> bool {
+        self.known[resource as usize].end_list(true);
+        !std::mem::replace(&mut self.view.synced[resource as usize], true)
     }
 
     /// Knows nothing more of a resource, as before its first list, and gives the memory back; `now` as for
     /// [`Index::apply`]. Says whether the view changed.
     pub(crate) fn forget(&mut self, resource: Resource, now: u32) -> bool {
         let known = self.count(resource) > 0;
-        self.listed[resource as usize] = None;
+        self.known[resource as usize] = Known::default();
         let was_synced = std::mem::take(&mut self.view.synced[resource as usize]);
         match resource {
             Resource::Services if known => {
@@ -100,11 +152,75 @@ impl Index {
         }
     }
 
-    fn apply_object(&mut self, object: Object, now: u32) -> bool {
-        let (resource, id) = (object.resource(), self.identity(object.metadata()));
-        if let Some(listed) = &mut self.listed[resource as usize] {
-            listed.insert(id);
+    /// An audit of a resource begins.
+    pub(crate) fn start_audit(&mut self, resource: Resource) {
+        self.known[resource as usize].start_audit();
+    }
+
+    /// The audit has named this object. Returns its identity, and the version in which it was told of last.
+    pub(crate) fn see(
+        &mut self,
+        resource: Resource,
+        namespace: &str,
+        name: &str,
+    ) -> (u64, Option<Version>) {
+        let id = self.identity(namespace, name);
+        let known = &mut self.known[resource as usize];
+        known.see(id);
+        (id, known.note(id).map(|(version, _)| version))
+    }
+
+    /// What the audit has not named.
+    pub(crate) fn unseen(&self, resource: Resource) -> impl Iterator<Item = (u64, Version)> {
+        self.known[resource as usize].unseen()
+    }
+
+    /// The version in which an object was told of last.
+    pub(crate) fn version(&self, resource: Resource, id: u64) -> Option<Version> {
+        let note = self.known[resource as usize].note(id);
+        note.map(|(version, _)| version)
+    }
+
+    /// Takes out an object that does not exist, by its identity. Says whether the view changed.
+    pub(crate) fn remove(&mut self, resource: Resource, id: u64, now: u32) -> bool {
+        self.known[resource as usize].forget(id);
+        match resource {
+            Resource::Services => {
+                let service = self.view.services.find(id, |service| service.hash == id);
+                let key = service.map(|service| service.of.key.clone());
+                key.is_some_and(|key| self.remove_service(&key, now))
+            }
+            Resource::EndpointSlices => self.remove_slice(id, now),
+            Resource::Pods => self.remove_pod(id),
+            Resource::Namespaces => {
+                let is = |label: &Arc<[u8]>| self.view.hash(label) == id;
+                let label = self.view.namespaces.find(id, is).cloned();
+                label.is_some_and(|label| self.remove_namespace(&label))
+            }
         }
+    }
+
+    /// The Service of this key and its slices, the latter in no order. It looks over all slices.
+    pub(crate) fn trace(&self, key: &ServiceKey) -> (Option<Note>, Vec<Note>) {
+        let note = |resource: Resource, id: u64| self.known[resource as usize].note(id);
+        let service = self
+            .view
+            .service(key)
+            .map(|service| self.view.hash(&service.key));
+        let slices = self
+            .slices
+            .iter()
+            .filter(|(_, slice)| slice.service == *key);
+        (
+            service.and_then(|id| note(Resource::Services, id)),
+            slices
+                .filter_map(|(id, _)| note(Resource::EndpointSlices, *id))
+                .collect(),
+        )
+    }
+
+    fn apply_object(&mut self, object: Object, now: u32) -> bool {
+        let id = self.told(&object, now);
         match object {
             Object::Service(service) => self.apply_service(service, now),
             Object::EndpointSlice(slice) => self.apply_slice(id, slice, now),
@@ -113,11 +229,21 @@ impl Index {
         }
     }
 
+    /// Remembers which version of an object was told, also where nothing of it is served, and returns its identity.
+    fn told(&mut self, object: &Object, now: u32) -> u64 {
+        let metadata = object.metadata();
+        let id = self.identity(&metadata.namespace, &metadata.name);
+        let version = Version::of(&metadata.resource_version);
+        self.known[object.resource() as usize].told(id, version, now);
+        id
+    }
+
     fn delete_object(&mut self, object: &Object, now: u32) -> bool {
-        let id = self.identity(object.metadata());
         let Metadata {
             namespace, name, ..
         } = object.metadata();
+        let id = self.identity(namespace, name);
+        self.known[object.resource() as usize].forget(id);
         match object {
             Object::Service(_) => {
                 service_key(namespace, name).is_some_and(|key| self.remove_service(&key, now))
@@ -130,13 +256,14 @@ impl Index {
 
     /// Takes out what the list did not name.
     fn finish_list(&mut self, resource: Resource, now: u32) -> bool {
-        let Some(listed) = self.listed[resource as usize].take() else {
+        let known = &self.known[resource as usize];
+        if known.listing().is_none() {
             return false;
-        };
+        }
         match resource {
             Resource::Services => {
                 let services = self.view.services.iter();
-                let gone = services.filter(|service| !listed.contains(&service.hash));
+                let gone = services.filter(|service| !known.is_listed(service.hash));
                 for key in gone
                     .map(|service| service.of.key.clone())
                     .collect::<Vec<_>>()
@@ -145,23 +272,24 @@ impl Index {
                 }
             }
             Resource::EndpointSlices => {
-                for id in unlisted(&self.slices, &listed) {
+                for id in unlisted(&self.slices, known).collect::<Vec<_>>() {
                     self.remove_slice(id, now);
                 }
             }
             Resource::Pods => {
-                for id in unlisted(&self.pods, &listed) {
+                for id in unlisted(&self.pods, known).collect::<Vec<_>>() {
                     self.remove_pod(id);
                 }
             }
             Resource::Namespaces => {
                 let namespaces = self.view.namespaces.iter();
-                let gone = namespaces.filter(|label| !listed.contains(&self.view.hash(label)));
+                let gone = namespaces.filter(|label| !known.is_listed(self.view.hash(label)));
                 for label in gone.cloned().collect::<Vec<_>>() {
                     self.remove_namespace(&label);
                 }
             }
         }
+        self.known[resource as usize].end_list(false);
         self.view.synced[resource as usize] = true;
         true
     }
@@ -343,9 +471,9 @@ impl Index {
     }
 
     /// What tells an object from the others of its resource: for a Service and a Namespace, the hash of its key.
-    fn identity(&self, metadata: &Metadata) -> u64 {
-        let mut key = Vec::with_capacity(metadata.namespace.len() + metadata.name.len() + 2);
-        for part in [&metadata.name, &metadata.namespace] {
+    fn identity(&self, namespace: &str, name: &str) -> u64 {
+        let mut key = Vec::with_capacity(namespace.len() + name.len() + 2);
+        for part in [name, namespace] {
             if !part.is_empty() {
                 key.push(part.len() as u8);
                 key.extend(part.bytes().map(|octet| octet.to_ascii_lowercase()));
@@ -377,12 +505,10 @@ fn difference(
     (gone, come)
 }
 
-fn unlisted<V>(known: &Map<V>, listed: &Set) -> Vec<u64> {
-    known
-        .keys()
-        .filter(|id| !listed.contains(*id))
-        .copied()
-        .collect()
+/// The records of a resource that the list under way has not named.
+fn unlisted<'a, V>(records: &'a Map<V>, known: &'a Known) -> impl Iterator<Item = u64> + 'a {
+    let ids = records.keys().copied();
+    ids.filter(|id| !known.is_listed(*id))
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use serde_json::json;
 use tokio::runtime::Handle;
 
 use super::*;
+use crate::cluster::audit::{self, Repairs};
 use crate::cluster::connection::{Request, RequestObserver};
 use crate::cluster::registry::{Clusters, Lease, Source};
 
@@ -20,6 +21,9 @@ struct Witness {
     panics: AtomicUsize,
     panics_next: AtomicBool,
     stated: Mutex<Vec<(Resource, usize, bool)>>,
+    audits: Mutex<Vec<audit::Result>>,
+    repairs: Mutex<Vec<Repairs>>,
+    doubts: AtomicUsize,
 }
 
 impl Observer for Witness {
@@ -37,6 +41,20 @@ impl Observer for Witness {
             .lock()
             .unwrap()
             .retain(|known| known.0 != resource);
+    }
+
+    fn heard(&self, _: &str, _: Resource, _: &Heard) {}
+
+    fn audited(&self, _: &str, _: Resource, result: audit::Result) {
+        self.audits.lock().unwrap().push(result);
+    }
+
+    fn repaired(&self, _: &str, _: Resource, repairs: Repairs) {
+        self.repairs.lock().unwrap().push(repairs);
+    }
+
+    fn doubted(&self, _: &str, _: Resource) {
+        self.doubts.fetch_add(1, Ordering::Relaxed);
     }
 
     fn programmed(&self, _: bool, _: Duration) {}
@@ -141,6 +159,7 @@ fn an_index_that_is_made_anew_is_heard_when_it_knows_as_much_as_is_served() {
             name: "test".into(),
             feed: Feed::Manifests(vec![]),
             observer: Arc::<Witness>::default(),
+            pace: Pace::default(),
         }));
         owner.wanted = vec![Resource::Namespaces];
         let served = |owner: &Owner| {
