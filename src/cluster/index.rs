@@ -15,13 +15,17 @@ use super::records::{EndpointSet, ServiceKey, ServiceRecords, SliceRecords, labe
 use super::table::Table;
 use super::view::{Entry, View};
 
+mod audit;
 mod known;
+mod list;
 mod ports;
 
 use known::Known;
 use ports::PortLists;
 
+pub(crate) use audit::Note;
 pub(crate) use known::Version;
+pub(crate) use list::Outcome;
 
 /// The index of one cluster.
 #[derive(Debug, Default)]
@@ -34,18 +38,6 @@ pub(crate) struct Index {
     ports: PortLists,
     /// By resource: which version of each object was told.
     known: [Known; Resource::ALL.len()],
-}
-
-/// The version in which an object was told of last, and the Unix time of that in seconds.
-pub(crate) type Note = (Version, u32);
-
-/// How much a list that is complete would take out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Outcome {
-    /// Objects that were known before the list began.
-    pub(crate) before: usize,
-    /// Those of them that it did not name.
-    pub(crate) missing: usize,
 }
 
 /// Keyed by a 64-bit hash that is seeded by the process. Two of 250,000 objects meet by chance once in half a
@@ -72,36 +64,6 @@ impl Index {
                 false
             }
         }
-    }
-
-    /// How much the list that is under way would take out if it were complete now; `None` where there is none.
-    pub(crate) fn outcome(&self, resource: Resource) -> Option<Outcome> {
-        let known = &self.known[resource as usize];
-        let before = known.listing()?;
-        let missing = match resource {
-            Resource::Services => {
-                let services = self.view.services.iter();
-                services
-                    .filter(|service| !known.is_listed(service.hash))
-                    .count()
-            }
-            Resource::EndpointSlices => unlisted(&self.slices, known).count(),
-            Resource::Pods => unlisted(&self.pods, known).count(),
-            Resource::Namespaces => {
-                let namespaces = self.view.namespaces.iter();
-                namespaces
-                    .filter(|label| !known.is_listed(self.view.hash(label)))
-                    .count()
-            }
-        };
-        Some(Outcome { before, missing })
-    }
-
-    /// A list is complete, but what it did not name stays until another list has said so too. Says whether the view
-    /// changed.
-    pub(crate) fn finish_list_keeping(&mut self, resource: Resource) -> bool {
-        self.known[resource as usize].end_list(true);
-        !std::mem::replace(&mut self.view.synced[resource as usize], true)
     }
 
     /// Knows nothing more of a resource, as before its first list, and gives the memory back; `now` as for
@@ -152,73 +114,6 @@ impl Index {
         }
     }
 
-    /// An audit of a resource begins.
-    pub(crate) fn start_audit(&mut self, resource: Resource) {
-        self.known[resource as usize].start_audit();
-    }
-
-    /// The audit has named this object. Returns its identity, and the version in which it was told of last.
-    pub(crate) fn see(
-        &mut self,
-        resource: Resource,
-        namespace: &str,
-        name: &str,
-    ) -> (u64, Option<Version>) {
-        let id = self.identity(namespace, name);
-        let known = &mut self.known[resource as usize];
-        known.see(id);
-        (id, known.note(id).map(|(version, _)| version))
-    }
-
-    /// What the audit has not named.
-    pub(crate) fn unseen(&self, resource: Resource) -> impl Iterator<Item = (u64, Version)> {
-        self.known[resource as usize].unseen()
-    }
-
-    /// The version in which an object was told of last.
-    pub(crate) fn version(&self, resource: Resource, id: u64) -> Option<Version> {
-        let note = self.known[resource as usize].note(id);
-        note.map(|(version, _)| version)
-    }
-
-    /// Takes out an object that does not exist, by its identity. Says whether the view changed.
-    pub(crate) fn remove(&mut self, resource: Resource, id: u64, now: u32) -> bool {
-        self.known[resource as usize].forget(id);
-        match resource {
-            Resource::Services => {
-                let service = self.view.services.find(id, |service| service.hash == id);
-                let key = service.map(|service| service.of.key.clone());
-                key.is_some_and(|key| self.remove_service(&key, now))
-            }
-            Resource::EndpointSlices => self.remove_slice(id, now),
-            Resource::Pods => self.remove_pod(id),
-            Resource::Namespaces => {
-                let is = |label: &Arc<[u8]>| self.view.hash(label) == id;
-                let label = self.view.namespaces.find(id, is).cloned();
-                label.is_some_and(|label| self.remove_namespace(&label))
-            }
-        }
-    }
-
-    /// The Service of this key and its slices, the latter in no order. It looks over all slices.
-    pub(crate) fn trace(&self, key: &ServiceKey) -> (Option<Note>, Vec<Note>) {
-        let note = |resource: Resource, id: u64| self.known[resource as usize].note(id);
-        let service = self
-            .view
-            .service(key)
-            .map(|service| self.view.hash(&service.key));
-        let slices = self
-            .slices
-            .iter()
-            .filter(|(_, slice)| slice.service == *key);
-        (
-            service.and_then(|id| note(Resource::Services, id)),
-            slices
-                .filter_map(|(id, _)| note(Resource::EndpointSlices, *id))
-                .collect(),
-        )
-    }
-
     fn apply_object(&mut self, object: Object, now: u32) -> bool {
         let id = self.told(&object, now);
         match object {
@@ -252,46 +147,6 @@ impl Index {
             Object::Pod(_) => self.remove_pod(id),
             Object::Namespace(_) => label(name).is_some_and(|label| self.remove_namespace(&label)),
         }
-    }
-
-    /// Takes out what the list did not name.
-    fn finish_list(&mut self, resource: Resource, now: u32) -> bool {
-        let known = &self.known[resource as usize];
-        if known.listing().is_none() {
-            return false;
-        }
-        match resource {
-            Resource::Services => {
-                let services = self.view.services.iter();
-                let gone = services.filter(|service| !known.is_listed(service.hash));
-                for key in gone
-                    .map(|service| service.of.key.clone())
-                    .collect::<Vec<_>>()
-                {
-                    self.remove_service(&key, now);
-                }
-            }
-            Resource::EndpointSlices => {
-                for id in unlisted(&self.slices, known).collect::<Vec<_>>() {
-                    self.remove_slice(id, now);
-                }
-            }
-            Resource::Pods => {
-                for id in unlisted(&self.pods, known).collect::<Vec<_>>() {
-                    self.remove_pod(id);
-                }
-            }
-            Resource::Namespaces => {
-                let namespaces = self.view.namespaces.iter();
-                let gone = namespaces.filter(|label| !known.is_listed(self.view.hash(label)));
-                for label in gone.cloned().collect::<Vec<_>>() {
-                    self.remove_namespace(&label);
-                }
-            }
-        }
-        self.known[resource as usize].end_list(false);
-        self.view.synced[resource as usize] = true;
-        true
     }
 
     fn apply_service(&mut self, service: Service, now: u32) -> bool {
@@ -503,12 +358,6 @@ fn difference(
     }
     come.extend(new);
     (gone, come)
-}
-
-/// The records of a resource that the list under way has not named.
-fn unlisted<'a, V>(records: &'a Map<V>, known: &'a Known) -> impl Iterator<Item = u64> + 'a {
-    let ids = records.keys().copied();
-    ids.filter(|id| !known.is_listed(*id))
 }
 
 #[cfg(test)]
