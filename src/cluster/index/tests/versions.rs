@@ -104,7 +104,7 @@ fn what_cannot_be_read_any_more_stays_as_it_was_through_a_list() {
 
 #[test]
 fn a_list_that_is_not_believed_puts_in_what_it_names_and_takes_nothing_out() {
-    for (object, ..) in each() {
+    for (object, namespace, name) in each() {
         let (mut index, resource) = (Index::default(), object.resource());
         index.apply(Event::Applied(object.clone()), NOW);
         let before = index.view();
@@ -116,6 +116,8 @@ fn a_list_that_is_not_believed_puts_in_what_it_names_and_takes_nothing_out() {
         assert_eq!(index.outcome(resource), Some(all), "{resource}");
         assert!(index.finish_list_keeping(resource) && index.view().is_synced(resource));
         assert_eq!(index.outcome(resource), None, "{resource}");
+        let (_, known) = index.see(resource, namespace, name);
+        assert!(known.is_some(), "{resource}: what stays is remembered");
         assert_eq!(told(&index.view()), told(&before), "{resource}");
         index.apply(Event::ListStarted(resource), NOW);
         index.apply(Event::Applied(object), NOW);
