@@ -1,10 +1,8 @@
 //! What the index says of objects to whoever compares them with others: in which version it was told of each.
 
-use std::sync::Arc;
-
 use super::{Index, Version};
 use crate::cluster::object::Resource;
-use crate::cluster::records::ServiceKey;
+use crate::cluster::records::{ServiceKey, SharedLabels};
 
 /// The version in which an object was told of last, and the Unix time of that in seconds.
 pub(crate) type Note = (Version, u32);
@@ -45,13 +43,13 @@ impl Index {
         match resource {
             Resource::Services => {
                 let service = self.view.services.find(id, |service| service.hash == id);
-                let key = service.map(|service| service.of.key.clone());
-                key.is_some_and(|key| self.remove_service(&key, now))
+                let service = service.map(|service| service.of.clone());
+                service.is_some_and(|service| self.remove_service(service.key(), now))
             }
             Resource::EndpointSlices => self.remove_slice(id, now),
             Resource::Pods => self.remove_pod(id),
             Resource::Namespaces => {
-                let is = |label: &Arc<[u8]>| self.view.hash(label) == id;
+                let is = |label: &SharedLabels| self.view.hash(label) == id;
                 let label = self.view.namespaces.find(id, is).cloned();
                 label.is_some_and(|label| self.remove_namespace(&label))
             }
@@ -64,11 +62,11 @@ impl Index {
         let service = self
             .view
             .service(key)
-            .map(|service| self.view.hash(&service.key));
+            .map(|service| self.view.hash(service.key()));
         let slices = self
             .slices
             .iter()
-            .filter(|(_, slice)| slice.service == *key);
+            .filter(|(_, slice)| *slice.service() == *key);
         (
             service.and_then(|id| note(Resource::Services, id)),
             slices

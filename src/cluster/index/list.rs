@@ -55,11 +55,8 @@ impl Index {
             Resource::Services => {
                 let services = self.view.services.iter();
                 let gone = services.filter(|service| !known.is_listed(service.hash));
-                for key in gone
-                    .map(|service| service.of.key.clone())
-                    .collect::<Vec<_>>()
-                {
-                    self.remove_service(&key, now);
+                for service in gone.map(|service| service.of.clone()).collect::<Vec<_>>() {
+                    self.remove_service(service.key(), now);
                 }
             }
             Resource::EndpointSlices => {
