@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::cluster::Observer;
+use crate::cluster::audit::{self, Repairs};
 use crate::cluster::connection::{Request, RequestObserver};
+use crate::cluster::freshness::Heard;
 use crate::cluster::object::Resource;
 use crate::config::listen::ListenAddress;
 use crate::dns::{Name, Query, Rcode, Transport};
@@ -331,6 +333,53 @@ impl Observer for Following {
 
     fn forgets(&self, cluster: &str, resource: Resource) {
         self.room().forgets(cluster, &resource.to_string());
+    }
+
+    fn heard(&self, cluster: &str, resource: Resource, heard: &Heard) {
+        let resource = resource.to_string();
+        for (way, at) in [
+            ("event", heard.event),
+            ("bookmark", heard.bookmark),
+            ("list", heard.list),
+            ("contact", heard.contact),
+        ] {
+            if let Some(at) = at {
+                self.room().freshness().heard(cluster, &resource, way, at);
+            }
+        }
+        if let Ok(version) = heard.version.parse() {
+            self.room().freshness().reached(cluster, &resource, version);
+        }
+    }
+
+    fn audited(&self, cluster: &str, resource: Resource, result: audit::Result) {
+        let result = match result {
+            audit::Result::Same => "same",
+            audit::Result::Repaired => "repaired",
+            audit::Result::Failed => "failed",
+        };
+        self.room()
+            .freshness()
+            .audited(cluster, &resource.to_string(), result);
+    }
+
+    fn repaired(&self, cluster: &str, resource: Resource, repairs: Repairs) {
+        for (kind, count) in repairs.each() {
+            let kind = match kind {
+                audit::Kind::Missing => "missing",
+                audit::Kind::Changed => "changed",
+                audit::Kind::Extra => "extra",
+            };
+            self.room()
+                .freshness()
+                .repaired(cluster, &resource.to_string(), kind, count);
+        }
+    }
+
+    fn doubted(&self, cluster: &str, resource: Resource) {
+        self.room()
+            .freshness()
+            .doubted(cluster, &resource.to_string());
     }
 
     fn programmed(&self, headless: bool, elapsed: Duration) {

@@ -304,6 +304,10 @@ impl Generation {
                 }),
             );
         }
+        for (kubernetes, _) in &self.kubernetes {
+            let kubernetes = kubernetes.clone();
+            watches.remark("kubernetes", Arc::new(move || kubernetes.wrong()));
+        }
         watches
     }
 

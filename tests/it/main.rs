@@ -11,6 +11,7 @@ mod cache;
 mod cluster;
 mod conformance;
 mod docs;
+mod freshness;
 mod fuzz_corpus;
 mod house;
 mod liars;
