@@ -35,6 +35,7 @@ use arc_swap::{ArcSwap, Guard};
 use object::{Resource, Trouble};
 use view::View;
 
+pub use index::HeldEnds;
 pub use registry::{ClusterKey, Lease, Source};
 
 /// A cluster as the rest of the server holds it: the view, and what keeps it from being complete.
@@ -53,6 +54,9 @@ pub trait Observer: connection::RequestObserver {
     /// A change of endpoints that happened `elapsed` ago is answered from now on. `headless`: the Service has no
     /// addresses of its own.
     fn programmed(&self, headless: bool, elapsed: Duration);
+    /// So many endpoints that a slice of this cluster left out without a word have been held, or not, since it was
+    /// told last.
+    fn held(&self, cluster: &str, ends: HeldEnds);
     /// A task has panicked; it begins again.
     fn panicked(&self);
 }
@@ -63,7 +67,11 @@ impl Cluster {
     pub(crate) fn told(events: impl IntoIterator<Item = object::Event>) -> Cluster {
         let mut index = index::Index::default();
         for event in events {
-            index.apply(event, 1_800_000_000);
+            let now = index::Now {
+                unix: 1_800_000_000,
+                running: Duration::ZERO,
+            };
+            index.apply(event, now);
         }
         Cluster {
             view: ArcSwap::from_pointee(index.view()),

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 
-use super::index::Index;
+use super::index::{HeldEnds, Index, Now};
 use super::object::{EVENTS_QUEUED_MAX, Event, Object, Resource, Trouble};
 use super::records::{ServiceKind, service_key};
 use super::registry::{ClusterKey, Leased};
@@ -49,6 +50,8 @@ struct Owner {
     sources: Sources,
     wanted: Vec<Resource>,
     index: Index,
+    /// When the index was new.
+    began: Instant,
     /// Changes of endpoints that the next view answers.
     changes: Vec<(bool, SystemTime)>,
 }
@@ -60,6 +63,7 @@ impl Owner {
             following,
             wanted: Vec::new(),
             index: Index::default(),
+            began: Instant::now(),
             changes: Vec::new(),
         }
     }
@@ -69,10 +73,34 @@ impl Owner {
     async fn run(mut self, mut leased: watch::Receiver<Leased>) {
         self.want(leased.borrow_and_update().resources());
         loop {
+            let end = self.index.next_end().map(|end| self.began + end);
             tokio::select! {
                 Ok(()) = leased.changed() => self.want(leased.borrow_and_update().resources()),
                 event = self.sources.next() => self.apply(event),
+                () = reached(end) => self.end_held(),
             }
+        }
+    }
+
+    fn now(&self) -> Now {
+        Now {
+            unix: unix_seconds(SystemTime::now()),
+            running: self.began.elapsed(),
+        }
+    }
+
+    fn end_held(&mut self) {
+        if self.index.end_held(self.now()) {
+            self.publish();
+        }
+        self.tell_held_ends();
+    }
+
+    fn tell_held_ends(&mut self) {
+        let ends = self.index.take_held_ends();
+        if ends != HeldEnds::default() {
+            let Following { observer, name, .. } = &*self.following;
+            observer.held(name, ends);
         }
     }
 
@@ -97,7 +125,7 @@ impl Owner {
     }
 
     fn apply(&mut self, first: Event) {
-        let now = unix_seconds(SystemTime::now());
+        let now = self.now();
         let (mut next, mut changed, mut applied) = (Some(first), false, 0);
         while let Some(event) = next {
             match &event {
@@ -117,9 +145,11 @@ impl Owner {
                 .then(|| self.sources.try_next())
                 .flatten();
         }
+        changed |= self.index.end_held(now);
         if changed {
             self.publish();
         }
+        self.tell_held_ends();
         for (headless, happened) in self.changes.drain(..) {
             // A clock that is behind the API server's makes changes that have not happened yet.
             if let Ok(elapsed) = SystemTime::now().duration_since(happened) {
@@ -147,6 +177,14 @@ impl Owner {
         }
         drop(served);
         cluster.view.store(Arc::new(view));
+    }
+}
+
+/// Waits for this moment; without one, for ever.
+async fn reached(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -8,16 +8,32 @@
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::addresses::Addresses;
 use super::object::{EndpointSlice, Event, Metadata, Namespace, Object, Pod, Resource, Service};
-use super::records::{EndpointSet, ServiceKey, ServiceRecords, SliceRecords, label, service_key};
+use super::records::{
+    EndpointSet, Mentions, ServiceKey, ServiceRecords, SliceRecords, label, service_key,
+};
 use super::table::Table;
 use super::view::{Entry, View};
 
+mod held;
 mod ports;
 
+pub use held::HeldEnds;
+
+use held::Held;
 use ports::PortLists;
+
+/// When something happens, by two clocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Now {
+    /// Unix time in seconds, of which serials are made. It may jump.
+    pub(crate) unix: u32,
+    /// How long the index has had its owner. It does not jump, and what waits is measured by it.
+    pub(crate) running: Duration,
+}
 
 /// The index of one cluster.
 #[derive(Debug, Default)]
@@ -28,6 +44,7 @@ pub(crate) struct Index {
     /// Pods likewise.
     pods: Map<(IpAddr, Arc<[u8]>)>,
     ports: PortLists,
+    held: Held,
     /// While a resource is being listed: the objects that the list has named.
     listed: [Option<Set>; Resource::ALL.len()],
 }
@@ -38,8 +55,8 @@ type Map<V> = HashMap<u64, V, foldhash::fast::RandomState>;
 type Set = HashSet<u64, foldhash::fast::RandomState>;
 
 impl Index {
-    /// Applies one event; `now` is Unix time in seconds. Says whether the view changed.
-    pub(crate) fn apply(&mut self, event: Event, now: u32) -> bool {
+    /// Applies one event. Says whether the view changed.
+    pub(crate) fn apply(&mut self, event: Event, now: Now) -> bool {
         match event {
             Event::ListStarted(resource) => {
                 self.listed[resource as usize] = Some(Set::default());
@@ -52,8 +69,8 @@ impl Index {
         }
     }
 
-    /// Knows nothing more of a resource, as before its first list, and gives the memory back; `now` as for
-    /// [`Index::apply`]. Says whether the view changed.
+    /// Knows nothing more of a resource, as before its first list, and gives the memory back; `now` is Unix time in
+    /// seconds. Says whether the view changed.
     pub(crate) fn forget(&mut self, resource: Resource, now: u32) -> bool {
         let known = self.count(resource) > 0;
         self.listed[resource as usize] = None;
@@ -62,10 +79,12 @@ impl Index {
             Resource::Services if known => {
                 self.view.services = Table::default();
                 self.view.cluster_ips = Addresses::default();
+                self.let_go_of_all();
                 self.view.serial = now;
             }
             Resource::EndpointSlices if known => {
                 self.slices = Map::default();
+                self.held.clear();
                 self.view.endpoints = Table::default();
                 self.view.endpoint_ips = Addresses::default();
                 self.view.serial = now;
@@ -100,27 +119,27 @@ impl Index {
         }
     }
 
-    fn apply_object(&mut self, object: Object, now: u32) -> bool {
+    fn apply_object(&mut self, object: Object, now: Now) -> bool {
         let (resource, id) = (object.resource(), self.identity(object.metadata()));
         if let Some(listed) = &mut self.listed[resource as usize] {
             listed.insert(id);
         }
         match object {
-            Object::Service(service) => self.apply_service(service, now),
+            Object::Service(service) => self.apply_service(service, now.unix),
             Object::EndpointSlice(slice) => self.apply_slice(id, slice, now),
             Object::Pod(pod) => self.apply_pod(id, &pod),
             Object::Namespace(namespace) => self.apply_namespace(&namespace),
         }
     }
 
-    fn delete_object(&mut self, object: &Object, now: u32) -> bool {
+    fn delete_object(&mut self, object: &Object, now: Now) -> bool {
         let id = self.identity(object.metadata());
         let Metadata {
             namespace, name, ..
         } = object.metadata();
         match object {
             Object::Service(_) => {
-                service_key(namespace, name).is_some_and(|key| self.remove_service(&key, now))
+                service_key(namespace, name).is_some_and(|key| self.end_service(&key, now.unix))
             }
             Object::EndpointSlice(_) => self.remove_slice(id, now),
             Object::Pod(_) => self.remove_pod(id),
@@ -129,7 +148,7 @@ impl Index {
     }
 
     /// Takes out what the list did not name.
-    fn finish_list(&mut self, resource: Resource, now: u32) -> bool {
+    fn finish_list(&mut self, resource: Resource, now: Now) -> bool {
         let Some(listed) = self.listed[resource as usize].take() else {
             return false;
         };
@@ -141,13 +160,14 @@ impl Index {
                     .map(|service| service.of.key.clone())
                     .collect::<Vec<_>>()
                 {
-                    self.remove_service(&key, now);
+                    self.end_service(&key, now.unix);
                 }
             }
             Resource::EndpointSlices => {
                 for id in unlisted(&self.slices, &listed) {
                     self.remove_slice(id, now);
                 }
+                self.held.listed(now);
             }
             Resource::Pods => {
                 for id in unlisted(&self.pods, &listed) {
@@ -192,6 +212,12 @@ impl Index {
         true
     }
 
+    /// Takes out a Service that is gone, and not only changed.
+    fn end_service(&mut self, key: &[u8], now: u32) -> bool {
+        let held = self.let_go_of(key);
+        self.remove_service(key, now) || held
+    }
+
     fn remove_service(&mut self, key: &[u8], now: u32) -> bool {
         let hash = self.view.hash(key);
         let is = |service: &Entry<ServiceRecords>| *service.of.key == *key;
@@ -208,12 +234,13 @@ impl Index {
         true
     }
 
-    fn apply_slice(&mut self, id: u64, slice: EndpointSlice, now: u32) -> bool {
-        let Some(mut records) = SliceRecords::of(slice) else {
-            return self.remove_slice(id, now);
+    fn apply_slice(&mut self, id: u64, mut slice: EndpointSlice, now: Now) -> bool {
+        let Some(mut records) = SliceRecords::of(&mut slice) else {
+            return self.take_slice(id, now).is_some();
         };
+        let held = self.let_go_mentioned(&records.service, || Mentions::of(&slice));
         let old = self.slices.get(&id);
-        if old.is_some_and(|old| **old == records) {
+        if old.is_some_and(|old| **old == records) && !held {
             return false;
         }
         let old = old.cloned();
@@ -224,29 +251,43 @@ impl Index {
             self.aggregate(&old.service, Some(old), None);
         }
         let same = old.filter(|old| old.service == records.service);
-        self.aggregate(&records.service, same.as_ref(), Some(&records));
-        self.slices.insert(id, records);
-        self.view.serial = now;
+        let lost = self.aggregate(&records.service, same.as_ref(), Some(&records));
+        self.slices.insert(id, records.clone());
+        if same.as_ref().is_some_and(|old| old.answers_as(&records)) && !held {
+            return false;
+        }
+        if let Some(old) = same.filter(|_| !lost.is_empty()) {
+            self.hold(&old, lost, &Mentions::of(&slice), now);
+        }
+        self.view.serial = now.unix;
         true
     }
 
-    fn remove_slice(&mut self, id: u64, now: u32) -> bool {
-        let Some(old) = self.slices.remove(&id) else {
+    fn remove_slice(&mut self, id: u64, now: Now) -> bool {
+        let Some((old, lost)) = self.take_slice(id, now) else {
             return false;
         };
-        self.aggregate(&old.service, Some(&old), None);
-        self.view.serial = now;
+        self.hold(&old, lost, &Mentions::default(), now);
         true
+    }
+
+    /// Takes a slice out, and tells which addresses its Service has no longer.
+    fn take_slice(&mut self, id: u64, now: Now) -> Option<(Arc<SliceRecords>, HashSet<IpAddr>)> {
+        let old = self.slices.remove(&id)?;
+        let lost = self.aggregate(&old.service, Some(&old), None);
+        self.view.serial = now.unix;
+        Some((old, lost))
     }
 
     /// Puts `new` in the place of `old` among the slices of a Service, and the difference of its addresses among
-    /// those of endpoints. The Service's other slices are not looked at, unless an address is in two of them.
+    /// those of endpoints. The Service's other slices are not looked at, unless an address is in two of them. Returns the
+    /// addresses that the Service has no longer.
     fn aggregate(
         &mut self,
         key: &ServiceKey,
         old: Option<&Arc<SliceRecords>>,
         new: Option<&Arc<SliceRecords>>,
-    ) {
+    ) -> HashSet<IpAddr> {
         let before = self.view.endpoints(key);
         let mut repeats = before.map_or(0, |set| set.repeats);
         let mut slices: Vec<_> = before.map(|set| set.slices().to_vec()).unwrap_or_default();
@@ -268,16 +309,22 @@ impl Index {
         for ip in come {
             repeats += u32::from(endpoint_ips.add(seed, ip, key) > 1);
         }
+        let mut lost = HashSet::new();
         for ip in gone {
-            repeats -= u32::from(endpoint_ips.remove(seed, ip, key) > 0);
+            if endpoint_ips.remove(seed, ip, key) > 0 {
+                repeats -= 1;
+            } else {
+                lost.insert(ip);
+            }
         }
         let is = |set: &Entry<EndpointSet>| set.of.service == *key;
         if slices.is_empty() {
             endpoints.remove(hash, is);
-            return;
+            return lost;
         }
         let of = Arc::new(EndpointSet::of(key.clone(), slices, repeats));
         endpoints.replace(seed, Entry { hash, of }, is);
+        lost
     }
 
     /// This key, or the same one that is held already.

@@ -12,7 +12,7 @@ use crate::dns::name::{LABEL_MAX, Labels};
 
 mod endpoints;
 
-pub(crate) use endpoints::{EndpointRecord, EndpointSet, Place, SliceRecords};
+pub(crate) use endpoints::{EndpointRecord, EndpointSet, Mentions, Place, SliceRecords};
 
 /// The labels of a Service and its Namespace, as they stand in a name: the key of all that belongs to it.
 pub(crate) type ServiceKey = Arc<[u8]>;

@@ -255,6 +255,7 @@ pub struct KubernetesMetrics {
     requests: CounterVec,
     objects: GaugeVec,
     synced: GaugeVec,
+    held: CounterVec,
 }
 
 impl KubernetesMetrics {
@@ -297,6 +298,13 @@ impl KubernetesMetrics {
                 "Whether the resource has been listed whole and is being watched (1) or not (0).",
                 &["cluster", "resource"],
             ),
+            held: rooms.add(CounterVec::new(
+                Opts::new(
+                    "cairn_cluster_endpoints_held_total",
+                    "Ready endpoints that a slice left out without a word, by what became of them.",
+                ),
+                &["cluster", "outcome"],
+            )),
         }
     }
 
@@ -339,6 +347,16 @@ impl KubernetesMetrics {
         self.synced
             .with_label_values(&labels)
             .set(f64::from(u8::from(synced)));
+    }
+
+    /// Counts endpoints that a slice left out without a word, by what became of them: `moved`, `gone` or `no_room`.
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "the text format has floats, and Prometheus stores them"
+    )]
+    pub fn held(&self, cluster: &str, outcome: &str, endpoints: u64) {
+        let counter = self.held.with_label_values(&[cluster, outcome]);
+        counter.inc_by(endpoints as f64);
     }
 
     /// States nothing more of `resource` of a cluster.
