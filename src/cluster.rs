@@ -27,7 +27,7 @@ mod table;
 pub(crate) mod view;
 pub mod watch;
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
@@ -42,8 +42,12 @@ pub use registry::{ClusterKey, Lease, Source};
 #[derive(Debug, Default)]
 pub struct Cluster {
     view: ArcSwap<View>,
-    troubles: Mutex<[Option<Trouble>; Resource::ALL.len()]>,
+    /// Written by the owner of the index alone.
+    troubles: ArcSwap<Troubles>,
 }
+
+/// What keeps each resource from being followed now.
+pub(crate) type Troubles = [Option<Trouble>; Resource::ALL.len()];
 
 /// Who counts what becomes of events. Called by the task that owns the index; must not wait.
 pub trait Observer: connection::RequestObserver {
@@ -85,13 +89,15 @@ impl Cluster {
         self.view.load()
     }
 
+    /// What keeps each resource from being followed now, in the order of their numbers.
+    pub(crate) fn troubles(&self) -> Guard<Arc<Troubles>> {
+        self.troubles.load()
+    }
+
     /// A line for each of these resources that has never been listed whole, with the reason where it is known.
     pub fn not_ready(&self, resources: &[Resource]) -> Vec<String> {
         let view = self.view();
-        let troubles = self
-            .troubles
-            .lock()
-            .expect("held for a copy only, which does not panic");
+        let troubles = self.troubles();
         let unsynced = resources
             .iter()
             .filter(|resource| !view.is_synced(**resource));

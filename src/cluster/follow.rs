@@ -14,7 +14,7 @@ use super::registry::{ClusterKey, Leased};
 use super::sources::{Feed, Sources};
 use super::supervise::supervise;
 use super::view::View;
-use super::{Cluster, Observer};
+use super::{Cluster, Observer, Troubles};
 
 /// Which cluster is followed, from where, and who is told.
 pub(super) struct Following {
@@ -208,12 +208,14 @@ fn trigger(event: &Event, view: &View) -> Option<(bool, SystemTime)> {
 
 impl Cluster {
     /// Remembers what keeps a resource from being followed, until it is followed again.
-    fn note(&self, resource: Resource, trouble: Option<&Trouble>) {
-        let mut troubles = self
-            .troubles
-            .lock()
-            .expect("held for a copy only, which does not panic");
+    pub(crate) fn note(&self, resource: Resource, trouble: Option<&Trouble>) {
+        let known = self.troubles.load();
+        if known[resource as usize].as_ref() == trouble {
+            return;
+        }
+        let mut troubles = Troubles::clone(&known);
         troubles[resource as usize] = trouble.cloned();
+        self.troubles.store(Arc::new(troubles));
     }
 }
 
