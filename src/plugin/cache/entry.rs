@@ -246,7 +246,7 @@ impl Entry {
             Rcode::NXDOMAIN => &STALE_NXDOMAIN,
             _ => &STALE_ANSWER,
         };
-        reply.error = Some(error.into());
+        reply.error = query.edns.is_some().then(|| error.into());
         reply
     }
 

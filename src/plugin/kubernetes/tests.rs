@@ -64,6 +64,7 @@ fn cluster_with(known: &[Resource], listed: &[Resource]) -> Cluster {
         service("demo", "empty", json!({"clusterIP": "None"})),
         alias("out", "www.example.com"),
         alias("alias", "db.demo.svc.cluster.local"),
+        alias("dangling", "nosuch.demo.svc.cluster.local"),
         alias("itself", "itself.demo.svc.cluster.local"),
         alias("here", "there.demo.svc.cluster.local"),
         alias("there", "here.demo.svc.cluster.local"),
@@ -208,9 +209,15 @@ fn until_the_cluster_is_known_what_is_missing_of_a_name_may_exist() {
     for (fact, name, rtype, expected) in [
         (
             "an alias to what may come",
-            "here.demo.svc.cluster.local.",
+            "dangling.demo.svc.cluster.local.",
             Type::A,
             &servfail,
+        ),
+        (
+            "aliases that are known, in a circle",
+            "here.demo.svc.cluster.local.",
+            Type::A,
+            &nodata,
         ),
         (
             "endpoints of another family",
