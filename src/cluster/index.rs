@@ -11,9 +11,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::addresses::Addresses;
-use super::object::{EndpointSlice, Event, Metadata, Namespace, Object, Pod, Resource, Service};
+use super::object::{
+    EndpointSlice, Event, Metadata, Namespace, Object, Pod, Port, Resource, Service,
+};
 use super::records::{
-    EndpointSet, Mentions, ServiceKey, ServiceRecords, SliceRecords, label, service_key,
+    EndpointSet, Mentions, ServiceKey, ServiceRecords, SharedLabels, SliceRecords, label,
+    service_key,
 };
 use super::table::Table;
 use super::view::{Entry, View};
@@ -40,9 +43,9 @@ pub(crate) struct Now {
 pub(crate) struct Index {
     view: View,
     /// Slices by hash of namespace and name.
-    slices: Map<Arc<SliceRecords>>,
+    slices: Map<SliceRecords>,
     /// Pods likewise.
-    pods: Map<(IpAddr, Arc<[u8]>)>,
+    pods: Map<(IpAddr, SharedLabels)>,
     ports: PortLists,
     held: Held,
     /// While a resource is being listed: the objects that the list has named.
@@ -125,8 +128,8 @@ impl Index {
             listed.insert(id);
         }
         match object {
-            Object::Service(service) => self.apply_service(service, now.unix),
-            Object::EndpointSlice(slice) => self.apply_slice(id, slice, now),
+            Object::Service(service) => self.apply_service(&service, now.unix),
+            Object::EndpointSlice(slice) => self.apply_slice(id, &slice, now),
             Object::Pod(pod) => self.apply_pod(id, &pod),
             Object::Namespace(namespace) => self.apply_namespace(&namespace),
         }
@@ -156,11 +159,8 @@ impl Index {
             Resource::Services => {
                 let services = self.view.services.iter();
                 let gone = services.filter(|service| !listed.contains(&service.hash));
-                for key in gone
-                    .map(|service| service.of.key.clone())
-                    .collect::<Vec<_>>()
-                {
-                    self.end_service(&key, now.unix);
+                for service in gone.map(|service| service.of.clone()).collect::<Vec<_>>() {
+                    self.end_service(service.key(), now.unix);
                 }
             }
             Resource::EndpointSlices => {
@@ -186,28 +186,27 @@ impl Index {
         true
     }
 
-    fn apply_service(&mut self, service: Service, now: u32) -> bool {
-        let Some(mut records) = ServiceRecords::of(service) else {
+    fn apply_service(&mut self, service: &Service, now: u32) -> bool {
+        let shared = |ports: &[Port]| self.ports.shared(ports);
+        let Some(records) = ServiceRecords::of(service, shared) else {
             return false;
         };
-        let known = self.view.service(&records.key);
-        if known == Some(&records) {
+        if self.view.service(records.key()) == Some(&records) {
             return false;
         }
-        records.key = self.known_key(records.key);
-        records.ports = self.ports.shared(records.ports);
-        self.remove_service(&records.key, now);
+        let key = self.known_key(records.key());
+        self.remove_service(&key, now);
+        let hash = self.view.hash(&key);
         let View {
-            seed, cluster_ips, ..
+            seed,
+            cluster_ips,
+            services,
+            ..
         } = &mut self.view;
-        for ip in records.cluster_ips() {
-            cluster_ips.add(seed, *ip, &records.key);
+        for ip in records.cluster_ips().iter() {
+            cluster_ips.add(seed, ip, &key);
         }
-        let entry = Entry {
-            hash: self.view.hash(&records.key),
-            of: Arc::new(records),
-        };
-        self.view.services.insert(&self.view.seed, entry);
+        services.insert(seed, Entry { hash, of: records });
         self.view.serial = now;
         true
     }
@@ -220,44 +219,48 @@ impl Index {
 
     fn remove_service(&mut self, key: &[u8], now: u32) -> bool {
         let hash = self.view.hash(key);
-        let is = |service: &Entry<ServiceRecords>| *service.of.key == *key;
+        let is = |service: &Entry<ServiceRecords>| service.of.key() == key;
         let Some(service) = self.view.services.remove(hash, is) else {
             return false;
         };
         let View {
             seed, cluster_ips, ..
         } = &mut self.view;
-        for ip in service.of.cluster_ips() {
-            cluster_ips.remove(seed, *ip, key);
+        for ip in service.of.cluster_ips().iter() {
+            cluster_ips.remove(seed, ip, key);
         }
         self.view.serial = now;
         true
     }
 
-    fn apply_slice(&mut self, id: u64, mut slice: EndpointSlice, now: Now) -> bool {
-        let Some(mut records) = SliceRecords::of(&mut slice) else {
+    fn apply_slice(&mut self, id: u64, slice: &EndpointSlice, now: Now) -> bool {
+        let service = slice.service();
+        let Some(key) = service.and_then(|name| service_key(&slice.metadata.namespace, name))
+        else {
             return self.take_slice(id, now).is_some();
         };
-        let held = self.let_go_mentioned(&records.service, || Mentions::of(&slice));
+        let key = self.known_key(&key);
+        let held = self.let_go_mentioned(&key, || Mentions::of(slice));
+        let records = SliceRecords::of(slice, key, |ports| self.ports.shared(ports));
         let old = self.slices.get(&id);
-        if old.is_some_and(|old| **old == records) && !held {
+        if old == Some(&records) && !held {
             return false;
         }
         let old = old.cloned();
-        records.service = self.known_key(records.service);
-        records.ports = self.ports.shared(records.ports);
-        let records = Arc::new(records);
-        if let Some(old) = old.as_ref().filter(|old| old.service != records.service) {
-            self.aggregate(&old.service, Some(old), None);
+        if let Some(old) = old
+            .as_ref()
+            .filter(|old| old.service() != records.service())
+        {
+            self.aggregate(old.service(), Some(old), None);
         }
-        let same = old.filter(|old| old.service == records.service);
-        let lost = self.aggregate(&records.service, same.as_ref(), Some(&records));
+        let same = old.filter(|old| old.service() == records.service());
+        let lost = self.aggregate(records.service(), same.as_ref(), Some(&records));
         self.slices.insert(id, records.clone());
         if same.as_ref().is_some_and(|old| old.answers_as(&records)) && !held {
             return false;
         }
         if let Some(old) = same.filter(|_| !lost.is_empty()) {
-            self.hold(&old, lost, &Mentions::of(&slice), now);
+            self.hold(&old, lost, &Mentions::of(slice), now);
         }
         self.view.serial = now.unix;
         true
@@ -272,9 +275,9 @@ impl Index {
     }
 
     /// Takes a slice out, and tells which addresses its Service has no longer.
-    fn take_slice(&mut self, id: u64, now: Now) -> Option<(Arc<SliceRecords>, HashSet<IpAddr>)> {
+    fn take_slice(&mut self, id: u64, now: Now) -> Option<(SliceRecords, HashSet<IpAddr>)> {
         let old = self.slices.remove(&id)?;
-        let lost = self.aggregate(&old.service, Some(&old), None);
+        let lost = self.aggregate(old.service(), Some(&old), None);
         self.view.serial = now.unix;
         Some((old, lost))
     }
@@ -285,13 +288,13 @@ impl Index {
     fn aggregate(
         &mut self,
         key: &ServiceKey,
-        old: Option<&Arc<SliceRecords>>,
-        new: Option<&Arc<SliceRecords>>,
+        old: Option<&SliceRecords>,
+        new: Option<&SliceRecords>,
     ) -> HashSet<IpAddr> {
         let before = self.view.endpoints(key);
         let mut repeats = before.map_or(0, |set| set.repeats);
         let mut slices: Vec<_> = before.map(|set| set.slices().to_vec()).unwrap_or_default();
-        let at = old.and_then(|old| slices.iter().position(|slice| Arc::ptr_eq(slice, old)));
+        let at = old.and_then(|old| slices.iter().position(|slice| slice.is(old)));
         match (at, new) {
             (Some(at), Some(new)) => slices[at] = new.clone(),
             (Some(at), None) => drop(slices.remove(at)),
@@ -317,7 +320,7 @@ impl Index {
                 lost.insert(ip);
             }
         }
-        let is = |set: &Entry<EndpointSet>| set.of.service == *key;
+        let is = |set: &Entry<Arc<EndpointSet>>| set.of.service == *key;
         if slices.is_empty() {
             endpoints.remove(hash, is);
             return lost;
@@ -327,11 +330,16 @@ impl Index {
         lost
     }
 
-    /// This key, or the same one that is held already.
-    fn known_key(&self, key: ServiceKey) -> ServiceKey {
-        let of_endpoints = self.view.endpoints(&key).map(|set| &set.service);
-        let known = of_endpoints.or_else(|| self.view.service(&key).map(|service| &service.key));
-        known.cloned().unwrap_or(key)
+    /// This key, as it is held already if it is.
+    fn known_key(&self, key: &[u8]) -> ServiceKey {
+        let of_endpoints = self.view.endpoints(key).map(|set| &set.service);
+        let of_address = || {
+            let ip = self.view.service(key)?.cluster_ips().iter().next()?;
+            let mut holders = self.view.cluster_ips.holders(&self.view.seed, ip);
+            holders.find(|holder| ***holder == *key)
+        };
+        let known = of_endpoints.or_else(of_address);
+        known.cloned().unwrap_or_else(|| key.into())
     }
 
     fn apply_pod(&mut self, id: u64, pod: &Pod) -> bool {
@@ -366,7 +374,7 @@ impl Index {
     }
 
     /// The label of a namespace, shared with the namespace's own entry where there is one.
-    fn interned(&self, label: &[u8]) -> Arc<[u8]> {
+    fn interned(&self, label: &[u8]) -> SharedLabels {
         let namespaces = &self.view.namespaces;
         let known = namespaces.find(self.view.hash(label), |known| **known == *label);
         known.cloned().unwrap_or_else(|| label.into())
@@ -379,13 +387,15 @@ impl Index {
         if self.view.has_namespace(&label) {
             return false;
         }
-        self.view.namespaces.insert(&self.view.seed, label.into());
+        self.view
+            .namespaces
+            .insert(&self.view.seed, (*label).into());
         true
     }
 
     fn remove_namespace(&mut self, label: &[u8]) -> bool {
         let hash = self.view.hash(label);
-        let is = |known: &Arc<[u8]>| **known == *label;
+        let is = |known: &SharedLabels| **known == *label;
         self.view.namespaces.remove(hash, is).is_some()
     }
 
@@ -404,10 +414,10 @@ impl Index {
 
 /// Addresses that only the old slice has and those that only the new one has, each as often as it has it more.
 fn difference(
-    old: Option<&Arc<SliceRecords>>,
-    new: Option<&Arc<SliceRecords>>,
+    old: Option<&SliceRecords>,
+    new: Option<&SliceRecords>,
 ) -> (Vec<IpAddr>, Vec<IpAddr>) {
-    let sorted = |slice: Option<&Arc<SliceRecords>>| {
+    let sorted = |slice: Option<&SliceRecords>| {
         let mut ips: Vec<IpAddr> = slice.into_iter().flat_map(|slice| slice.ips()).collect();
         ips.sort_unstable();
         ips

@@ -13,7 +13,6 @@
 
 use std::collections::HashSet;
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Index, Now};
@@ -40,7 +39,7 @@ pub(super) struct Held {
 struct Remains {
     /// Hash of the Service's key.
     service: u64,
-    slice: Arc<SliceRecords>,
+    slice: SliceRecords,
     /// None: slices are being listed.
     until: Option<Duration>,
 }
@@ -86,10 +85,10 @@ impl Index {
         now: Now,
     ) {
         lost.retain(|ip| !mentions.has(*ip) && !old.is_leaving(*ip));
-        if lost.is_empty() || self.view.service(&old.service).is_none() {
+        if lost.is_empty() || self.view.service(old.service()).is_none() {
             return;
         }
-        let set = self.view.endpoints(&old.service);
+        let set = self.view.endpoints(old.service());
         let slices = || set.into_iter().flat_map(|set| set.slices());
         lost.retain(|ip| slices().all(|slice| !slice.is_leaving(*ip)));
         // The same Pod at another address is a new one of that name.
@@ -104,18 +103,18 @@ impl Index {
         if lost.is_empty() {
             return;
         }
-        let slice = Arc::new(old.at(&lost));
+        let slice = old.at(&lost);
         if self.held.endpoints() + slice.ips().count() > HELD_MAX {
             self.held.ends.no_room += lost.len() as u64;
             return;
         }
         let is_listing = self.listed[Resource::EndpointSlices as usize].is_some();
         self.held.remains.push(Remains {
-            service: self.view.hash(&slice.service),
+            service: self.view.hash(slice.service()),
             until: (!is_listing).then(|| now.running + GRACE),
             slice: slice.clone(),
         });
-        self.aggregate(&slice.service, None, Some(&slice));
+        self.aggregate(slice.service(), None, Some(&slice));
     }
 
     /// Holds no longer what a slice of this Service tells of, in one way or another.
@@ -137,7 +136,7 @@ impl Index {
         let mut at = 0;
         while let Some(remains) = self.held.remains.get_mut(at) {
             at += 1;
-            if remains.service != hash || *remains.slice.service != *service {
+            if remains.service != hash || **remains.slice.service() != *service {
                 continue;
             }
             let old = remains.slice.clone();
@@ -147,7 +146,7 @@ impl Index {
                 continue;
             }
             let rest: HashSet<IpAddr> = old.ips().filter(|ip| !told.contains(ip)).collect();
-            let rest = (!rest.is_empty()).then(|| Arc::new(old.at(&rest)));
+            let rest = (!rest.is_empty()).then(|| old.at(&rest));
             match &rest {
                 Some(rest) => remains.slice = rest.clone(),
                 None => {
@@ -156,7 +155,7 @@ impl Index {
                 }
             }
             self.held.ends.moved += told.len() as u64;
-            self.aggregate(&old.service, Some(&old), rest.as_ref());
+            self.aggregate(old.service(), Some(&old), rest.as_ref());
         }
         self.held.ends != before
     }
@@ -169,7 +168,7 @@ impl Index {
     /// Holds nothing more of a Service that is gone.
     pub(super) fn let_go_of(&mut self, service: &[u8]) -> bool {
         let hash = self.view.hash(service);
-        self.let_go(|held| held.service == hash && *held.slice.service == *service)
+        self.let_go(|held| held.service == hash && **held.slice.service() == *service)
     }
 
     /// Holds no longer what has been held long enough. Says whether the view changed.
@@ -200,7 +199,7 @@ impl Index {
             .collect();
         for Remains { slice, .. } in &gone {
             self.held.ends.gone += slice.ips().collect::<HashSet<_>>().len() as u64;
-            self.aggregate(&slice.service, Some(slice), None);
+            self.aggregate(slice.service(), Some(slice), None);
         }
         !gone.is_empty()
     }

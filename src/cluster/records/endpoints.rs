@@ -1,7 +1,7 @@
 //! The endpoints of a Service, over its slices.
 //!
-//! Of all that is known of a cluster most is endpoints, so a slice is two allocations: its head, and a row of octets
-//! with the addresses first, ready to send, and the names after them. The endpoints of a Service are its slices side
+//! Of all that is known of a cluster most is endpoints, so a slice is one allocation: its head, and behind it a row of
+//! octets with the addresses first, ready to send, and the names after them. The endpoints of a Service are its slices side
 //! by side: what one slice changes touches that slice. Only a Service that has an address twice, which seldom lasts,
 //! has a list of its addresses beside its slices.
 
@@ -10,26 +10,35 @@ use std::net::IpAddr;
 use std::slice;
 use std::sync::Arc;
 
-use super::{DashedAddress, ServiceKey, service_key, single_label};
+use triomphe::ThinArc;
+
+use super::{DashedAddress, ServiceKey, single_label};
 use crate::cluster::object::{Address, Endpoint, EndpointSlice, Port};
 use crate::dns::Name;
 use crate::dns::name::LABEL_MAX;
 
+mod mentions;
+
+pub(crate) use mentions::Mentions;
+
 /// The endpoints of one EndpointSlice that are ready, each address on its own; of the others, which addresses they have.
+///
+/// The octets are the addresses; then, unless no endpoint has a name at all, for each endpoint three names, each a length
+/// octet and labels in wire form without the root: where it is met if that is a name, its hostname, its Pod. Last stand the
+/// addresses that are leaving, all as IPv6: most slices have none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SliceRecords(ThinArc<Head, u8>);
+
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct SliceRecords {
-    pub(crate) service: ServiceKey,
-    pub(crate) ports: Arc<[Port]>,
+struct Head {
+    service: ServiceKey,
+    ports: Arc<[Port]>,
     /// How many endpoints are met at an IPv4 address, at an IPv6 address, at a name; they stand in this order.
     v4: u32,
     v6: u32,
     named: u32,
     /// How many addresses are said to be not ready, or on their way out. Nothing is answered with them for that.
     leaving: u32,
-    /// The addresses; then, unless no endpoint has a name at all, for each endpoint three names, each a length octet and
-    /// labels in wire form without the root: where it is met if that is a name, its hostname, its Pod. Last the addresses
-    /// that are leaving, all as IPv6: most slices have none.
-    octets: Box<[u8]>,
 }
 
 /// One address of an endpoint.
@@ -50,9 +59,12 @@ pub(crate) enum Place<'a> {
 }
 
 impl SliceRecords {
-    /// The records of a slice, if it belongs to a Service. Its ports are taken out of it.
-    pub(crate) fn of(slice: &mut EndpointSlice) -> Option<SliceRecords> {
-        let service = service_key(&slice.metadata.namespace, slice.service()?)?;
+    /// The records of a slice, of the Service of this key. `shared` gives the list of equal ports that others hold.
+    pub(crate) fn of(
+        slice: &EndpointSlice,
+        service: ServiceKey,
+        shared: impl FnOnce(&[Port]) -> Arc<[Port]>,
+    ) -> SliceRecords {
         let (mut v4, mut v6, mut named) = (Vec::new(), Vec::new(), Vec::new());
         for endpoint in slice.endpoints.iter().filter(|endpoint| endpoint.ready) {
             for address in &endpoint.addresses {
@@ -72,7 +84,6 @@ impl SliceRecords {
             push_names(&mut octets, place, endpoint);
         }
         cut_empty_names(&mut octets, addresses);
-        let (v4, v6, named) = (v4.len(), v6.len(), named.len());
         let before = octets.len();
         let is_leaving = |endpoint: &&Endpoint| !endpoint.ready || endpoint.terminating;
         for ip in slice.endpoints.iter().filter(is_leaving).flat_map(ips) {
@@ -80,25 +91,23 @@ impl SliceRecords {
         }
         let leaving = (octets.len() - before) / 16;
         let count = |len: usize| u32::try_from(len).expect("an object has at most 8 MiB");
-        Some(SliceRecords {
+        let head = Head {
             service,
-            ports: std::mem::take(&mut slice.ports).into(),
-            v4: count(v4),
-            v6: count(v6),
-            named: count(named),
+            ports: shared(&slice.ports),
+            v4: count(v4.len()),
+            v6: count(v6.len()),
+            named: count(named.len()),
             leaving: count(leaving),
-            octets: octets.into(),
-        })
+        };
+        SliceRecords(ThinArc::from_header_and_slice(head, &octets))
     }
 
     /// The endpoints of this slice that are met at one of these addresses, as a slice of their own.
     pub(crate) fn at(&self, ips: &HashSet<IpAddr>) -> SliceRecords {
         let at: Vec<_> = self
             .endpoints()
-            .filter_map(|endpoint| match endpoint.place {
-                Place::Ip(ip) if ips.contains(&ip) => Some((ip, endpoint)),
-                Place::Ip(_) | Place::Name(_) => None,
-            })
+            .filter_map(|endpoint| Some((endpoint.ip()?, endpoint)))
+            .filter(|(ip, _)| ips.contains(ip))
             .collect();
         let mut octets = Vec::new();
         for (ip, _) in &at {
@@ -114,25 +123,25 @@ impl SliceRecords {
         }
         cut_empty_names(&mut octets, addresses);
         let v4 = at.iter().filter(|(ip, _)| ip.is_ipv4()).count() as u32;
-        SliceRecords {
-            service: self.service.clone(),
-            ports: self.ports.clone(),
+        let head = Head {
+            service: self.head().service.clone(),
+            ports: self.head().ports.clone(),
             v4,
             v6: at.len() as u32 - v4,
             named: 0,
             leaving: 0,
-            octets: octets.into(),
-        }
+        };
+        SliceRecords(ThinArc::from_header_and_slice(head, &octets))
     }
 
     /// Whether the same is answered with both slices.
     pub(crate) fn answers_as(&self, other: &SliceRecords) -> bool {
-        let shape = |slice: &SliceRecords| (slice.v4, slice.v6, slice.named);
-        let (own, others) = (self.split(), other.split());
-        self.service == other.service
-            && shape(self) == shape(other)
-            && own.0 == others.0
-            && self.ports == other.ports
+        let shape = |head: &Head| (head.v4, head.v6, head.named);
+        let (own, others) = (self.head(), other.head());
+        own.service == others.service
+            && shape(own) == shape(others)
+            && self.split().0 == other.split().0
+            && own.ports == others.ports
     }
 
     /// Whether the slice says of this address that it is not ready, or is on its way out.
@@ -143,15 +152,35 @@ impl SliceRecords {
 
     /// What is answered, and the addresses that are leaving.
     fn split(&self) -> (&[u8], &[u8]) {
-        self.octets
-            .split_at(self.octets.len() - 16 * self.leaving as usize)
+        let octets = &self.0.slice;
+        octets.split_at(octets.len() - 16 * self.head().leaving as usize)
+    }
+
+    /// The Service that the slice belongs to.
+    pub(crate) fn service(&self) -> &ServiceKey {
+        &self.head().service
+    }
+
+    /// The ports of every endpoint.
+    pub(crate) fn ports(&self) -> &[Port] {
+        &self.head().ports
+    }
+
+    /// Whether both are the same records, not merely equal ones.
+    pub(crate) fn is(&self, other: &SliceRecords) -> bool {
+        std::ptr::eq(self.head(), other.head())
+    }
+
+    #[inline]
+    fn head(&self) -> &Head {
+        &self.0.header.header
     }
 
     /// The endpoints: those at IPv4 addresses first, those at names last, else in the order of the slice.
     pub(crate) fn endpoints(&self) -> impl Iterator<Item = EndpointRecord<'_>> {
         let mut names = &self.split().0[4 * self.v4().len() + 16 * self.v6().len()..];
         let ips = self.ips().map(Some);
-        let places = ips.chain(std::iter::repeat_n(None, self.named as usize));
+        let places = ips.chain(std::iter::repeat_n(None, self.head().named as usize));
         places.map(move |ip| {
             let name = take_name(&mut names);
             EndpointRecord {
@@ -164,13 +193,13 @@ impl SliceRecords {
 
     /// The addresses of one family, as they are sent.
     pub(crate) fn v4(&self) -> &[[u8; 4]] {
-        self.octets[..4 * self.v4 as usize].as_chunks().0
+        self.0.slice[..4 * self.head().v4 as usize].as_chunks().0
     }
 
     /// The addresses of the other family.
     pub(crate) fn v6(&self) -> &[[u8; 16]] {
-        let from = 4 * self.v4 as usize;
-        self.octets[from..from + 16 * self.v6 as usize]
+        let from = 4 * self.head().v4 as usize;
+        self.0.slice[from..from + 16 * self.head().v6 as usize]
             .as_chunks()
             .0
     }
@@ -182,7 +211,8 @@ impl SliceRecords {
     }
 
     fn is_empty(&self) -> bool {
-        self.v4 + self.v6 + self.named == 0
+        let head = self.head();
+        head.v4 + head.v6 + head.named == 0
     }
 }
 
@@ -244,41 +274,6 @@ fn take_name<'a>(names: &mut &'a [u8]) -> &'a [u8] {
     name
 }
 
-/// Whom a slice tells of, ready or not: their addresses and their Pods.
-#[derive(Debug, Default)]
-pub(crate) struct Mentions {
-    ips: HashSet<IpAddr>,
-    /// By the family of the address at which the Pod is met: names as in [`SliceRecords`].
-    pods: HashSet<(bool, Box<[u8]>)>,
-}
-
-impl Mentions {
-    /// Those of a slice.
-    pub(crate) fn of(slice: &EndpointSlice) -> Mentions {
-        let mut mentions = Mentions::default();
-        for endpoint in &slice.endpoints {
-            for ip in ips(endpoint) {
-                mentions.ips.insert(ip);
-                let mut pod = Vec::new();
-                push_pod(&mut pod, endpoint);
-                mentions.pods.insert((ip.is_ipv4(), pod[1..].into()));
-            }
-        }
-        mentions
-    }
-
-    /// Whether this address is told of.
-    pub(crate) fn has(&self, ip: IpAddr) -> bool {
-        self.ips.contains(&ip)
-    }
-
-    /// Whether the Pod of an endpoint is told of, at an address of the same family.
-    pub(crate) fn has_pod_of(&self, endpoint: &EndpointRecord<'_>) -> bool {
-        let pod = endpoint.pod();
-        pod.is_some_and(|(is_v4, name)| self.pods.contains(&(is_v4, name.into())))
-    }
-}
-
 impl<'a> EndpointRecord<'a> {
     /// Its address, if it is met at one.
     pub(crate) fn ip(&self) -> Option<IpAddr> {
@@ -337,8 +332,8 @@ pub(crate) struct EndpointSet {
 /// Most Services have one slice.
 #[derive(Debug)]
 enum Slices {
-    One(Arc<SliceRecords>),
-    Many(Box<[Arc<SliceRecords>]>),
+    One(SliceRecords),
+    Many(Box<[SliceRecords]>),
 }
 
 /// The addresses of a Service that has some of them more than once, each once, in the order of its slices.
@@ -350,11 +345,7 @@ struct Once {
 
 impl EndpointSet {
     /// Aggregates slices of one Service, in which addresses are met again so many times.
-    pub(crate) fn of(
-        service: ServiceKey,
-        slices: Vec<Arc<SliceRecords>>,
-        repeats: u32,
-    ) -> EndpointSet {
+    pub(crate) fn of(service: ServiceKey, slices: Vec<SliceRecords>, repeats: u32) -> EndpointSet {
         let once = (repeats > 0).then(|| Box::new(Once::of(&slices)));
         let slices = match <[_; 1]>::try_from(slices) {
             Ok([slice]) => Slices::One(slice),
@@ -369,7 +360,7 @@ impl EndpointSet {
     }
 
     /// The slices, in the order in which they came.
-    pub(crate) fn slices(&self) -> &[Arc<SliceRecords>] {
+    pub(crate) fn slices(&self) -> &[SliceRecords] {
         match &self.slices {
             Slices::One(slice) => slice::from_ref(slice),
             Slices::Many(slices) => slices,
@@ -390,7 +381,7 @@ impl EndpointSet {
         once.chain(slices.iter().flat_map(|slice| slice.v6()))
     }
 
-    fn once_or_slices(&self) -> (Option<&Once>, &[Arc<SliceRecords>]) {
+    fn once_or_slices(&self) -> (Option<&Once>, &[SliceRecords]) {
         match &self.once {
             Some(once) => (Some(once), &[]),
             None => (None, self.slices()),
@@ -399,7 +390,7 @@ impl EndpointSet {
 
     /// Whether some endpoint is met at a name and not at an address.
     pub(crate) fn has_names(&self) -> bool {
-        self.slices().iter().any(|slice| slice.named > 0)
+        self.slices().iter().any(|slice| slice.head().named > 0)
     }
 
     /// Whether no endpoint is ready.
@@ -409,7 +400,7 @@ impl EndpointSet {
 }
 
 impl Once {
-    fn of(slices: &[Arc<SliceRecords>]) -> Once {
+    fn of(slices: &[SliceRecords]) -> Once {
         let mut seen = HashSet::with_hasher(foldhash::fast::RandomState::default());
         let v4 = slices.iter().flat_map(|slice| slice.v4()).copied();
         let v4 = v4.filter(|ip| seen.insert(IpAddr::from(*ip))).collect();
