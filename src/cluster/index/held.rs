@@ -117,8 +117,7 @@ impl Index {
         self.aggregate(slice.service(), None, Some(&slice));
     }
 
-    /// Holds no longer what a slice of this Service tells of, in one way or another.
-    /// Says whether the view changed.
+    /// Holds no longer what a slice of this Service tells of, in one way or another. Says whether the view changed.
     pub(super) fn let_go_mentioned(
         &mut self,
         service: &[u8],

@@ -228,7 +228,7 @@ fn until_the_cluster_is_known_what_is_missing_of_a_name_may_exist() {
         (
             "a name that may come",
             "nosuch.demo.svc.cluster.local.",
-            Type::SOA,
+            Type::MX,
             &servfail,
         ),
         (
