@@ -48,18 +48,12 @@ pub fn reply(query: &Query, reply: &Reply, out: &mut Vec<u8>) {
     for entry in reply.records.entries() {
         short(&reply.records, entry, &query.question.asked, out);
     }
-    let max_short = max.min(unfragmented);
     let before = out.len();
     opt(query, reply, out);
     if let Some(error) = told_error(query, reply) {
         add_error(error, before, out);
-        // It goes first where there is no room (RFC 8914 section 3), and without TC: it is not worth a second query.
-        if out.len() > max_short {
-            out.truncate(before);
-            opt(query, reply, out);
-        }
     }
-    if out.len() > max_short {
+    if out.len() > max.min(unfragmented) {
         compressed(query, reply, max, out);
     }
 }
@@ -205,7 +199,8 @@ fn write_opt<'a>(
     out[length_at..length_at + 2].copy_from_slice(&length.to_be_bytes());
 }
 
-/// The long way: compresses every name that may be, and leaves out what does not fit.
+/// The long way: compresses every name that may be, and leaves out what does not fit; an extended error first (RFC 8914
+/// section 3), but without TC for that: words are not worth a second query.
 fn compressed(query: &Query, reply: &Reply, max: usize, out: &mut Vec<u8>) {
     out.truncate(HEADER_LEN);
     opt(query, reply, out);
