@@ -17,6 +17,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::dns::edns::Explanation;
 use crate::dns::query::flag;
 use crate::dns::{Class, Name, Query, Question, Rcode, Reply};
 use crate::plugin::{Plugin, PluginId};
@@ -204,10 +205,8 @@ impl Walk<'_> {
 
     fn fail(&self, query: &mut Query, at: usize, failure: Failure) -> Progress {
         let mut reply = Reply::new(query, failure.rcode());
-        if query.edns.is_some()
-            && let Some(error) = failure.extended_error()
-        {
-            reply.explain(query, &error);
+        if query.edns.is_some() {
+            reply.error = failure.extended_error().map(Explanation::from);
         }
         self.up(
             query,

@@ -43,9 +43,10 @@ use tokio::time::Instant;
 
 use audit::Repairs;
 use freshness::{Heard, Standing};
-use object::Resource;
+use object::{Resource, Trouble};
 use view::View;
 
+pub use index::HeldEnds;
 pub use pace::Pace;
 pub use registry::{ClusterKey, Lease, Source};
 
@@ -54,7 +55,12 @@ pub use registry::{ClusterKey, Lease, Source};
 pub struct Cluster {
     view: ArcSwap<View>,
     standings: Mutex<[Standing; Resource::ALL.len()]>,
+    /// What of these an answer tells, for threads that take no lock. Written by the owner of the index alone.
+    troubles: ArcSwap<Troubles>,
 }
+
+/// What keeps each resource from being followed now.
+pub(crate) type Troubles = [Option<Trouble>; Resource::ALL.len()];
 
 /// Who counts what becomes of events. Called by the task that owns the index; must not wait.
 pub trait Observer: connection::RequestObserver {
@@ -73,6 +79,9 @@ pub trait Observer: connection::RequestObserver {
     /// A change of endpoints that happened `elapsed` ago is answered from now on. `headless`: the Service has no
     /// addresses of its own.
     fn programmed(&self, headless: bool, elapsed: Duration);
+    /// So many endpoints that a slice of this cluster left out without a word have been held, or not, since it was
+    /// told last.
+    fn held(&self, cluster: &str, ends: HeldEnds);
     /// A task has panicked; it begins again.
     fn panicked(&self);
 }
@@ -83,7 +92,11 @@ impl Cluster {
     pub(crate) fn told(events: impl IntoIterator<Item = object::Event>) -> Cluster {
         let mut index = index::Index::default();
         for event in events {
-            index.apply(event, 1_800_000_000);
+            let now = index::Now {
+                unix: 1_800_000_000,
+                running: Duration::ZERO,
+            };
+            index.apply(event, now);
         }
         Cluster {
             view: ArcSwap::from_pointee(index.view()),
@@ -95,6 +108,11 @@ impl Cluster {
     #[inline]
     pub(crate) fn view(&self) -> Guard<Arc<View>> {
         self.view.load()
+    }
+
+    /// What keeps each resource from being followed now, in the order of their numbers.
+    pub(crate) fn troubles(&self) -> Guard<Arc<Troubles>> {
+        self.troubles.load()
     }
 
     /// A line for each of these resources that has never been listed whole, with the reason where it is known.
@@ -120,6 +138,22 @@ impl Cluster {
         synced
             .flat_map(|resource| standings[*resource as usize].wrong(*resource, now))
             .collect()
+    }
+
+    /// Remembers how a resource stands.
+    fn stand(&self, resource: Resource, standing: &Standing) {
+        self.standings()[resource as usize] = standing.clone();
+        self.note(resource, standing.trouble());
+    }
+
+    /// Remembers what keeps a resource from being followed.
+    pub(crate) fn note(&self, resource: Resource, trouble: Option<&Trouble>) {
+        let known = self.troubles.load();
+        if known[resource as usize].as_ref() != trouble {
+            let mut troubles = Troubles::clone(&known);
+            troubles[resource as usize] = trouble.cloned();
+            self.troubles.store(Arc::new(troubles));
+        }
     }
 
     fn standings(&self) -> MutexGuard<'_, [Standing; Resource::ALL.len()]> {

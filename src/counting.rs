@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::cluster::Observer;
 use crate::cluster::audit::{self, Repairs};
 use crate::cluster::connection::{Request, RequestObserver};
 use crate::cluster::freshness::Heard;
 use crate::cluster::object::Resource;
+use crate::cluster::{HeldEnds, Observer};
 use crate::config::listen::ListenAddress;
 use crate::dns::{Name, Query, Rcode, Transport};
 use crate::plugin::cache::{Counters, Kind};
@@ -389,6 +389,17 @@ impl Observer for Following {
             ServiceKind::ClusterIp
         };
         self.room().programmed(kind, elapsed);
+    }
+
+    fn held(&self, cluster: &str, ends: HeldEnds) {
+        let HeldEnds {
+            moved,
+            gone,
+            no_room,
+        } = ends;
+        for (outcome, endpoints) in [("moved", moved), ("gone", gone), ("no_room", no_room)] {
+            self.room().held(cluster, outcome, endpoints);
+        }
     }
 
     fn panicked(&self) {

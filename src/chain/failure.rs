@@ -83,6 +83,7 @@ impl Failure {
                 (ErrorCode::Other, self.to_string())
             }
         };
+        let text = text.into();
         Some(ExtendedError { code, text })
     }
 }
@@ -155,7 +156,7 @@ mod tests {
         ] {
             let told = Failure { by: None, reason }.extended_error();
             let told = told.map(|error| (error.code as u16, error.text));
-            assert_eq!(told, expected.map(|(code, text)| (code, text.to_owned())));
+            assert_eq!(told, expected.map(|(code, text)| (code, text.into())));
         }
     }
 }

@@ -8,7 +8,7 @@ use tokio::sync::{Mutex, mpsc, watch};
 use tokio::time::Instant;
 
 use super::freshness::{Heard, Standing};
-use super::index::Index;
+use super::index::{HeldEnds, Index, Now};
 use super::inspect::Question;
 use super::object::{EVENTS_QUEUED_MAX, Event, Object, Resource};
 use super::pace::Pace;
@@ -65,6 +65,8 @@ struct Owner {
     sources: Sources,
     wanted: Vec<Resource>,
     index: Index,
+    /// When the index was new.
+    began: Instant,
     /// Changes of endpoints that the next view answers.
     changes: Vec<(bool, SystemTime)>,
     standings: [Standing; Resource::ALL.len()],
@@ -78,6 +80,7 @@ impl Owner {
             following,
             wanted: Vec::new(),
             index: Index::default(),
+            began: Instant::now(),
             changes: Vec::new(),
             standings: Default::default(),
             oversight: Oversight::default(),
@@ -91,13 +94,37 @@ impl Owner {
         self.want(leased.borrow_and_update().resources());
         loop {
             let due = self.due();
+            let end = self.index.next_end().map(|end| self.began + end);
             tokio::select! {
                 Ok(()) = leased.changed() => self.want(leased.borrow_and_update().resources()),
                 event = self.sources.next() => self.apply(event),
                 Some(question) = questions.recv() => self.answer(question),
                 () = oversight::until(due) => {}
+                () = reached(end) => self.end_held(),
             }
             self.oversee(Instant::now());
+        }
+    }
+
+    fn now(&self) -> Now {
+        Now {
+            unix: unix_seconds(SystemTime::now()),
+            running: self.began.elapsed(),
+        }
+    }
+
+    fn end_held(&mut self) {
+        if self.index.end_held(self.now()) {
+            self.publish();
+        }
+        self.tell_held_ends();
+    }
+
+    fn tell_held_ends(&mut self) {
+        let ends = self.index.take_held_ends();
+        if ends != HeldEnds::default() {
+            let Following { observer, name, .. } = &*self.following;
+            observer.held(name, ends);
         }
     }
 
@@ -125,7 +152,7 @@ impl Owner {
 
     fn apply(&mut self, first: Event) {
         let (clock, instant) = (SystemTime::now(), Instant::now());
-        let now = unix_seconds(clock);
+        let now = self.now();
         let (mut next, mut changed, mut applied) = (Some(first), false, 0);
         let mut heard = [false; Resource::ALL.len()];
         while let Some(event) = next {
@@ -150,6 +177,7 @@ impl Owner {
                 .then(|| self.sources.try_next())
                 .flatten();
         }
+        changed |= self.index.end_held(now);
         let heard = Resource::ALL
             .into_iter()
             .filter(|resource| heard[*resource as usize]);
@@ -157,6 +185,7 @@ impl Owner {
         if changed {
             self.publish();
         }
+        self.tell_held_ends();
         for (headless, happened) in self.changes.drain(..) {
             // A clock that is behind the API server's makes changes that have not happened yet.
             if let Ok(elapsed) = SystemTime::now().duration_since(happened) {
@@ -178,7 +207,7 @@ impl Owner {
             if standing.heard != Heard::default() {
                 observer.heard(name, *resource, &standing.heard);
             }
-            cluster.standings()[*resource as usize] = standing.clone();
+            cluster.stand(*resource, standing);
         }
     }
 
@@ -201,6 +230,14 @@ impl Owner {
         }
         drop(served);
         cluster.view.store(Arc::new(view));
+    }
+}
+
+/// Waits for this moment; without one, for ever.
+async fn reached(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -88,6 +88,11 @@ impl Standing {
         self.trouble.is_none() && !self.listing
     }
 
+    /// What keeps the source from following the resource.
+    pub(super) fn trouble(&self) -> Option<&Trouble> {
+        self.trouble.as_ref()
+    }
+
     /// Why the resource has never been listed whole.
     pub(super) fn not_listed(&self, resource: Resource) -> String {
         match &self.trouble {

@@ -5,31 +5,45 @@
 //! difference: objects that it names are put in as they come, and those it did not name are taken out at its
 //! end, so that a view is never empty in between and never held twice.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::addresses::Addresses;
 use super::object::{
     EndpointSlice, Event, Metadata, Namespace, Object, Pod, Port, Resource, Service,
 };
 use super::records::{
-    EndpointSet, ServiceKey, ServiceRecords, SharedLabels, SliceRecords, label, service_key,
+    EndpointSet, Mentions, ServiceKey, ServiceRecords, SharedLabels, SliceRecords, label,
+    service_key,
 };
 use super::table::Table;
 use super::view::{Entry, View};
 
 mod audit;
+mod held;
 mod known;
 mod list;
 mod ports;
 
+use held::Held;
 use known::Known;
 use ports::PortLists;
 
 pub(crate) use audit::Note;
+pub use held::HeldEnds;
 pub(crate) use known::Version;
 pub(crate) use list::Outcome;
+
+/// When something happens, by two clocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Now {
+    /// Unix time in seconds, of which serials are made. It may jump.
+    pub(crate) unix: u32,
+    /// How long the index has had its owner. It does not jump, and what waits is measured by it.
+    pub(crate) running: Duration,
+}
 
 /// The index of one cluster.
 #[derive(Debug, Default)]
@@ -42,6 +56,7 @@ pub(crate) struct Index {
     ports: PortLists,
     /// By resource: which version of each object was told.
     known: [Known; Resource::ALL.len()],
+    held: Held,
 }
 
 /// Keyed by a 64-bit hash that is seeded by the process. Two of 250,000 objects meet by chance once in half a
@@ -49,8 +64,8 @@ pub(crate) struct Index {
 type Map<V> = HashMap<u64, V, foldhash::fast::RandomState>;
 
 impl Index {
-    /// Applies one event; `now` is Unix time in seconds. Says whether the view changed.
-    pub(crate) fn apply(&mut self, event: Event, now: u32) -> bool {
+    /// Applies one event. Says whether the view changed.
+    pub(crate) fn apply(&mut self, event: Event, now: Now) -> bool {
         match event {
             Event::ListStarted(resource) => {
                 let before = self.count(resource);
@@ -61,7 +76,7 @@ impl Index {
             Event::Applied(object) => self.apply_object(object, now),
             Event::Deleted(object) => self.delete_object(&object, now),
             Event::Unreadable(object) => {
-                self.told(&object, now);
+                self.told(&object, now.unix);
                 false
             }
             Event::Current(_) | Event::Reached(..) | Event::Trouble(..) | Event::Audited(..) => {
@@ -70,8 +85,8 @@ impl Index {
         }
     }
 
-    /// Knows nothing more of a resource, as before its first list, and gives the memory back; `now` as for
-    /// [`Index::apply`]. Says whether the view changed.
+    /// Knows nothing more of a resource, as before its first list, and gives the memory back; `now` is Unix time in
+    /// seconds. Says whether the view changed.
     pub(crate) fn forget(&mut self, resource: Resource, now: u32) -> bool {
         let known = self.count(resource) > 0;
         self.known[resource as usize] = Known::default();
@@ -80,10 +95,12 @@ impl Index {
             Resource::Services if known => {
                 self.view.services = Table::default();
                 self.view.cluster_ips = Addresses::default();
+                self.let_go_of_all();
                 self.view.serial = now;
             }
             Resource::EndpointSlices if known => {
                 self.slices = Map::default();
+                self.held.clear();
                 self.view.endpoints = Table::default();
                 self.view.endpoint_ips = Addresses::default();
                 self.view.serial = now;
@@ -118,10 +135,10 @@ impl Index {
         }
     }
 
-    fn apply_object(&mut self, object: Object, now: u32) -> bool {
-        let id = self.told(&object, now);
+    fn apply_object(&mut self, object: Object, now: Now) -> bool {
+        let id = self.told(&object, now.unix);
         match object {
-            Object::Service(service) => self.apply_service(&service, now),
+            Object::Service(service) => self.apply_service(&service, now.unix),
             Object::EndpointSlice(slice) => self.apply_slice(id, &slice, now),
             Object::Pod(pod) => self.apply_pod(id, &pod),
             Object::Namespace(namespace) => self.apply_namespace(&namespace),
@@ -137,7 +154,7 @@ impl Index {
         id
     }
 
-    fn delete_object(&mut self, object: &Object, now: u32) -> bool {
+    fn delete_object(&mut self, object: &Object, now: Now) -> bool {
         let Metadata {
             namespace, name, ..
         } = object.metadata();
@@ -145,7 +162,7 @@ impl Index {
         self.known[object.resource() as usize].forget(id);
         match object {
             Object::Service(_) => {
-                service_key(namespace, name).is_some_and(|key| self.remove_service(&key, now))
+                service_key(namespace, name).is_some_and(|key| self.end_service(&key, now.unix))
             }
             Object::EndpointSlice(_) => self.remove_slice(id, now),
             Object::Pod(_) => self.remove_pod(id),
@@ -178,6 +195,12 @@ impl Index {
         true
     }
 
+    /// Takes out a Service that is gone, and not only changed.
+    fn end_service(&mut self, key: &[u8], now: u32) -> bool {
+        let held = self.let_go_of(key);
+        self.remove_service(key, now) || held
+    }
+
     fn remove_service(&mut self, key: &[u8], now: u32) -> bool {
         let hash = self.view.hash(key);
         let is = |service: &Entry<ServiceRecords>| service.of.key() == key;
@@ -194,16 +217,17 @@ impl Index {
         true
     }
 
-    fn apply_slice(&mut self, id: u64, slice: &EndpointSlice, now: u32) -> bool {
+    fn apply_slice(&mut self, id: u64, slice: &EndpointSlice, now: Now) -> bool {
         let service = slice.service();
         let Some(key) = service.and_then(|name| service_key(&slice.metadata.namespace, name))
         else {
-            return self.remove_slice(id, now);
+            return self.take_slice(id, now).is_some();
         };
         let key = self.known_key(&key);
+        let held = self.let_go_mentioned(&key, || Mentions::of(slice));
         let records = SliceRecords::of(slice, key, |ports| self.ports.shared(ports));
         let old = self.slices.get(&id);
-        if old == Some(&records) {
+        if old == Some(&records) && !held {
             return false;
         }
         let old = old.cloned();
@@ -214,29 +238,43 @@ impl Index {
             self.aggregate(old.service(), Some(old), None);
         }
         let same = old.filter(|old| old.service() == records.service());
-        self.aggregate(records.service(), same.as_ref(), Some(&records));
-        self.slices.insert(id, records);
-        self.view.serial = now;
+        let lost = self.aggregate(records.service(), same.as_ref(), Some(&records));
+        self.slices.insert(id, records.clone());
+        if same.as_ref().is_some_and(|old| old.answers_as(&records)) && !held {
+            return false;
+        }
+        if let Some(old) = same.filter(|_| !lost.is_empty()) {
+            self.hold(&old, lost, &Mentions::of(slice), now);
+        }
+        self.view.serial = now.unix;
         true
     }
 
-    fn remove_slice(&mut self, id: u64, now: u32) -> bool {
-        let Some(old) = self.slices.remove(&id) else {
+    fn remove_slice(&mut self, id: u64, now: Now) -> bool {
+        let Some((old, lost)) = self.take_slice(id, now) else {
             return false;
         };
-        self.aggregate(old.service(), Some(&old), None);
-        self.view.serial = now;
+        self.hold(&old, lost, &Mentions::default(), now);
         true
+    }
+
+    /// Takes a slice out, and tells which addresses its Service has no longer.
+    fn take_slice(&mut self, id: u64, now: Now) -> Option<(SliceRecords, HashSet<IpAddr>)> {
+        let old = self.slices.remove(&id)?;
+        let lost = self.aggregate(old.service(), Some(&old), None);
+        self.view.serial = now.unix;
+        Some((old, lost))
     }
 
     /// Puts `new` in the place of `old` among the slices of a Service, and the difference of its addresses among
-    /// those of endpoints. The Service's other slices are not looked at, unless an address is in two of them.
+    /// those of endpoints. The Service's other slices are not looked at, unless an address is in two of them. Returns the
+    /// addresses that the Service has no longer.
     fn aggregate(
         &mut self,
         key: &ServiceKey,
         old: Option<&SliceRecords>,
         new: Option<&SliceRecords>,
-    ) {
+    ) -> HashSet<IpAddr> {
         let before = self.view.endpoints(key);
         let mut repeats = before.map_or(0, |set| set.repeats);
         let mut slices: Vec<_> = before.map(|set| set.slices().to_vec()).unwrap_or_default();
@@ -258,16 +296,22 @@ impl Index {
         for ip in come {
             repeats += u32::from(endpoint_ips.add(seed, ip, key) > 1);
         }
+        let mut lost = HashSet::new();
         for ip in gone {
-            repeats -= u32::from(endpoint_ips.remove(seed, ip, key) > 0);
+            if endpoint_ips.remove(seed, ip, key) > 0 {
+                repeats -= 1;
+            } else {
+                lost.insert(ip);
+            }
         }
         let is = |set: &Entry<Arc<EndpointSet>>| set.of.service == *key;
         if slices.is_empty() {
             endpoints.remove(hash, is);
-            return;
+            return lost;
         }
         let of = Arc::new(EndpointSet::of(key.clone(), slices, repeats));
         endpoints.replace(seed, Entry { hash, of }, is);
+        lost
     }
 
     /// This key, as it is held already if it is.

@@ -134,6 +134,8 @@ pub struct Endpoint {
     pub addresses: Box<[Address]>,
     /// `conditions.ready`; unknown counts as ready (discovery/v1, EndpointConditions).
     pub ready: bool,
+    /// `conditions.terminating`; unknown counts as not. With `publishNotReadyAddresses` an endpoint is ready to its end.
+    pub terminating: bool,
     /// `hostname`.
     pub hostname: Option<Box<str>>,
     /// `targetRef.name`: the name of the Pod, if the endpoint is one.

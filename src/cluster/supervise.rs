@@ -82,6 +82,7 @@ pub(super) mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
+    use crate::cluster::HeldEnds;
     use crate::cluster::audit::{self, Repairs};
     use crate::cluster::connection::{Request, RequestObserver};
     use crate::cluster::freshness::Heard;
@@ -99,6 +100,7 @@ pub(super) mod tests {
         fn repaired(&self, _: &str, _: Resource, _: Repairs) {}
         fn doubted(&self, _: &str, _: Resource) {}
         fn programmed(&self, _: bool, _: Duration) {}
+        fn held(&self, _: &str, _: HeldEnds) {}
         fn panicked(&self) {
             self.0.fetch_add(1, Ordering::Relaxed);
         }

@@ -1,5 +1,8 @@
 //! EDNS(0), RFC 6891: the OPT record of a query and what of it goes back in the reply.
 
+use std::borrow::Cow;
+use std::ops::Deref;
+
 /// Codes of EDNS options that the server knows by name.
 pub mod option {
     /// Name server identifier (RFC 5001).
@@ -18,13 +21,25 @@ pub mod option {
     pub const EXTENDED_ERROR: u16 = 15;
 }
 
+/// Octets of a text that are told: no client shows more in a line, and the message has other things to say.
+const TEXT_MAX: usize = 255;
+
 /// Why an answer is no better (RFC 8914).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExtendedError {
     /// What kind of reason it is.
     pub code: ErrorCode,
     /// The reason in words, for people who read the output of `dig`; may be empty.
-    pub text: String,
+    pub text: Cow<'static, str>,
+}
+
+/// An extended error of a reply. Most are known beforehand, and cost nothing to tell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Explanation {
+    /// One that is always told in the same words.
+    Known(&'static ExtendedError),
+    /// One that is made for the reply.
+    Made(Box<ExtendedError>),
 }
 
 /// Kinds of reasons (RFC 8914 section 4).
@@ -36,7 +51,7 @@ pub enum ErrorCode {
     StaleAnswer = 3,
     /// The failure was met before, and nobody was asked again.
     CachedError = 13,
-    /// The server does not do all of its work: not yet, or no more.
+    /// The server does not do all of its work, or know all that it answers from: not yet, or no more.
     NotReady = 14,
     /// The denial is older than its TTL allows.
     StaleNxDomain = 19,
@@ -78,28 +93,50 @@ impl Edns {
     }
 }
 
-impl From<ErrorCode> for ExtendedError {
-    fn from(code: ErrorCode) -> ExtendedError {
+impl ExtendedError {
+    /// One that is known beforehand.
+    pub const fn of(code: ErrorCode, text: &'static str) -> ExtendedError {
         ExtendedError {
             code,
-            text: String::new(),
+            text: Cow::Borrowed(text),
+        }
+    }
+
+    /// Appends the option (RFC 8914 section 2).
+    pub fn write(&self, out: &mut Vec<u8>) {
+        let mut end = self.text.len().min(TEXT_MAX);
+        while !self.text.is_char_boundary(end) {
+            end -= 1;
+        }
+        let text = &self.text.as_bytes()[..end];
+        let [option1, option2] = option::EXTENDED_ERROR.to_be_bytes();
+        let [length1, length2] = (2 + text.len() as u16).to_be_bytes();
+        let [code1, code2] = (self.code as u16).to_be_bytes();
+        out.extend_from_slice(&[option1, option2, length1, length2, code1, code2]);
+        out.extend_from_slice(text);
+    }
+}
+
+impl Deref for Explanation {
+    type Target = ExtendedError;
+
+    fn deref(&self) -> &ExtendedError {
+        match self {
+            Explanation::Known(error) => error,
+            Explanation::Made(error) => error,
         }
     }
 }
 
-impl ExtendedError {
-    /// The options of a reply to a client that sent `edns`: those repeated, and this.
-    pub fn options(&self, edns: &Edns) -> Vec<u8> {
-        let code = (self.code as u16).to_be_bytes();
-        let data = [&code, self.text.as_bytes()].concat();
-        let own = (option::EXTENDED_ERROR, data.as_slice());
-        let mut options = Vec::new();
-        for (code, data) in edns.repeated().chain([own]) {
-            options.extend_from_slice(&code.to_be_bytes());
-            options.extend_from_slice(&(data.len() as u16).to_be_bytes());
-            options.extend_from_slice(data);
-        }
-        options
+impl From<&'static ExtendedError> for Explanation {
+    fn from(error: &'static ExtendedError) -> Explanation {
+        Explanation::Known(error)
+    }
+}
+
+impl From<ExtendedError> for Explanation {
+    fn from(error: ExtendedError) -> Explanation {
+        Explanation::Made(Box::new(error))
     }
 }
 
@@ -199,30 +236,32 @@ mod tests {
     }
 
     #[test]
-    fn an_extended_error_stands_behind_the_options_that_are_repeated() {
-        let edns = Edns {
-            options: b"\0\x08\0\x07\0\x01\x18\0\xc0\0\x02\0\x0a\0\x08cookie!!".to_vec(),
-            ..Edns::default()
-        };
-        let network = ExtendedError {
-            code: ErrorCode::NetworkError,
-            text: "why".to_owned(),
+    fn an_extended_error_is_an_option_with_a_code_and_words() {
+        let long = ExtendedError {
+            code: ErrorCode::Other,
+            text: ("x".repeat(254) + "é").into(),
         };
         for (what, error, expected) in [
-            ("with words", network, &b"\0\x0f\0\x05\0\x17why"[..]),
+            (
+                "with words",
+                ExtendedError::of(ErrorCode::NetworkError, "why"),
+                b"\0\x0f\0\x05\0\x17why".to_vec(),
+            ),
             (
                 "without",
-                ErrorCode::StaleAnswer.into(),
-                b"\0\x0f\0\x02\0\x03",
+                ExtendedError::of(ErrorCode::StaleAnswer, ""),
+                b"\0\x0f\0\x02\0\x03".to_vec(),
+            ),
+            (
+                "with too many",
+                long,
+                [&b"\0\x0f\x01\0\0\0"[..], &[b'x'; 254]].concat(),
             ),
         ] {
-            let options = error.options(&edns);
-            assert_eq!(
-                options,
-                [b"\0\x0a\0\x08cookie!!", expected].concat(),
-                "{what}"
-            );
-            assert!(well_formed(&options), "{what}");
+            let mut option = Vec::new();
+            error.write(&mut option);
+            assert_eq!(option, expected, "{what}");
+            assert!(well_formed(&option), "{what}");
         }
     }
 }

@@ -11,7 +11,7 @@ use std::hash::BuildHasher;
 
 use foldhash::fast::RandomState;
 
-use super::edns::{Edns, Options, option};
+use super::edns::{Edns, ExtendedError, Options, option};
 use super::name::{Labels, Name};
 use super::query::{HEADER_LEN, Query, Question, Reject, Transport, flag};
 use super::rdata::{self, Part};
@@ -28,6 +28,8 @@ const UNFRAGMENTED_V4: usize = 1480;
 const UNFRAGMENTED_V6: usize = 1220;
 /// A pointer's offset has 14 bits (RFC 1035 section 4.1.4).
 const POINTER_MAX: usize = 0x3fff;
+/// Octets of an OPT record before its options.
+const OPT_HEAD_LEN: usize = 11;
 /// Suffixes of names for which memory is kept from one reply to the next.
 const SUFFIXES_KEPT: usize = 1024;
 /// The name asked stands right behind the header, in every reply.
@@ -46,7 +48,11 @@ pub fn reply(query: &Query, reply: &Reply, out: &mut Vec<u8>) {
     for entry in reply.records.entries() {
         short(&reply.records, entry, &query.question.asked, out);
     }
+    let before = out.len();
     opt(query, reply, out);
+    if let Some(error) = told_error(query, reply) {
+        add_error(error, before, out);
+    }
     if out.len() > max.min(unfragmented) {
         compressed(query, reply, max, out);
     }
@@ -167,6 +173,18 @@ fn end_of_connection<'a>(
     is_unsaid.then_some((option::KEEPALIVE, &[0, 0]))
 }
 
+/// The extended error of a reply, if its client can read it.
+fn told_error<'a>(query: &Query, reply: &'a Reply) -> Option<&'a ExtendedError> {
+    reply.error.as_deref().filter(|_| query.edns.is_some())
+}
+
+/// Appends an extended error to the OPT record that starts at `at` and ends the message.
+fn add_error(error: &ExtendedError, at: usize, out: &mut Vec<u8>) {
+    error.write(out);
+    let length = (out.len() - at - OPT_HEAD_LEN) as u16;
+    out[at + OPT_HEAD_LEN - 2..at + OPT_HEAD_LEN].copy_from_slice(&length.to_be_bytes());
+}
+
 fn write_opt<'a>(
     rcode: Rcode,
     edns: &Edns,
@@ -200,7 +218,8 @@ fn write_opt<'a>(
     out[length_at..length_at + 2].copy_from_slice(&length.to_be_bytes());
 }
 
-/// The long way: compresses every name that may be, and leaves out what does not fit.
+/// The long way: compresses every name that may be, and leaves out what does not fit; an extended error first (RFC 8914
+/// section 3), but without TC for that: words are not worth a second query.
 fn compressed(query: &Query, reply: &Reply, max: usize, out: &mut Vec<u8>) {
     out.truncate(HEADER_LEN);
     opt(query, reply, out);

@@ -120,6 +120,7 @@ impl Received {
             flags: self.flags & (flag::AA | flag::TC | flag::RD | flag::RA | flag::AD | flag::CD),
             records,
             options: None,
+            error: None,
         }
     }
 

@@ -5,7 +5,7 @@
 //! encoder writes them out. Owners that are the name asked, or a suffix of it, are kept as an offset into it:
 //! they are copied in the case asked, and compressed, for nothing.
 
-use super::edns::ExtendedError;
+use super::edns::Explanation;
 use super::name::Name;
 use super::query::{Query, flag};
 use super::rr::{Class, Rcode, Type};
@@ -287,6 +287,8 @@ pub struct Reply {
     /// Options of an OPT record that the reply itself has, for clients that sent one. Without it the client's
     /// own options are repeated as far as we know them.
     pub options: Option<Vec<u8>>,
+    /// Why it is no better: told beside the options, to clients that sent an OPT record, where there is room.
+    pub error: Option<Explanation>,
 }
 
 impl Reply {
@@ -297,6 +299,7 @@ impl Reply {
             flags: query.repeated_flags(),
             records: query.take_records(),
             options: None,
+            error: None,
         }
     }
 
@@ -314,12 +317,8 @@ impl Reply {
             flags: query.repeated_flags() | flag::AA,
             records,
             options: None,
+            error: None,
         }
-    }
-
-    /// Says why it is no better, beside the options that it repeats anyway, to a client that understands EDNS.
-    pub fn explain(&mut self, query: &Query, error: &ExtendedError) {
-        self.options = query.edns.as_ref().map(|edns| error.options(edns));
     }
 
     /// Octets of the message as logs and metrics count it: header, question and records without compression,

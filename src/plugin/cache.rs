@@ -315,7 +315,8 @@ impl Cache {
                 .store
                 .entry(&key, Kind::Denial, &answer.reply, ttl, now);
             let why = failure.extended_error().map(|error| error.text);
-            self.keep_entry(entry.because(why.unwrap_or_default()), query, now)
+            let why = why.unwrap_or_default().into_owned();
+            self.keep_entry(entry.because(why), query, now)
         } else {
             self.rest(query, now)
         }

@@ -1,4 +1,5 @@
-//! `errors`: a log line for each query that could not be answered, or one line now and then for many alike.
+//! `errors`: a log line for each query that could not be answered, or one line now and then for many alike. Clients are told
+//! too (RFC 8914), by whoever made the reply, unless `no_extended_errors` stops it here.
 //!
 //! The path of a query only counts ([`consolidate`]) and writes no more than some lines a second ([`throttle`]); a task
 //! of the runtime, [`Errors::report`], writes what was counted when a period, or the second, is over.
@@ -26,6 +27,8 @@ use throttle::{Line, Throttle};
 pub struct Errors {
     consolidator: Consolidator,
     throttle: Throttle,
+    /// Clients are told nothing.
+    no_extended_errors: bool,
     /// The last line that was left out.
     left_out: ArcSwapOption<String>,
     /// A period has begun, or a line was left out.
@@ -38,14 +41,18 @@ impl Errors {
         Errors {
             consolidator: Consolidator::new(config.patterns),
             throttle: Throttle::new(Instant::now()),
+            no_extended_errors: config.no_extended_errors,
             left_out: ArcSwapOption::empty(),
             begun: Notify::new(),
         }
     }
 
-    /// Tells the log why there is no better answer.
+    /// Tells the log why there is no better answer, and keeps it from the client if that is wanted.
     #[inline]
-    pub(crate) fn up(&self, query: &Query, answer: &Answer) {
+    pub(crate) fn up(&self, query: &Query, answer: &mut Answer) {
+        if self.no_extended_errors {
+            answer.reply.error = None;
+        }
         if answer.failure.is_some() {
             self.tell(query, answer, Instant::now());
         }

@@ -1,7 +1,9 @@
 //! `kubernetes`: answers for the zones of a cluster, from the view that the cluster room publishes.
 //!
 //! A question becomes a [`name::KubeName`], which is looked up in the view ([`find`]) and answered by type
-//! ([`answer`], [`srv`], [`zone_data`]), with records that are each told once ([`distinct`]). Nothing here waits, and nothing knows where the view comes from.
+//! ([`answer`], [`srv`], [`zone_data`]), with records that are each told once ([`distinct`]). What is not there is told with
+//! the reason ([`lack`]); if it may be there because a resource that could tell was never listed, and only then, the answer is
+//! SERVFAIL. Nothing here waits, and nothing knows where the view comes from.
 //! The rules are those of the Kubernetes DNS specification, version 1.1.0, and of CoreDNS where it says more.
 
 use std::net::IpAddr;
@@ -10,17 +12,20 @@ use crate::chain::Step;
 use crate::cluster::Lease;
 use crate::cluster::object::Resource;
 use crate::cluster::view::View;
+use crate::dns::edns::Explanation;
 use crate::dns::{Name, Query, Rcode, Records, Reply, Section, Type, Zones, reverse};
 
 mod answer;
 mod config;
 mod distinct;
 mod find;
+mod lack;
 mod name;
 mod srv;
 mod zone_data;
 
 use find::Found;
+use lack::Lack;
 
 pub use config::{Config, parse};
 pub(crate) use name::read_any as read_any_name;
@@ -67,22 +72,22 @@ pub enum Pods {
 #[derive(Debug)]
 pub struct Kubernetes {
     options: Options,
-    /// Those that the options need.
+    /// Those that the options need, for `/ready`. An answer needs those that it depends on.
     resources: Vec<Resource>,
     cluster: Lease,
 }
 
 /// What is true about a name and type.
 #[derive(Debug)]
-enum Truth {
+enum Truth<'a> {
     /// There are records.
     Records,
     /// There are records up to this alias, which leads out of the zone.
     Alias(Box<Name>),
     /// The name exists, without records of this type.
-    NoData,
-    /// The name does not exist, as far as we know.
-    NxDomain,
+    NoData(Lack<'a>),
+    /// The name does not exist.
+    NxDomain(Lack<'a>),
 }
 
 /// A question to one zone of the cluster, and the picture that answers it.
@@ -121,24 +126,29 @@ impl Kubernetes {
         };
         let mut records = query.take_records();
         let positive = |records| Reply::authoritative_with(query, Rcode::NOERROR, records);
-        let rcode = match asking.truth(query, &mut records) {
+        let (rcode, lack) = match asking.truth(query, &mut records) {
             Truth::Records => return Step::Reply(positive(records)),
             Truth::Alias(target) => {
                 let reply = positive(records);
                 return Step::Follow { reply, target };
             }
-            // What is missing may be what was not listed yet.
-            Truth::NoData if !self.is_synced(&view) && !asking.is_certain(query) => Rcode::SERVFAIL,
-            Truth::NoData => Rcode::NOERROR,
-            // A name that we have not heard of may well exist as long as we have not heard all.
-            Truth::NxDomain if !self.is_synced(&view) => Rcode::SERVFAIL,
-            Truth::NxDomain if self.options.fallthrough.contains(&query.question.name) => {
+            // What we have not heard of may well exist as long as we have not heard all that could tell of it.
+            Truth::NoData(lack @ Lack::Unlisted(_)) | Truth::NxDomain(lack @ Lack::Unlisted(_)) => {
+                (Rcode::SERVFAIL, lack)
+            }
+            Truth::NoData(lack) => (Rcode::NOERROR, lack),
+            Truth::NxDomain(_) if self.options.fallthrough.contains(&query.question.name) => {
                 query.recycle(records);
                 return Step::Next;
             }
-            Truth::NxDomain => Rcode::NXDOMAIN,
+            Truth::NxDomain(lack) => (Rcode::NXDOMAIN, lack),
         };
-        Step::Reply(asking.negative(query, rcode, records))
+        let mut reply = asking.negative(query, rcode, records);
+        if query.edns.is_some() {
+            let error = lack.extended_error(&asking, &self.cluster);
+            reply.error = error.map(Explanation::Known);
+        }
+        Step::Reply(reply)
     }
 
     /// Why the plugin is not ready, a line for each resource; empty if it is.
@@ -149,12 +159,6 @@ impl Kubernetes {
     /// What is wrong with what is answered from, a line for each thing; empty if nothing is.
     pub fn wrong(&self) -> Vec<String> {
         self.cluster.wrong(&self.resources)
-    }
-
-    fn is_synced(&self, view: &View) -> bool {
-        self.resources
-            .iter()
-            .all(|resource| view.is_synced(*resource))
     }
 }
 
@@ -190,19 +194,9 @@ impl Options {
     }
 }
 
-impl Asking<'_> {
-    /// Whether more of the cluster cannot give this name records of this type.
-    fn is_certain(&self, query: &Query) -> bool {
-        let question = &query.question;
-        match self.find(&question.name, self.zone_at) {
-            Found::Node | Found::ClusterIps(..) | Found::Pod(..) => true,
-            Found::Alias(_) => !matches!(question.rtype, Type::A | Type::AAAA),
-            Found::Nothing | Found::Endpoints(..) => self.is_name_server(query),
-        }
-    }
-
+impl<'a> Asking<'a> {
     /// What is true; `records`, which is empty, is given the records of a positive answer.
-    fn truth(&self, query: &Query, records: &mut Records) -> Truth {
+    fn truth(&self, query: &'a Query, records: &mut Records) -> Truth<'a> {
         let is_apex = self.zone_at == 0;
         match query.question.rtype {
             Type::A | Type::AAAA => self.addresses(query, records),
@@ -215,23 +209,25 @@ impl Asking<'_> {
                 Truth::Records
             }
             // CoreDNS does not look whether the name exists.
-            Type::SOA => Truth::NoData,
+            Type::SOA => Truth::NoData(Lack::Nothing),
             Type::NS if is_apex => self.name_servers(query, records),
             _ => self.no_data(query),
         }
     }
 
     /// For a type that no name here has: NODATA or NXDOMAIN.
-    fn no_data(&self, query: &Query) -> Truth {
-        if self.is_name_server(query) || self.find(&query.question.name, self.zone_at).exists() {
-            Truth::NoData
-        } else {
-            Truth::NxDomain
+    fn no_data(&self, query: &'a Query) -> Truth<'a> {
+        if self.is_name_server(query) {
+            return Truth::NoData(Lack::Nothing);
+        }
+        match self.find(&query.question.name, self.zone_at) {
+            Found::Nothing(lack) => Truth::NxDomain(lack),
+            _ => Truth::NoData(Lack::Nothing),
         }
     }
 
     /// The version of the specification that we follow (section 2.2), or nothing.
-    fn txt(&self, query: &Query, records: &mut Records) -> Truth {
+    fn txt(&self, query: &'a Query, records: &mut Records) -> Truth<'a> {
         const VERSION: &[u8] = b"\x051.1.0";
         const VERSION_TTL: u32 = 28_800;
         if &query.question.name.wire()[..self.zone_at] == b"\x0bdns-version" {
@@ -240,14 +236,14 @@ impl Asking<'_> {
             return Truth::Records;
         }
         // CoreDNS takes names that only have names below them for not existing, for this type alone.
-        if self.find(&query.question.name, self.zone_at).has_records() {
-            Truth::NoData
-        } else {
-            Truth::NxDomain
+        match self.find(&query.question.name, self.zone_at) {
+            Found::Nothing(lack) => Truth::NxDomain(lack),
+            found if found.has_records() => Truth::NoData(Lack::Nothing),
+            _ => Truth::NxDomain(Lack::Nothing),
         }
     }
 
-    fn ptr(&self, query: &Query, records: &mut Records) -> Truth {
+    fn ptr(&self, query: &'a Query, records: &mut Records) -> Truth<'a> {
         match reverse::address(&query.question.name) {
             Some(ip) => self.reverse(records, ip),
             None => self.no_data(query),

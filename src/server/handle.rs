@@ -17,8 +17,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
 use super::Hooks;
 use super::router::Router;
 use crate::chain::{Answer, Progress, Waiting};
-use crate::dns::edns::{ErrorCode, ExtendedError};
+use crate::dns::edns::{ErrorCode, Explanation, ExtendedError};
 use crate::dns::{Query, Rcode, Reply, Transport, encode};
+
+/// Why a query is not taken that would have to wait.
+static LEAVING: ExtendedError = ExtendedError::of(ErrorCode::NotReady, "this server is leaving");
 
 /// What the sockets of a listener share.
 pub(super) struct Service {
@@ -131,14 +134,7 @@ impl Service {
                 self.answer_outside(query, Rcode::SERVFAIL, out)
             }
             TryAcquireError::Closed => {
-                let text = "this server is leaving".to_owned();
-                let code = ErrorCode::NotReady;
-                self.explain_outside(
-                    query,
-                    Rcode::SERVFAIL,
-                    Some(ExtendedError { code, text }),
-                    out,
-                )
+                self.explain_outside(query, Rcode::SERVFAIL, Some(&LEAVING), out)
             }
         }
     }
@@ -159,13 +155,11 @@ impl Service {
         &self,
         query: &mut Query,
         rcode: Rcode,
-        why: Option<ExtendedError>,
+        why: Option<&'static ExtendedError>,
         out: &mut Vec<u8>,
     ) -> Handled {
         let mut reply = Reply::new(query, rcode);
-        if let Some(why) = why.filter(|_| query.edns.is_some()) {
-            reply.explain(query, &why);
-        }
+        reply.error = why.map(Explanation::Known);
         encode::reply(query, &reply, out);
         query.recycle(reply.records);
         self.hooks.answered_outside(query, rcode, out.len());

@@ -318,6 +318,7 @@ pub struct KubernetesMetrics {
     objects: GaugeVec,
     synced: GaugeVec,
     freshness: FreshnessMetrics,
+    held: CounterVec,
 }
 
 impl KubernetesMetrics {
@@ -361,6 +362,13 @@ impl KubernetesMetrics {
                 &["cluster", "resource"],
             ),
             freshness: FreshnessMetrics::new(rooms),
+            held: rooms.add(CounterVec::new(
+                Opts::new(
+                    "cairn_cluster_endpoints_held_total",
+                    "Ready endpoints that a slice left out without a word, by what became of them.",
+                ),
+                &["cluster", "outcome"],
+            )),
         }
     }
 
@@ -408,6 +416,16 @@ impl KubernetesMetrics {
         self.synced
             .with_label_values(&labels)
             .set(f64::from(u8::from(synced)));
+    }
+
+    /// Counts endpoints that a slice left out without a word, by what became of them: `moved`, `gone` or `no_room`.
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "the text format has floats, and Prometheus stores them"
+    )]
+    pub fn held(&self, cluster: &str, outcome: &str, endpoints: u64) {
+        let counter = self.held.with_label_values(&[cluster, outcome]);
+        counter.inc_by(endpoints as f64);
     }
 
     /// States nothing more of `resource` of a cluster.

@@ -75,11 +75,19 @@ impl Bench {
 
     fn wait_until_synced(&mut self) {
         const SERVFAIL: u8 = 2;
-        let packet = super::kinds::packet("no.such.svc.cluster.local.", Type::A, false);
         let began = Instant::now();
-        while self.ask(&packet)[3] & 0xf == SERVFAIL {
-            assert!(began.elapsed() < PATIENCE, "not synced");
-            std::thread::sleep(Duration::from_millis(2));
+        // Each of another resource, of which there may be no such thing.
+        for (name, rtype) in [
+            ("such.svc.cluster.local.", Type::A),
+            ("no.such.svc.cluster.local.", Type::A),
+            ("1.2.0.192.in-addr.arpa.", Type::PTR),
+            ("192-0-2-1.such.pod.cluster.local.", Type::A),
+        ] {
+            let packet = super::kinds::packet(name, rtype, false);
+            while self.ask(&packet)[3] & 0xf == SERVFAIL {
+                assert!(began.elapsed() < PATIENCE, "not synced");
+                std::thread::sleep(Duration::from_millis(2));
+            }
         }
     }
 }

@@ -10,6 +10,8 @@ pub(crate) struct Kind {
     pub(crate) rcode: Rcode,
     /// Records of the answer section.
     pub(crate) answers: u16,
+    /// Why there is none, for clients with EDNS; empty where nothing is told.
+    pub(crate) told: &'static str,
 }
 
 const fn kind(what: &'static str, name: &'static str, rtype: Type, answers: u16) -> Kind {
@@ -19,15 +21,19 @@ const fn kind(what: &'static str, name: &'static str, rtype: Type, answers: u16)
         rtype,
         rcode: Rcode::NOERROR,
         answers,
+        told: "",
     }
 }
 
-const fn denied(what: &'static str, name: &'static str, rtype: Type) -> Kind {
+const fn denied(what: &'static str, name: &'static str, rtype: Type, told: &'static str) -> Kind {
     Kind {
         rcode: Rcode::NXDOMAIN,
+        told,
         ..kind(what, name, rtype, 0)
     }
 }
+
+const NO_SERVICE: &str = "no such Service in this Namespace";
 
 /// Of the cluster that [`super::bench`] makes up, where Pods are not looked at.
 pub(crate) const PODS_INSECURE: &[Kind] = &[
@@ -102,19 +108,39 @@ pub(crate) const PODS_INSECURE: &[Kind] = &[
         "first step of a walk",
         "www.example.com.ns1.svc.cluster.local.",
         Type::A,
+        NO_SERVICE,
     ),
     denied(
         "second step of a walk",
         "www.example.com.svc.cluster.local.",
         Type::AAAA,
+        "no such Namespace",
     ),
     denied(
         "third step of a walk",
         "www.example.com.cluster.local.",
         Type::A,
+        "",
     ),
     kind("a name kept by the cache", "www.example.com.", Type::A, 1),
-    denied("no such Service", "nothing.ns1.svc.cluster.local.", Type::A),
+    denied(
+        "no such Service",
+        "nothing.ns1.svc.cluster.local.",
+        Type::A,
+        NO_SERVICE,
+    ),
+    denied(
+        "no such port",
+        "_nothing._tcp.web-1.ns1.svc.cluster.local.",
+        Type::SRV,
+        "the Service has no such port",
+    ),
+    denied(
+        "no such endpoint",
+        "nothing.web-0.ns0.svc.cluster.local.",
+        Type::A,
+        "the Service has no ready endpoint of this name",
+    ),
     kind(
         "a Pod's name",
         "10-128-0-1.ns0.pod.cluster.local.",
@@ -127,7 +153,12 @@ pub(crate) const PODS_INSECURE: &[Kind] = &[
 /// Likewise, where a Pod must be there.
 pub(crate) const PODS_VERIFIED: &[Kind] = &[
     kind("a Pod", "10-128-0-1.ns0.pod.cluster.local.", Type::A, 1),
-    denied("no Pod", "10-128-0-99.ns0.pod.cluster.local.", Type::A),
+    denied(
+        "no Pod",
+        "10-128-0-99.ns0.pod.cluster.local.",
+        Type::A,
+        "no Pod of this Namespace has this address",
+    ),
 ];
 
 impl Kind {
@@ -136,8 +167,8 @@ impl Kind {
         packet(self.name, self.rtype, with_edns)
     }
 
-    /// Panics unless this is the answer.
-    pub(crate) fn check(&self, reply: &[u8]) {
+    /// Panics unless this is the answer, to a client with EDNS or without.
+    pub(crate) fn check(&self, reply: &[u8], with_edns: bool) {
         let (rcode, answers) = (
             Rcode(u16::from(reply[3] & 0xf)),
             u16::from_be_bytes([reply[6], reply[7]]),
@@ -148,6 +179,11 @@ impl Kind {
             "{}",
             self.what
         );
+        // The extended error is the last option of the last record: text behind a code of its own.
+        let error = [b"\0\0", self.told.as_bytes()].concat();
+        let is_told = reply.ends_with(&error) && !self.told.is_empty();
+        let is_due = with_edns && !self.told.is_empty();
+        assert_eq!(is_told, is_due, "{}: why", self.what);
     }
 }
 

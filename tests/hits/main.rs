@@ -30,8 +30,8 @@ fn allocations(bench: &mut Bench, kinds: &[Kind]) -> Vec<String> {
     for kind in kinds {
         for with_edns in [false, true] {
             let packet = kind.packet(with_edns);
-            kind.check(bench.ask(&packet));
-            kind.check(bench.ask(&packet));
+            kind.check(bench.ask(&packet), with_edns);
+            kind.check(bench.ask(&packet), with_edns);
             let counted = allocation_counter::measure(|| {
                 for _ in 0..HITS / BATCH {
                     let received = Instant::now();

@@ -168,26 +168,6 @@ fn a_watch_that_is_too_old_is_listed_anew() {
 }
 
 #[test]
-fn until_all_is_listed_a_missing_name_is_servfail_and_the_reason_is_told() {
-    let api = api();
-    api.inject(Fault::answer(403).of("endpointslices").always());
-    let server = follow(&api, "fallthrough");
-    wait_for(&server, WEB, "NOERROR 10.96.0.1");
-    assert_eq!(
-        answer(&server, "nosuch.demo.svc.cluster.local."),
-        "SERVFAIL"
-    );
-    let deadline = Instant::now() + PATIENCE;
-    while !server.ready_report().contains("endpointslices: 403") {
-        assert!(Instant::now() < deadline, "{}", server.ready_report());
-        std::thread::sleep(Duration::from_millis(2));
-    }
-    api.clear_faults();
-    server.wait_until_ready();
-    wait_for(&server, DB, "NOERROR 10.0.0.1");
-}
-
-#[test]
 fn busy_servers_are_asked_again_when_they_say() {
     let api = api();
     api.inject(Fault::too_many_requests(1).of("services"));

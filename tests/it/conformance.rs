@@ -28,7 +28,7 @@ use crate::support::{
     upstream::Upstream,
 };
 use compare::{Answer, differences, late_aliases};
-use differences::Findings;
+use differences::{Findings, is_explained, misplaced_options};
 use reach::{Left, left_to};
 use reduced::{dropped, has, reduced};
 
@@ -113,6 +113,10 @@ impl Set {
             let cached_for = began.map_or(Duration::ZERO, |began| began.elapsed());
             let mut found = differences(&row.answer, &answer, cached_for);
             found.extend(reply.iter().flat_map(late_aliases));
+            found.extend(reply.iter().flat_map(misplaced_options));
+            if reply.iter().any(is_explained) {
+                findings.explained();
+            }
             findings.add(row.question.name(), &found);
         }
         let left: Vec<_> = left

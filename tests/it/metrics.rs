@@ -140,6 +140,7 @@ fn exercise(metrics: &Metrics) {
     kubernetes.requested("10.96.0.1:443", "GET", "200", Duration::from_millis(8));
     kubernetes.held_back("10.96.0.1:443", "GET", Duration::ZERO);
     kubernetes.holds("in-cluster", "services", 10, true);
+    kubernetes.held("in-cluster", "moved", 1);
     metrics.enabled_plugins([enabled("cache")]);
 }
 
@@ -216,6 +217,11 @@ fn families_that_the_record_lacks_have_their_documented_shapes() {
             &["proxy_name", "to"],
         ),
         ("coredns_reload_version_info", "gauge", &["hash", "value"]),
+        (
+            "cairn_cluster_endpoints_held_total",
+            "counter",
+            &["cluster", "outcome"],
+        ),
         ("cairn_cluster_objects", "gauge", &["cluster", "resource"]),
         ("cairn_cluster_synced", "gauge", &["cluster", "resource"]),
         ("cairn_log_lines_dropped_total", "counter", &[]),

@@ -1,4 +1,5 @@
 use super::*;
+use crate::cluster::index::Now;
 use crate::cluster::object::{Event, Metadata};
 
 const SERVICES: Resource = Resource::Services;
@@ -37,7 +38,11 @@ fn tell(index: &mut Index, text: &str) {
             Some(gone) => Event::Deleted(object(gone, version)),
             None => Event::Applied(object(name, version)),
         };
-        index.apply(event, 0);
+        let now = Now {
+            unix: 0,
+            running: Duration::ZERO,
+        };
+        index.apply(event, now);
     }
 }
 

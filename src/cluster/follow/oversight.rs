@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::super::audit::{Audit, Next, Repairs, Result};
 use super::super::hold::{Decision, Hold};
+use super::super::index::Now;
 use super::super::inspect::{Inspection, Question, Traced};
 use super::super::object::{Audited, Event, Named, Order, Resource};
 use super::super::sources::Feed;
@@ -96,7 +97,7 @@ impl Owner {
     }
 
     /// A list is complete. Says whether the view changed.
-    pub(super) fn listed(&mut self, resource: Resource, now: Instant, unix: u32) -> bool {
+    pub(super) fn listed(&mut self, resource: Resource, now: Instant, at: Now) -> bool {
         let due = &mut self.oversight.audits_due[resource as usize];
         let every = self.following.pace.audit_every;
         due.get_or_insert_with(|| now + every.mul_f64(0.5 + rand::random::<f64>()));
@@ -119,7 +120,7 @@ impl Owner {
                     );
                     self.following.observer.doubted(name, resource);
                 }
-                self.index.finish_list_keeping(resource)
+                self.index.finish_list_keeping(resource, at)
             }
             _ => {
                 if was_doubted {
@@ -129,7 +130,7 @@ impl Owner {
                         "The list was asked for again and is believed"
                     );
                 }
-                self.index.apply(Event::Listed(resource), unix)
+                self.index.apply(Event::Listed(resource), at)
             }
         }
     }
@@ -141,7 +142,7 @@ impl Owner {
         number: u64,
         audited: Audited,
         now: Instant,
-        unix: u32,
+        at: Now,
     ) -> bool {
         let Some(running) = &mut self.oversight.audit else {
             return false;
@@ -163,7 +164,7 @@ impl Owner {
                 if let Some(kind) = audit.mends(&self.index, &named, &object) {
                     running.mended(&named);
                     running.repairs.add(kind, 1);
-                    return self.index.apply(Event::Applied(*object), unix);
+                    return self.index.apply(Event::Applied(*object), at);
                 }
             }
             // It has gone since: the watch will tell.
@@ -236,10 +237,10 @@ impl Owner {
             Next::Same => self.end_audit(Result::Same),
             Next::Mend { extra, fetch } => {
                 running.repairs.extra += extra.len() as u64;
-                let unix = super::unix_seconds(SystemTime::now());
+                let at = self.now();
                 let mut changed = false;
                 for id in extra {
-                    changed |= self.index.remove(resource, id, unix);
+                    changed |= self.index.remove(resource, id, at);
                 }
                 if changed {
                     self.publish();

@@ -60,6 +60,8 @@ impl Observer for Witness {
 
     fn programmed(&self, _: bool, _: Duration) {}
 
+    fn held(&self, _: &str, _: HeldEnds) {}
+
     fn panicked(&self) {
         self.panics.fetch_add(1, Ordering::Relaxed);
     }
@@ -263,7 +265,11 @@ fn the_delay_of_a_change_is_told_for_services_that_answer_with_it() {
     ] {
         let mut index = Index::default();
         for event in services.iter().chain(synced) {
-            index.apply(event.clone(), 0);
+            let now = Now {
+                unix: 0,
+                running: Duration::ZERO,
+            };
+            index.apply(event.clone(), now);
         }
         let told = trigger(&slice(name, annotations), index.latest());
         assert_eq!(told.map(|(headless, _)| headless), expected, "{fact}");

@@ -1,6 +1,6 @@
 //! What the index says of objects to whoever compares them with others: in which version it was told of each.
 
-use super::{Index, Version};
+use super::{Index, Now, Version};
 use crate::cluster::object::Resource;
 use crate::cluster::records::{ServiceKey, SharedLabels};
 
@@ -38,13 +38,13 @@ impl Index {
     }
 
     /// Takes out an object that does not exist, by its identity. Says whether the view changed.
-    pub(crate) fn remove(&mut self, resource: Resource, id: u64, now: u32) -> bool {
+    pub(crate) fn remove(&mut self, resource: Resource, id: u64, now: Now) -> bool {
         self.known[resource as usize].forget(id);
         match resource {
             Resource::Services => {
                 let service = self.view.services.find(id, |service| service.hash == id);
                 let service = service.map(|service| service.of.clone());
-                service.is_some_and(|service| self.remove_service(service.key(), now))
+                service.is_some_and(|service| self.end_service(service.key(), now.unix))
             }
             Resource::EndpointSlices => self.remove_slice(id, now),
             Resource::Pods => self.remove_pod(id),

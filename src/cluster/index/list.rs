@@ -2,7 +2,7 @@
 //! end, if it is believed.
 
 use super::known::Known;
-use super::{Index, Map};
+use super::{Index, Map, Now};
 use crate::cluster::object::Resource;
 
 /// How much a list that is complete would take out.
@@ -40,13 +40,16 @@ impl Index {
 
     /// A list is complete, but what it did not name stays until another list has said so too. Says whether the view
     /// changed.
-    pub(crate) fn finish_list_keeping(&mut self, resource: Resource) -> bool {
+    pub(crate) fn finish_list_keeping(&mut self, resource: Resource, now: Now) -> bool {
         self.known[resource as usize].end_list(true);
+        if resource == Resource::EndpointSlices {
+            self.held.listed(now);
+        }
         !std::mem::replace(&mut self.view.synced[resource as usize], true)
     }
 
     /// Takes out what the list did not name.
-    pub(super) fn finish_list(&mut self, resource: Resource, now: u32) -> bool {
+    pub(super) fn finish_list(&mut self, resource: Resource, now: Now) -> bool {
         let known = &self.known[resource as usize];
         if known.listing().is_none() {
             return false;
@@ -56,13 +59,14 @@ impl Index {
                 let services = self.view.services.iter();
                 let gone = services.filter(|service| !known.is_listed(service.hash));
                 for service in gone.map(|service| service.of.clone()).collect::<Vec<_>>() {
-                    self.remove_service(service.key(), now);
+                    self.end_service(service.key(), now.unix);
                 }
             }
             Resource::EndpointSlices => {
                 for id in unlisted(&self.slices, known).collect::<Vec<_>>() {
                     self.remove_slice(id, now);
                 }
+                self.held.listed(now);
             }
             Resource::Pods => {
                 for id in unlisted(&self.pods, known).collect::<Vec<_>>() {

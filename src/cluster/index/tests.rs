@@ -8,9 +8,18 @@ use super::*;
 
 mod figures;
 mod histories;
+mod moves;
 mod versions;
 
-const NOW: u32 = 1_800_000_000;
+const NOW: Now = at(0);
+
+/// So many milliseconds after the index was new.
+const fn at(milliseconds: u64) -> Now {
+    Now {
+        unix: 1_800_000_000 + (milliseconds / 1000) as u32,
+        running: Duration::from_millis(milliseconds),
+    }
+}
 
 fn object(resource: Resource, value: &Value) -> Object {
     Object::read(resource, value).unwrap_or_else(|fault| panic!("{fault}"))
@@ -113,11 +122,11 @@ fn an_object_that_did_not_change_does_not_change_the_view() {
             "{object:?}"
         );
         assert!(
-            !index.apply(Event::Applied(object.clone()), NOW + 1),
+            !index.apply(Event::Applied(object.clone()), at(1000)),
             "{object:?}"
         );
     }
-    assert_eq!(index.view().serial(), NOW);
+    assert_eq!(index.view().serial(), NOW.unix);
 }
 
 #[test]
@@ -166,7 +175,7 @@ fn a_resource_that_is_forgotten_is_as_if_it_had_never_been_told() {
             }
         }
         index.apply(Event::ListStarted(resource), NOW);
-        assert!(index.forget(resource, NOW), "{resource}");
+        assert!(index.forget(resource, NOW.unix), "{resource}");
         assert_eq!(told(&index.view()), told(&without.view()), "{resource}");
         for other in Resource::ALL {
             assert_eq!(
@@ -175,7 +184,7 @@ fn a_resource_that_is_forgotten_is_as_if_it_had_never_been_told() {
                 "{other} without {resource}"
             );
         }
-        assert!(!index.forget(resource, NOW), "{resource} again");
+        assert!(!index.forget(resource, NOW.unix), "{resource} again");
         index.apply(Event::Listed(resource), NOW);
         assert!(
             !index.view().is_synced(resource),

@@ -204,6 +204,7 @@ fn endpoints_carry_address_host_pod_and_zone() {
         ]
         .into(),
         ready: true,
+        terminating: false,
         hostname: Some("web-0".into()),
         target: Some("web-0-x".into()),
         zone: Some("z1".into()),
@@ -211,6 +212,7 @@ fn endpoints_carry_address_host_pod_and_zone() {
     let bare = Endpoint {
         addresses: [].into(),
         ready: true,
+        terminating: false,
         hostname: None,
         target: None,
         zone: None,

@@ -94,6 +94,7 @@ struct EndpointWire {
 #[serde(default)]
 struct ConditionsWire {
     ready: Option<bool>,
+    terminating: Option<bool>,
 }
 
 #[derive(Deserialize, Default)]
@@ -281,6 +282,7 @@ fn endpoints(
     let named = address_type.as_deref() == Some("FQDN");
     let endpoint = |wire: EndpointWire| {
         let addresses = wire.addresses.unwrap_or_default();
+        let conditions = wire.conditions.unwrap_or_default();
         Ok(Endpoint {
             addresses: addresses
                 .into_iter()
@@ -290,10 +292,8 @@ fn endpoints(
                     Err(wrong) => Err(wrong),
                 })
                 .collect::<Result<_, _>>()?,
-            ready: wire
-                .conditions
-                .and_then(|conditions| conditions.ready)
-                .unwrap_or(true),
+            ready: conditions.ready.unwrap_or(true),
+            terminating: conditions.terminating.unwrap_or(false),
             hostname: filled(wire.hostname),
             target: filled(wire.target_ref.and_then(|target| target.name)),
             zone: filled(wire.zone),

@@ -17,10 +17,15 @@ use crate::cluster::object::{Address, Endpoint, EndpointSlice, Port};
 use crate::dns::Name;
 use crate::dns::name::LABEL_MAX;
 
-/// The endpoints of one EndpointSlice that are ready, each address on its own.
+mod mentions;
+
+pub(crate) use mentions::Mentions;
+
+/// The endpoints of one EndpointSlice that are ready, each address on its own; of the others, which addresses they have.
 ///
 /// The octets are the addresses; then, unless no endpoint has a name at all, for each endpoint three names, each a length
-/// octet and labels in wire form without the root: where it is met if that is a name, its hostname, its Pod.
+/// octet and labels in wire form without the root: where it is met if that is a name, its hostname, its Pod. Last stand the
+/// addresses that are leaving, all as IPv6: most slices have none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SliceRecords(ThinArc<Head, u8>);
 
@@ -32,6 +37,8 @@ struct Head {
     v4: u32,
     v6: u32,
     named: u32,
+    /// How many addresses are said to be not ready, or on their way out. Nothing is answered with them for that.
+    leaving: u32,
 }
 
 /// One address of an endpoint.
@@ -76,9 +83,13 @@ impl SliceRecords {
         for (place, endpoint) in at_addresses.chain(named.iter().copied()) {
             push_names(&mut octets, place, endpoint);
         }
-        if octets[addresses..].iter().all(|octet| *octet == 0) {
-            octets.truncate(addresses);
+        cut_empty_names(&mut octets, addresses);
+        let before = octets.len();
+        let is_leaving = |endpoint: &&Endpoint| !endpoint.ready || endpoint.terminating;
+        for ip in slice.endpoints.iter().filter(is_leaving).flat_map(ips) {
+            octets.extend_from_slice(&as_v6(ip));
         }
+        let leaving = (octets.len() - before) / 16;
         let count = |len: usize| u32::try_from(len).expect("an object has at most 8 MiB");
         let head = Head {
             service,
@@ -86,8 +97,63 @@ impl SliceRecords {
             v4: count(v4.len()),
             v6: count(v6.len()),
             named: count(named.len()),
+            leaving: count(leaving),
         };
         SliceRecords(ThinArc::from_header_and_slice(head, &octets))
+    }
+
+    /// The endpoints of this slice that are met at one of these addresses, as a slice of their own.
+    pub(crate) fn at(&self, ips: &HashSet<IpAddr>) -> SliceRecords {
+        let at: Vec<_> = self
+            .endpoints()
+            .filter_map(|endpoint| Some((endpoint.ip()?, endpoint)))
+            .filter(|(ip, _)| ips.contains(ip))
+            .collect();
+        let mut octets = Vec::new();
+        for (ip, _) in &at {
+            match ip {
+                IpAddr::V4(ip) => octets.extend_from_slice(&ip.octets()),
+                IpAddr::V6(ip) => octets.extend_from_slice(&ip.octets()),
+            }
+        }
+        let addresses = octets.len();
+        for name in at.iter().flat_map(|(_, at)| [&[], at.hostname, at.pod]) {
+            octets.push(name.len() as u8);
+            octets.extend_from_slice(name);
+        }
+        cut_empty_names(&mut octets, addresses);
+        let v4 = at.iter().filter(|(ip, _)| ip.is_ipv4()).count() as u32;
+        let head = Head {
+            service: self.head().service.clone(),
+            ports: self.head().ports.clone(),
+            v4,
+            v6: at.len() as u32 - v4,
+            named: 0,
+            leaving: 0,
+        };
+        SliceRecords(ThinArc::from_header_and_slice(head, &octets))
+    }
+
+    /// Whether the same is answered with both slices.
+    pub(crate) fn answers_as(&self, other: &SliceRecords) -> bool {
+        let shape = |head: &Head| (head.v4, head.v6, head.named);
+        let (own, others) = (self.head(), other.head());
+        own.service == others.service
+            && shape(own) == shape(others)
+            && self.split().0 == other.split().0
+            && own.ports == others.ports
+    }
+
+    /// Whether the slice says of this address that it is not ready, or is on its way out.
+    pub(crate) fn is_leaving(&self, ip: IpAddr) -> bool {
+        let ip = as_v6(ip);
+        self.split().1.as_chunks().0.contains(&ip)
+    }
+
+    /// What is answered, and the addresses that are leaving.
+    fn split(&self) -> (&[u8], &[u8]) {
+        let octets = &self.0.slice;
+        octets.split_at(octets.len() - 16 * self.head().leaving as usize)
     }
 
     /// The Service that the slice belongs to.
@@ -112,7 +178,7 @@ impl SliceRecords {
 
     /// The endpoints: those at IPv4 addresses first, those at names last, else in the order of the slice.
     pub(crate) fn endpoints(&self) -> impl Iterator<Item = EndpointRecord<'_>> {
-        let mut names = &self.0.slice[4 * self.v4().len() + 16 * self.v6().len()..];
+        let mut names = &self.split().0[4 * self.v4().len() + 16 * self.v6().len()..];
         let ips = self.ips().map(Some);
         let places = ips.chain(std::iter::repeat_n(None, self.head().named as usize));
         places.map(move |ip| {
@@ -150,18 +216,43 @@ impl SliceRecords {
     }
 }
 
+/// The addresses of an endpoint.
+fn ips(endpoint: &Endpoint) -> impl Iterator<Item = IpAddr> {
+    endpoint
+        .addresses
+        .iter()
+        .filter_map(|address| match address {
+            Address::Ip(ip) => Some(*ip),
+            Address::Name(_) => None,
+        })
+}
+
+/// One form for both families: no address is a mapped IPv4.
+fn as_v6(ip: IpAddr) -> [u8; 16] {
+    match ip {
+        IpAddr::V4(ip) => ip.to_ipv6_mapped().octets(),
+        IpAddr::V6(ip) => ip.octets(),
+    }
+}
+
+/// Names that are all empty, from `addresses` on, need not stand there.
+fn cut_empty_names(octets: &mut Vec<u8>, addresses: usize) {
+    if octets[addresses..].iter().all(|octet| *octet == 0) {
+        octets.truncate(addresses);
+    }
+}
+
 fn push_names(octets: &mut Vec<u8>, place: &str, endpoint: &Endpoint) {
     push_name(octets, place, false);
     let hostname = endpoint.hostname.as_deref().unwrap_or_default();
     push_name(octets, hostname, true);
-    let pod = endpoint.target.as_deref().unwrap_or_default();
-    push_name(
-        octets,
-        Some(pod)
-            .filter(|pod| pod.len() <= LABEL_MAX)
-            .unwrap_or_default(),
-        true,
-    );
+    push_pod(octets, endpoint);
+}
+
+fn push_pod(octets: &mut Vec<u8>, endpoint: &Endpoint) {
+    let pod = endpoint.target.as_deref();
+    let pod = pod.filter(|pod| pod.len() <= LABEL_MAX);
+    push_name(octets, pod.unwrap_or_default(), true);
 }
 
 /// Appends the labels of a name; one that cannot be a name counts as none.
@@ -184,6 +275,20 @@ fn take_name<'a>(names: &mut &'a [u8]) -> &'a [u8] {
 }
 
 impl<'a> EndpointRecord<'a> {
+    /// Its address, if it is met at one.
+    pub(crate) fn ip(&self) -> Option<IpAddr> {
+        match self.place {
+            Place::Ip(ip) => Some(ip),
+            Place::Name(_) => None,
+        }
+    }
+
+    /// What a Pod has one address for, if it is known which Pod it is: whether that is an IPv4 address, and its name.
+    pub(crate) fn pod(&self) -> Option<(bool, &'a [u8])> {
+        let ip = self.ip().filter(|_| !self.pod.is_empty())?;
+        Some((ip.is_ipv4(), self.pod))
+    }
+
     /// The labels of an endpoint's own name, in wire form: its hostname; else, if `pod_names`, the name of its
     /// Pod; else its address with dashes.
     pub(crate) fn host_labels<'b>(&self, pod_names: bool, dashed: &'b mut DashedAddress) -> &'b [u8]

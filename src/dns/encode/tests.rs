@@ -4,6 +4,7 @@ use hickory_proto::op::Message;
 use hickory_proto::serialize::binary::{BinDecodable, BinDecoder};
 
 use super::*;
+use crate::dns::edns::ErrorCode;
 use crate::dns::rr::Class;
 use crate::dns::{Question, edns};
 
@@ -154,6 +155,57 @@ fn options_of_the_reply_replace_those_of_the_query_and_need_a_client_with_edns()
         answer.options = Some(ede.to_vec());
         let (out, _) = encode(&query, &answer);
         assert_eq!(out.ends_with(&ede), expected, "{payload:?}");
+    }
+}
+
+#[test]
+fn an_extended_error_stands_behind_the_options_and_needs_a_client_with_edns() {
+    static ERROR: ExtendedError = ExtendedError::of(ErrorCode::NotReady, "why");
+    let option = b"\0\x0f\0\x05\0\x0ewhy";
+    let cookie = b"\0\x0a\0\x08cookie!!";
+    for (fact, payload, options, expected) in [
+        ("repeated", Some(1232), &cookie[..], Some(&cookie[..])),
+        ("not repeated", Some(1232), b"\xfd\xe9\0\0", Some(b"")),
+        ("no EDNS", None, b"", None),
+    ] {
+        let mut query = query("web.demo", payload);
+        if let Some(edns) = &mut query.edns {
+            edns.options = options.to_vec();
+        }
+        let mut answer = Reply::new(&mut query, Rcode::SERVFAIL);
+        answer.error = Some((&ERROR).into());
+        let (out, message) = encode(&query, &answer);
+        let found = out.strip_suffix(option);
+        assert_eq!(found.is_some(), expected.is_some(), "{fact}");
+        if let Some((found, before)) = found.zip(expected) {
+            let length = [0, (before.len() + option.len()) as u8];
+            assert!(found.ends_with(&[&length, before].concat()), "{fact}");
+        }
+        assert_eq!(message.edns.is_some(), payload.is_some(), "{fact}");
+    }
+}
+
+#[test]
+fn an_extended_error_that_does_not_fit_is_left_out_and_cuts_nothing() {
+    static ERROR: ExtendedError = ExtendedError::of(ErrorCode::Other, "why");
+    const OPTION: usize = 9;
+    for (fact, room, told) in [
+        ("just room", OPTION, true),
+        ("an octet too few", OPTION - 1, false),
+        ("no room", 0, false),
+    ] {
+        let mut query = query("www.example.com", Some(512));
+        let mut answer = addresses(&mut query, 1);
+        let bare = encode(&query, &answer).0.len() + 12;
+        let data = vec![0; 512 - bare - room];
+        let rest = (Section::Answer, Owner::Asked(0), Type(65_280));
+        answer.records.push(rest.0, rest.1, rest.2, 5, &[&data]);
+        answer.error = Some((&ERROR).into());
+        let (out, message) = encode(&query, &answer);
+        assert_eq!(out.ends_with(b"why"), told, "{fact}");
+        assert_eq!(out.len(), if told { 512 } else { 512 - room }, "{fact}");
+        assert_eq!(message.answers.len(), 2, "{fact}");
+        assert!(!message.metadata.truncation, "{fact}");
     }
 }
 

@@ -9,6 +9,9 @@ use crate::dns::edns::{ErrorCode, ExtendedError};
 use crate::dns::query::flag;
 use crate::dns::{Query, Rcode, Records, Reply, Section};
 
+static STALE_ANSWER: ExtendedError = ExtendedError::of(ErrorCode::StaleAnswer, "");
+static STALE_NXDOMAIN: ExtendedError = ExtendedError::of(ErrorCode::StaleNxDomain, "");
+
 /// What an entry takes besides itself, its key and its records: the counts of its reference, the headers of four
 /// allocations, its slot in the order of eviction, its share of the table.
 const OVERHEAD_OCTETS: usize = 16 + 4 * 16 + 16 + 16;
@@ -224,13 +227,14 @@ impl Entry {
             flags,
             records,
             options: None,
+            error: None,
         };
-        if self.is_failure() {
+        if self.is_failure() && query.edns.is_some() {
             let error = ExtendedError {
                 code: ErrorCode::CachedError,
-                text: self.why.clone().into(),
+                text: String::from(self.why.clone()).into(),
             };
-            reply.explain(query, &error);
+            reply.error = Some(error.into());
         }
         reply
     }
@@ -238,11 +242,11 @@ impl Entry {
     /// The reply to `query` after its time, which says so to those who can read it (RFC 8767 section 6).
     pub(super) fn stale_reply(&self, query: &Query, records: Records, ttl: u32) -> Reply {
         let mut reply = self.reply(query, records, ttl);
-        let code = match self.rcode {
-            Rcode::NXDOMAIN => ErrorCode::StaleNxDomain,
-            _ => ErrorCode::StaleAnswer,
+        let error = match self.rcode {
+            Rcode::NXDOMAIN => &STALE_NXDOMAIN,
+            _ => &STALE_ANSWER,
         };
-        reply.explain(query, &code.into());
+        reply.error = query.edns.is_some().then(|| error.into());
         reply
     }
 

@@ -16,6 +16,8 @@ const PATTERN_OCTETS_MAX: usize = 10_000;
 pub struct Config {
     /// Errors that are counted and not told one by one, in the order in which they are tried.
     pub patterns: Vec<Pattern>,
+    /// Clients are not told why there is no better answer (RFC 8914).
+    pub no_extended_errors: bool,
 }
 
 /// `consolidate`: errors that are told together.
@@ -65,7 +67,11 @@ pub fn parse(occurrences: &[&Directive], _scope: &Scope<'_>, faults: &Faults) ->
             // The stack of a panic is in the log anyway.
             "stacktrace" => line.none().and(line.no_block()),
             "consolidate" => consolidate(&line).map(|pattern| config.patterns.push(pattern)),
-            _ => line.unknown(["stacktrace", "consolidate"]),
+            "no_extended_errors" => {
+                config.no_extended_errors = true;
+                line.none().and(line.no_block())
+            }
+            _ => line.unknown(["stacktrace", "consolidate", "no_extended_errors"]),
         };
         sound = read.and(sound);
     }
@@ -178,8 +184,14 @@ mod tests {
                     show_first: true,
                 },
             ],
+            no_extended_errors: false,
         };
         assert_eq!(config, Ok(expected));
+        let silent = Config {
+            no_extended_errors: true,
+            ..Config::default()
+        };
+        assert_eq!(read("errors {\n no_extended_errors\n }"), Ok(silent));
         assert_eq!(read("errors"), Ok(Config::default()));
     }
 
@@ -197,6 +209,10 @@ mod tests {
                 "this plugin can only be used once per Server Block",
             ),
             ("errors {\n foo\n }", "unknown property 'foo'"),
+            (
+                "errors {\n no_extended_errors yes\n }",
+                "Wrong argument count or unexpected line ending after 'yes'",
+            ),
             (
                 "errors {\n consolidate 5m\n }",
                 "Wrong argument count or unexpected line ending after '5m'",

@@ -5,6 +5,7 @@ use tracing::subscriber::with_default;
 
 use super::*;
 use crate::chain::{Failure, Reason};
+use crate::dns::edns::{ErrorCode, ExtendedError};
 use crate::dns::{Class, Question, Reply, Type};
 use crate::plugin::PluginId;
 use crate::plugin::case::Lines;
@@ -32,7 +33,10 @@ fn plugin(period: u64, regex: &str, show_first: bool) -> Errors {
         level: Level::Warning,
         show_first,
     }];
-    Errors::new(Config { patterns })
+    Errors::new(Config {
+        patterns,
+        ..Config::default()
+    })
 }
 
 #[test]
@@ -41,13 +45,32 @@ fn a_failure_is_told_with_its_code_its_question_and_its_reason() {
     with_default(lines.clone(), || {
         let errors = Errors::new(Config::default());
         let (query, mut answer) = failed(Reason::NoHealthyUpstream);
-        errors.up(&query, &answer);
+        errors.up(&query, &mut answer);
         answer.failure = None;
-        errors.up(&query, &answer);
+        errors.up(&query, &mut answer);
     });
     let failure = failed(Reason::NoHealthyUpstream).1.failure.unwrap();
     let expected = format!("ERROR plugin/errors: 2 www.example.org. A: {failure}");
     assert_eq!(*lines.0.lock().unwrap(), [expected]);
+}
+
+#[test]
+fn clients_are_told_unless_the_corefile_says_no() {
+    static ERROR: ExtendedError = ExtendedError::of(ErrorCode::Other, "no such Namespace");
+    for no_extended_errors in [false, true] {
+        let errors = Errors::new(Config {
+            no_extended_errors,
+            ..Config::default()
+        });
+        let (query, mut answer) = failed(Reason::NoHealthyUpstream);
+        // A reply that is no failure of the chain has errors too.
+        for failure in [answer.failure.take(), None] {
+            (answer.failure, answer.reply.error) = (failure, Some((&ERROR).into()));
+            errors.up(&query, &mut answer);
+            let told = answer.reply.error.take();
+            assert_eq!(told.is_none(), no_extended_errors);
+        }
+    }
 }
 
 #[test]
@@ -56,11 +79,11 @@ fn failures_alike_are_told_once_at_the_latest_when_the_plugin_goes() {
     with_default(lines.clone(), || {
         let errors = plugin(3600, "no healthy", false);
         for _ in 0..3 {
-            let (query, answer) = failed(Reason::NoHealthyUpstream);
-            errors.up(&query, &answer);
+            let (query, mut answer) = failed(Reason::NoHealthyUpstream);
+            errors.up(&query, &mut answer);
         }
-        let (query, answer) = failed(Reason::TooManyConcurrent(1));
-        errors.up(&query, &answer);
+        let (query, mut answer) = failed(Reason::TooManyConcurrent(1));
+        errors.up(&query, &mut answer);
     });
     let other = failed(Reason::TooManyConcurrent(1)).1.failure.unwrap();
     let expected = [
@@ -144,8 +167,8 @@ fn the_first_of_a_period_is_shown_where_it_shall() {
     with_default(lines.clone(), || {
         let errors = plugin(3600, "no healthy", true);
         for _ in 0..2 {
-            let (query, answer) = failed(Reason::NoHealthyUpstream);
-            errors.up(&query, &answer);
+            let (query, mut answer) = failed(Reason::NoHealthyUpstream);
+            errors.up(&query, &mut answer);
         }
     });
     let failure = failed(Reason::NoHealthyUpstream).1.failure.unwrap();
@@ -161,8 +184,8 @@ fn the_task_reports_a_period_when_it_is_over() {
     let lines = Lines::new();
     with_default(lines.clone(), || {
         let errors = Arc::new(plugin(0, "no healthy", false));
-        let (query, answer) = failed(Reason::NoHealthyUpstream);
-        errors.up(&query, &answer);
+        let (query, mut answer) = failed(Reason::NoHealthyUpstream);
+        errors.up(&query, &mut answer);
         report_until(&errors, || !lines.0.lock().unwrap().is_empty());
     });
     let expected = "WARN plugin/errors: 1 errors like 'no healthy' occurred in last 0s";

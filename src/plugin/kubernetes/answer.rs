@@ -4,7 +4,9 @@ use std::net::IpAddr;
 
 use super::distinct::Distinct;
 use super::find::{Found, Selection};
+use super::lack::Lack;
 use super::{Asking, Truth};
+use crate::cluster::object::Resource;
 use crate::cluster::records::{DashedAddress, EndpointRecord, EndpointSet, Place, ServiceKey};
 use crate::dns::name::NAME_MAX;
 use crate::dns::reply::Owner;
@@ -19,16 +21,16 @@ pub(super) const SVC: &[u8] = b"\x03svc";
 /// The label that ends a name.
 const ROOT: &[u8] = b"\0";
 
-impl Asking<'_> {
+impl<'a> Asking<'a> {
     /// A and AAAA.
-    pub(super) fn addresses(&self, query: &Query, records: &mut Records) -> Truth {
+    pub(super) fn addresses(&self, query: &'a Query, records: &mut Records) -> Truth<'a> {
         if self.is_name_server(query) {
             return self.name_server_addresses(query, records);
         }
         let question = &query.question;
         let alias = match self.find(&question.name, self.zone_at) {
-            Found::Nothing => return Truth::NxDomain,
-            Found::Node => return Truth::NoData,
+            Found::Nothing(lack) => return Truth::NxDomain(lack),
+            Found::Node => return Truth::NoData(Lack::Nothing),
             Found::Alias(target) => Some(target),
             found => self.push_addresses(records, Owner::Asked(0), question.rtype, found),
         };
@@ -39,13 +41,13 @@ impl Asking<'_> {
     }
 
     /// Appends the addresses of one family; a name in their place is returned.
-    fn push_addresses<'a>(
+    fn push_addresses<'b>(
         &self,
         records: &mut Records,
         owner: Owner,
         rtype: Type,
-        found: Found<'a>,
-    ) -> Option<&'a [u8]> {
+        found: Found<'b>,
+    ) -> Option<&'b [u8]> {
         let ttl = self.options.ttl;
         let push = |records: &mut Records, ip: IpAddr| match (ip, rtype) {
             (IpAddr::V4(ip), Type::A) => {
@@ -57,7 +59,7 @@ impl Asking<'_> {
             _ => {}
         };
         match found {
-            Found::Nothing | Found::Node | Found::Alias(_) => {}
+            Found::Nothing(_) | Found::Node | Found::Alias(_) => {}
             Found::Pod(ip, _) => push(records, ip),
             Found::ClusterIps(_, ips, _) => ips.iter().for_each(|ip| push(records, ip)),
             Found::Endpoints(set, selection) if selection.is_all() => {
@@ -81,7 +83,7 @@ impl Asking<'_> {
     }
 
     /// Follows aliases as long as they stay in the zone.
-    fn follow(&self, question: &Question, target: &[u8], records: &mut Records) -> Truth {
+    fn follow(&self, question: &Question, target: &[u8], records: &mut Records) -> Truth<'a> {
         let zone = question.name.suffix(self.zone_at);
         let mut aliases: Vec<Name> = Vec::new();
         let (mut owner, mut name, mut target) = (Owner::Asked(0), question.name, target);
@@ -101,6 +103,10 @@ impl Asking<'_> {
             let found = self.find(&name, zone_at);
             let next = match found {
                 Found::Alias(next) => Some(next),
+                // What it leads to may be there.
+                Found::Nothing(Lack::Unlisted(resource)) => {
+                    return Truth::NoData(Lack::Unlisted(resource));
+                }
                 found => self.push_addresses(records, owner, question.rtype, found),
             };
             if records.entries().len() > aliases.len() {
@@ -110,22 +116,22 @@ impl Asking<'_> {
             target = next;
         }
         // An alias that leads to nothing is not told.
-        Truth::NoData
+        Truth::NoData(Lack::Target)
     }
 
     /// CNAME: the alias itself, wherever it leads.
-    pub(super) fn cname(&self, query: &Query, records: &mut Records) -> Truth {
+    pub(super) fn cname(&self, query: &'a Query, records: &mut Records) -> Truth<'a> {
         if self.is_name_server(query) {
-            return Truth::NoData;
+            return Truth::NoData(Lack::Nothing);
         }
         let target = match self.find(&query.question.name, self.zone_at) {
-            Found::Nothing => return Truth::NxDomain,
+            Found::Nothing(lack) => return Truth::NxDomain(lack),
             Found::Alias(target) => Some(target),
             Found::Endpoints(set, selection) => name_in_place_of_address(set, selection),
             Found::Node | Found::ClusterIps(..) | Found::Pod(..) => None,
         };
         let Some(target) = target else {
-            return Truth::NoData;
+            return Truth::NoData(Lack::Nothing);
         };
         let (owner, ttl) = (Owner::Asked(0), self.options.ttl);
         records.push(Section::Answer, owner, Type::CNAME, ttl, &[target, ROOT]);
@@ -133,12 +139,8 @@ impl Asking<'_> {
     }
 
     /// PTR: the Service that has the address, or else every endpoint that has it.
-    pub(super) fn reverse(&self, records: &mut Records, ip: IpAddr) -> Truth {
-        let may_tell = |key: &ServiceKey| {
-            let restricted =
-                !self.options.namespaces.is_empty() || self.options.namespaces_selected;
-            !restricted || self.is_exposed(namespace_of(key))
-        };
+    pub(super) fn reverse(&self, records: &mut Records, ip: IpAddr) -> Truth<'a> {
+        let may_tell = |key: &ServiceKey| self.may_tell(namespace_of(key)).is_ok();
         if let Some(key) = self.view.cluster_ip_owner(ip).filter(|key| may_tell(key)) {
             self.push_pointer(records, &[], key);
         } else if !self.options.no_endpoints {
@@ -147,10 +149,22 @@ impl Asking<'_> {
             }
         }
         if records.is_empty() {
-            Truth::NxDomain
+            Truth::NxDomain(self.lack_of_address())
         } else {
             Truth::Records
         }
+    }
+
+    /// What is missing for an address that nobody is known to have.
+    fn lack_of_address(&self) -> Lack<'a> {
+        let tell_of_it = [
+            Some(Resource::Services),
+            (!self.options.no_endpoints).then_some(Resource::EndpointSlices),
+            (self.options.namespaces_selected).then_some(Resource::Namespaces),
+        ];
+        let unlisted = |resource: &Resource| !self.view.is_synced(*resource);
+        let unlisted = tell_of_it.into_iter().flatten().find(unlisted);
+        unlisted.map_or(Lack::Address, Lack::Unlisted)
     }
 
     fn push_endpoint_pointers(&self, records: &mut Records, key: &ServiceKey, ip: IpAddr) {
@@ -201,9 +215,9 @@ fn namespace_of(key: &ServiceKey) -> &[u8] {
 }
 
 /// Whether there are records; none are NODATA.
-pub(super) fn settled(records: &Records) -> Truth {
+pub(super) fn settled(records: &Records) -> Truth<'static> {
     if records.is_empty() {
-        Truth::NoData
+        Truth::NoData(Lack::Nothing)
     } else {
         Truth::Records
     }

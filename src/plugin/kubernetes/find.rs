@@ -2,9 +2,10 @@
 
 use std::net::IpAddr;
 
+use super::lack::Lack;
 use super::name::{KubeName, Part, is_canonical, pod_address};
 use super::{Asking, Pods};
-use crate::cluster::object::Port;
+use crate::cluster::object::{Port, Resource};
 use crate::cluster::records::{
     ClusterIps, DashedAddress, EndpointRecord, EndpointSet, ServiceKind, ServiceRecords,
     SliceRecords, port_matches,
@@ -14,8 +15,8 @@ use crate::dns::{Name, reverse};
 /// What a name stands for in the cluster.
 #[derive(Clone, Copy)]
 pub(super) enum Found<'a> {
-    /// Nothing.
-    Nothing,
+    /// Nothing, for this reason.
+    Nothing(Lack<'a>),
     /// Something that only has names below it.
     Node,
     /// A Service with addresses of its own, by the ports that the name selects.
@@ -57,61 +58,93 @@ impl<'a> Asking<'a> {
     where
         Self: 'a,
     {
-        match KubeName::parse(name, zone_at) {
-            KubeName::Node => Found::Node,
+        let found = match KubeName::parse(name, zone_at) {
+            KubeName::Node => Ok(Found::Node),
             // Reverse zones have no Services.
-            KubeName::Invalid => Found::Nothing,
-            _ if reverse::is_reverse(name) => Found::Nothing,
+            KubeName::Invalid => Err(Lack::Nothing),
+            _ if reverse::is_reverse(name) => Err(Lack::Nothing),
             KubeName::Namespace { of_pods: true, .. } | KubeName::Pod { .. }
                 if self.options.pods == Pods::Disabled =>
             {
-                Found::Nothing
+                Err(Lack::Nothing)
             }
-            KubeName::Namespace { namespace, .. } if self.is_exposed(namespace) => Found::Node,
+            KubeName::Namespace { namespace, .. } => {
+                self.find_namespace(namespace).map(|()| Found::Node)
+            }
             KubeName::Pod {
                 labels,
                 namespace,
                 address,
-            } if self.is_exposed(namespace) => self.find_pod(labels, namespace, address),
+            } => self
+                .find_pod(namespace, address)
+                .map(|ip| Found::Pod(ip, labels)),
             KubeName::Service {
                 key,
                 namespace,
                 part,
-            } if self.is_exposed(namespace) => self.find_service(key, part),
-            KubeName::Namespace { .. } | KubeName::Pod { .. } | KubeName::Service { .. } => {
-                Found::Nothing
-            }
-        }
+            } => self.find_service(key, namespace, part),
+        };
+        found.unwrap_or_else(Found::Nothing)
     }
 
     /// Whether the Namespace of this label exists and may be told of.
-    pub(super) fn is_exposed(&self, namespace: &[u8]) -> bool {
-        let told = &self.options.namespaces;
-        (told.is_empty() || told.iter().any(|known| **known == *namespace))
-            && self.view.has_namespace(namespace)
+    fn find_namespace(&self, namespace: &[u8]) -> Result<(), Lack<'a>> {
+        if !self.is_wanted(namespace) {
+            return Err(Lack::Namespace);
+        }
+        if self.view.has_namespace(namespace) {
+            return Ok(());
+        }
+        Err(self.unless_unlisted(Resource::Namespaces, Lack::Namespace))
     }
 
-    fn find_pod(&self, labels: &'a [u8], namespace: &[u8], address: &[u8]) -> Found<'a> {
-        let Some(ip) = pod_address(address) else {
-            return Found::Nothing;
-        };
-        match self.options.pods {
-            Pods::Insecure => Found::Pod(ip, labels),
-            // The name must spell the address as Kubernetes writes it, not in another way.
-            Pods::Verified if self.view.has_pod(ip, namespace) && is_canonical(ip, address) => {
-                Found::Pod(ip, labels)
-            }
-            Pods::Verified | Pods::Disabled => Found::Nothing,
+    /// Whether something may be told of that is in the Namespace of this label. That it is there shows that the Namespace
+    /// is, even if we may not list Namespaces, or hear of this one later than of what is in it; unless only some of the
+    /// Namespaces are wanted, and the list of them says which.
+    pub(super) fn may_tell(&self, namespace: &[u8]) -> Result<(), Lack<'a>> {
+        if self.options.namespaces_selected {
+            self.find_namespace(namespace)
+        } else if self.is_wanted(namespace) {
+            Ok(())
+        } else {
+            Err(Lack::Namespace)
         }
     }
 
-    fn find_service(&self, key: &[u8], part: Part<'a>) -> Found<'a>
+    fn is_wanted(&self, namespace: &[u8]) -> bool {
+        let told = &self.options.namespaces;
+        told.is_empty() || told.iter().any(|known| **known == *namespace)
+    }
+
+    fn find_pod(&self, namespace: &[u8], address: &[u8]) -> Result<IpAddr, Lack<'a>> {
+        let ip = pod_address(address).ok_or(Lack::PodAddress)?;
+        if self.options.pods != Pods::Verified {
+            return self.find_namespace(namespace).map(|()| ip);
+        }
+        self.may_tell(namespace)?;
+        // The name must spell the address as Kubernetes writes it, not in another way.
+        if !is_canonical(ip, address) {
+            return Err(Lack::PodAddress);
+        }
+        if self.view.has_pod(ip, namespace) {
+            return Ok(ip);
+        }
+        Err(self.unless_unlisted(Resource::Pods, Lack::Pod))
+    }
+
+    fn find_service(
+        &self,
+        key: &[u8],
+        namespace: &'a [u8],
+        part: Part<'a>,
+    ) -> Result<Found<'a>, Lack<'a>>
     where
         Self: 'a,
     {
+        self.may_tell(namespace)?;
         let view: &'a _ = self.view;
         let Some(service) = view.service(key) else {
-            return Found::Nothing;
+            return Err(self.unless_unlisted(Resource::Services, Lack::Service(namespace)));
         };
         let (ports, host) = match part {
             Part::Whole => (ALL_PORTS, None),
@@ -124,33 +157,64 @@ impl<'a> Asking<'a> {
                 None,
             ),
         };
+        match service.kind() {
+            ServiceKind::ExternalName(Some(target)) if part == Part::Whole => {
+                Ok(Found::Alias(target))
+            }
+            ServiceKind::ExternalName(_) => Err(match part {
+                Part::Whole => Lack::Target,
+                Part::Endpoint(_) => Lack::Endpoint,
+                Part::Port { .. } => Lack::Port,
+            }),
+            ServiceKind::ClusterIps(_)
+                if self.options.ignore_empty_service && !self.has_endpoints(key) =>
+            {
+                Err(self.unless_unlisted_endpoints(Lack::ReadyEndpoint))
+            }
+            ServiceKind::ClusterIps(ips) if host.is_none() => {
+                // The ports are apart in memory: they are looked at only if it matters.
+                if ports.is_all() || ports.of(service.ports()).next().is_some() {
+                    Ok(Found::ClusterIps(service, ips, ports))
+                } else {
+                    Err(Lack::Port)
+                }
+            }
+            ServiceKind::ClusterIps(_) | ServiceKind::Headless => {
+                self.find_endpoints(key, ports, host)
+            }
+        }
+    }
+
+    fn find_endpoints(
+        &self,
+        key: &[u8],
+        ports: Ports<'a>,
+        host: Option<&'a [u8]>,
+    ) -> Result<Found<'a>, Lack<'a>>
+    where
+        Self: 'a,
+    {
+        // Some of the endpoints are no answer: whoever asks may take them for all.
+        match self.unless_unlisted_endpoints(Lack::Nothing) {
+            Lack::Nothing => {}
+            lack => return Err(lack),
+        }
+        let Some(set) = self.endpoints(key).filter(|set| !set.is_empty()) else {
+            return Err(Lack::ReadyEndpoint);
+        };
         let selection = Selection {
             ports,
             host,
             spelled: host.and_then(|host| DashedAddress::read(&host[1..])),
             pod_names: self.options.endpoint_pod_names,
         };
-        match service.kind() {
-            ServiceKind::ExternalName(Some(target)) if part == Part::Whole => Found::Alias(target),
-            ServiceKind::ExternalName(_) => Found::Nothing,
-            ServiceKind::ClusterIps(_)
-                if self.options.ignore_empty_service && !self.has_endpoints(key) =>
-            {
-                Found::Nothing
-            }
-            ServiceKind::ClusterIps(ips) if host.is_none() => {
-                // The ports are apart in memory: they are looked at only if it matters.
-                if ports.is_all() || ports.of(service.ports()).next().is_some() {
-                    Found::ClusterIps(service, ips, ports)
-                } else {
-                    Found::Nothing
-                }
-            }
-            ServiceKind::ClusterIps(_) | ServiceKind::Headless => match self.endpoints(key) {
-                Some(set) if selection.has_some_of(set) => Found::Endpoints(set, selection),
-                _ => Found::Nothing,
-            },
+        if selection.has_some_of(set) {
+            return Ok(Found::Endpoints(set, selection));
         }
+        Err(match host {
+            Some(_) => Lack::Endpoint,
+            None => Lack::Port,
+        })
     }
 
     /// The endpoints of a Service, unless they are not to be known.
@@ -168,15 +232,10 @@ impl<'a> Asking<'a> {
 }
 
 impl Found<'_> {
-    /// Whether the name exists.
-    pub(super) fn exists(&self) -> bool {
-        !matches!(self, Found::Nothing)
-    }
-
     /// Whether the name has records of some type.
     pub(super) fn has_records(&self) -> bool {
         match self {
-            Found::Nothing | Found::Node => false,
+            Found::Nothing(_) | Found::Node => false,
             Found::ClusterIps(_, ips, _) => !ips.is_empty(),
             Found::Endpoints(..) | Found::Alias(_) | Found::Pod(..) => true,
         }

@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use super::answer::{SVC, settled};
 use super::distinct::Distinct;
 use super::find::Found;
+use super::lack::Lack;
 use super::{Asking, Truth};
 use crate::cluster::records::{DashedAddress, Place};
 use crate::dns::name::NAME_MAX;
@@ -23,17 +24,17 @@ struct Target<'a> {
     ip: IpAddr,
 }
 
-impl Asking<'_> {
+impl<'a> Asking<'a> {
     /// One record a port and target, and the addresses of the targets.
-    pub(super) fn srv(&self, query: &Query, records: &mut Records) -> Truth {
+    pub(super) fn srv(&self, query: &'a Query, records: &mut Records) -> Truth<'a> {
         if self.is_name_server(query) {
-            return Truth::NoData;
+            return Truth::NoData(Lack::Nothing);
         }
         let question = &query.question;
         let found = self.find(&question.name, self.zone_at);
         match found {
-            Found::Nothing => return Truth::NxDomain,
-            Found::Node | Found::Alias(_) => return Truth::NoData,
+            Found::Nothing(lack) => return Truth::NxDomain(lack),
+            Found::Node | Found::Alias(_) => return Truth::NoData(Lack::Nothing),
             Found::Pod(..) | Found::ClusterIps(..) | Found::Endpoints(..) => {}
         }
         let zone = &question.asked.wire()[self.zone_at..];
@@ -98,7 +99,7 @@ impl Target<'_> {
 /// endpoint. A Pod has no ports, which makes one record for port 0.
 fn each_target(found: Found<'_>, mut tell: impl FnMut(Target<'_>)) {
     match found {
-        Found::Nothing | Found::Node | Found::Alias(_) => {}
+        Found::Nothing(_) | Found::Node | Found::Alias(_) => {}
         Found::Pod(ip, labels) => tell(Target {
             port: Some(0),
             labels: [labels, &[], &[]],

@@ -5,13 +5,21 @@ use hickory_proto::op::Message;
 use serde_json::{Value, json};
 
 use super::*;
+
+mod lacks;
+
 use crate::cluster::Cluster;
 use crate::cluster::object::{Event, Object};
 use crate::dns::{Class, Question, encode};
 
-/// Services `web` (ClusterIP), `db` (headless), aliases; Namespaces `demo` and `shop`, of which the list is
-/// complete if `synced`.
+/// Services `web` (ClusterIP), `db` (headless), aliases; Namespace `demo`; all of which is listed if `synced`.
 fn cluster(synced: bool) -> Cluster {
+    let listed = if synced { &Resource::ALL[..] } else { &[] };
+    cluster_with(&Resource::ALL, listed)
+}
+
+/// The same, as far as it is of resources that are `known`; the lists of some of them are complete.
+fn cluster_with(known: &[Resource], listed: &[Resource]) -> Cluster {
     let service = |namespace: &str, name: &str, spec: Value| {
         (
             Resource::Services,
@@ -53,7 +61,10 @@ fn cluster(synced: bool) -> Cluster {
             "hidden",
             json!({"clusterIPs": ["10.96.0.9"], "ports": [{"port": 80}]}),
         ),
+        service("demo", "empty", json!({"clusterIP": "None"})),
         alias("out", "www.example.com"),
+        alias("alias", "db.demo.svc.cluster.local"),
+        alias("dangling", "nosuch.demo.svc.cluster.local"),
         alias("itself", "itself.demo.svc.cluster.local"),
         alias("here", "there.demo.svc.cluster.local"),
         alias("there", "here.demo.svc.cluster.local"),
@@ -87,11 +98,11 @@ fn cluster(synced: bool) -> Cluster {
             &format!("{next}.demo.svc.cluster.local"),
         ));
     }
+    objects.retain(|(resource, _)| known.contains(resource));
     let objects = objects.into_iter().map(|(resource, value)| {
         Event::Applied(Object::read(resource, &value).unwrap_or_else(|fault| panic!("{fault}")))
     });
-    let lists =
-        |event: fn(Resource) -> Event| Resource::ALL.into_iter().filter(move |_| synced).map(event);
+    let lists = |event: fn(Resource) -> Event| listed.iter().copied().map(event);
     Cluster::told(
         lists(Event::ListStarted)
             .chain(objects)
@@ -198,9 +209,15 @@ fn until_the_cluster_is_known_what_is_missing_of_a_name_may_exist() {
     for (fact, name, rtype, expected) in [
         (
             "an alias to what may come",
-            "here.demo.svc.cluster.local.",
+            "dangling.demo.svc.cluster.local.",
             Type::A,
             &servfail,
+        ),
+        (
+            "aliases that are known, in a circle",
+            "here.demo.svc.cluster.local.",
+            Type::A,
+            &nodata,
         ),
         (
             "endpoints of another family",
@@ -211,7 +228,7 @@ fn until_the_cluster_is_known_what_is_missing_of_a_name_may_exist() {
         (
             "a name that may come",
             "nosuch.demo.svc.cluster.local.",
-            Type::SOA,
+            Type::MX,
             &servfail,
         ),
         (

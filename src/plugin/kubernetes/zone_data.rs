@@ -56,7 +56,11 @@ impl Asking<'_> {
     }
 
     /// A and AAAA of `ns.dns.(zone)`.
-    pub(super) fn name_server_addresses(&self, query: &Query, records: &mut Records) -> Truth {
+    pub(super) fn name_server_addresses(
+        &self,
+        query: &Query,
+        records: &mut Records,
+    ) -> Truth<'static> {
         let rtype = query.question.rtype;
         for (_, ip) in self.servers() {
             push_address(
@@ -72,7 +76,7 @@ impl Asking<'_> {
     }
 
     /// NS at the apex, with the addresses of the servers.
-    pub(super) fn name_servers(&self, query: &Query, records: &mut Records) -> Truth {
+    pub(super) fn name_servers(&self, query: &Query, records: &mut Records) -> Truth<'static> {
         let zone = &query.question.asked.wire()[self.zone_at..];
         let mut servers = self.servers();
         servers.retain(|(labels, _)| labels.len() + zone.len() <= NAME_MAX);

@@ -35,6 +35,20 @@ pub(crate) fn ask_edns(
     Some((text(&reply), ttl, errors.collect()))
 }
 
+/// Asks over UDP with EDNS: the code and the answers as text, and the words of the extended error.
+pub(crate) fn ask_why(server: SocketAddr, name: &str, rtype: &str) -> Option<(String, String)> {
+    let mut query = query(name, rtype);
+    query.edns = Some(Edns::new());
+    let reply = exchange(server, query)?;
+    let edns = reply.edns.as_ref().expect("EDNS is answered with EDNS");
+    let options = edns.options().as_ref().iter();
+    let words = options.filter_map(|(_, option)| match option {
+        EdnsOption::Unknown(15, data) => Some(String::from_utf8_lossy(&data[2..]).into_owned()),
+        _ => None,
+    });
+    Some((text(&reply), words.collect()))
+}
+
 fn exchange(server: SocketAddr, mut query: Message) -> Option<Message> {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     socket.set_read_timeout(Some(WAIT)).unwrap();

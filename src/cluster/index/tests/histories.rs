@@ -6,8 +6,12 @@ use super::*;
 use crate::cluster::audit::Audit;
 use crate::cluster::object::Named;
 
+mod world;
+
+use world::{Exist, World, name_of};
+
 /// Histories of a test run; as many as this variable says where it is set.
-const HISTORIES: u64 = 3_000;
+const HISTORIES: u64 = 1_000;
 const HISTORIES_VARIABLE: &str = "CAIRN_HISTORIES";
 
 /// A small generator of numbers, so that a failing history can be replayed from its seed.
@@ -26,11 +30,9 @@ impl Random {
     }
 }
 
-/// Objects that exist, by resource, namespace and name.
-type Exist = BTreeMap<(Resource, String), Object>;
-
 const NAMESPACES: [&str; 2] = ["demo", "Shop"];
 const NAMES: [&str; 3] = ["web", "DB", "api"];
+const SLICES: [&str; 3] = ["s1", "s2", "s3"];
 
 fn random_object(random: &mut Random) -> Object {
     let (namespace_name, name) = (random.one(&NAMESPACES), random.one(&NAMES));
@@ -65,7 +67,7 @@ fn random_slice(random: &mut Random, namespace: &str, service: &str) -> Object {
         .map(|_| {
             let mut endpoint = json!({
                 "addresses": [random.one(&ips)],
-                "conditions": {"ready": random.below(5) > 0},
+                "conditions": {"ready": random.below(5) > 0, "terminating": random.below(8) == 0},
             });
             if random.below(3) == 0 {
                 endpoint["hostname"] = random.one(&["a", "B", "not..one"]).into();
@@ -81,64 +83,89 @@ fn random_slice(random: &mut Random, namespace: &str, service: &str) -> Object {
         _ => json!({"kubernetes.io/service-name": service}),
     };
     let value = json!({
-        "metadata": {"namespace": namespace, "name": random.one(&["s1", "s2", "s3"]), "labels": labels},
+        "metadata": {"namespace": namespace, "name": random.one(&SLICES), "labels": labels},
         "endpoints": endpoints,
         "ports": [{"port": random.one(&[80, 8080])}],
     });
     object(Resource::EndpointSlices, &value)
 }
 
-fn name_of(object: &Object) -> (Resource, String) {
-    let metadata = object.metadata();
-    (
-        object.resource(),
-        format!("{}/{}", metadata.namespace, metadata.name),
-    )
-}
-
-/// Tells `index` a random history and returns the objects that exist at its end.
-fn history(index: &mut Index, random: &mut Random) -> Exist {
-    let mut exist = BTreeMap::new();
+/// Tells a world a random history.
+fn history(world: &mut World, random: &mut Random) {
     for version in 0..random.below(60) {
-        match random.below(20) {
-            0 => relist(index, &mut exist, random),
-            1 => forget(index, &mut exist, random),
-            2..=6 => {
-                let object = random_object(random);
-                exist.remove(&name_of(&object));
-                index.apply(Event::Deleted(object), NOW);
-            }
+        world.wait(random.below(400));
+        match random.below(24) {
+            0 => relist(world, random),
+            1 => world.forget(random.one(&Resource::ALL)),
+            2..=6 => world.tell(Event::Deleted(random_object(random))),
+            7..=10 => move_endpoint(world, random),
             _ => {
-                let object = versions::at(random_object(random), &version.to_string());
-                exist.insert(name_of(&object), object.clone());
-                index.apply(Event::Applied(object), NOW);
+                let object = versions::in_version(random_object(random), &version.to_string());
+                world.tell(Event::Applied(object));
             }
         }
     }
-    exist
 }
 
 /// Lists one resource anew, without some of what existed; half of the lists break off first.
-fn relist(index: &mut Index, exist: &mut Exist, random: &mut Random) {
+fn relist(world: &mut World, random: &mut Random) {
     let resource = random.one(&Resource::ALL);
     for whole in [random.below(2) > 0, true] {
-        index.apply(Event::ListStarted(resource), NOW);
-        exist.retain(|(of, _), _| !whole || *of != resource || random.below(3) > 0);
-        let listed = exist.values().filter(|known| known.resource() == resource);
-        for object in listed.take(if whole { usize::MAX } else { 2 }) {
-            index.apply(Event::Applied(object.clone()), NOW);
+        world.tell(Event::ListStarted(resource));
+        let known = world
+            .exist
+            .values()
+            .filter(|known| known.resource() == resource);
+        let mut listed: Vec<Object> = known.cloned().collect();
+        listed.retain(|_| random.below(3) > 0);
+        listed.truncate(if whole { usize::MAX } else { 2 });
+        for object in listed {
+            world.wait(random.below(400));
+            world.tell(Event::Applied(object));
         }
         if whole {
-            index.apply(Event::Listed(resource), NOW);
+            world.tell(Event::Listed(resource));
             break;
         }
     }
 }
 
-fn forget(index: &mut Index, exist: &mut Exist, random: &mut Random) {
-    let resource = random.one(&Resource::ALL);
-    exist.retain(|(of, _), _| *of != resource);
-    index.forget(resource, NOW);
+/// Moves an endpoint to another slice of its Service, as the controller does: with two writes, in either order.
+fn move_endpoint(world: &mut World, random: &mut Random) {
+    let slices = world.exist.values().filter_map(|object| match object {
+        Object::EndpointSlice(slice) if slice.service().is_some() => Some(slice.clone()),
+        _ => None,
+    });
+    let slices: Vec<EndpointSlice> = slices.filter(|slice| !slice.endpoints.is_empty()).collect();
+    if slices.is_empty() {
+        return;
+    }
+    let mut from = slices[random.below(slices.len() as u64) as usize].clone();
+    let mut to = from.clone();
+    to.metadata.name = random.one(&SLICES).into();
+    if to.metadata.name == from.metadata.name {
+        return;
+    }
+    let known = world
+        .exist
+        .get(&name_of(&Object::EndpointSlice(to.clone())));
+    let mut endpoints = match known {
+        Some(Object::EndpointSlice(known)) if known.service() == from.service() => {
+            known.endpoints.to_vec()
+        }
+        _ => vec![],
+    };
+    let mut rest = from.endpoints.to_vec();
+    endpoints.push(rest.remove(random.below(rest.len() as u64) as usize));
+    (from.endpoints, to.endpoints) = (rest.into(), endpoints.into());
+    let mut writes = [from, to].map(|slice| Event::Applied(Object::EndpointSlice(slice)));
+    if random.below(2) == 0 {
+        writes.reverse();
+    }
+    for write in writes {
+        world.tell(write);
+        world.wait(random.below(900));
+    }
 }
 
 /// What queries can learn, in comparable texts.
@@ -287,8 +314,11 @@ fn every_history_ends_in_what_a_look_over_all_objects_finds() {
     let histories = histories.map_or(HISTORIES, |text| text.parse().expect("a number"));
     for seed in 1..=histories {
         let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        let mut index = Index::default();
-        let exist = history(&mut index, &mut random);
+        let mut world = World::of(seed);
+        history(&mut world, &mut random);
+        let World {
+            mut index, exist, ..
+        } = world.at_rest();
         assert_eq!(learnt(&index.view()), looked_up(&exist), "seed {seed}");
         audits_find_what_differs_and_nothing_else(&mut index, &exist, &mut random, seed);
         let mut fresh = Index::default();

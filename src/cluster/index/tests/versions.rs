@@ -3,7 +3,7 @@
 use super::*;
 
 /// The same object in another version.
-pub(super) fn at(mut object: Object, version: &str) -> Object {
+pub(super) fn in_version(mut object: Object, version: &str) -> Object {
     let metadata = match &mut object {
         Object::Service(service) => &mut service.metadata,
         Object::EndpointSlice(slice) => &mut slice.metadata,
@@ -28,6 +28,11 @@ fn each() -> [(Object, &'static str, &'static str); 4] {
     ]
 }
 
+/// At this Unix time in seconds.
+fn unix(unix: u32) -> Now {
+    Now { unix, ..NOW }
+}
+
 fn version(index: &mut Index, resource: Resource, namespace: &str, name: &str) -> Option<u64> {
     index.see(resource, namespace, name).1?.number()
 }
@@ -36,14 +41,14 @@ fn version(index: &mut Index, resource: Resource, namespace: &str, name: &str) -
 fn a_version_that_changes_alone_is_remembered_and_changes_no_view() {
     for (object, namespace, name) in each() {
         let (mut index, resource) = (Index::default(), object.resource());
-        assert!(index.apply(Event::Applied(at(object.clone(), "7")), NOW));
-        assert!(!index.apply(Event::Applied(at(object.clone(), "8")), NOW));
+        assert!(index.apply(Event::Applied(in_version(object.clone(), "7")), NOW));
+        assert!(!index.apply(Event::Applied(in_version(object.clone(), "8")), NOW));
         assert_eq!(
             version(&mut index, resource, namespace, name),
             Some(8),
             "{resource}"
         );
-        index.apply(Event::Deleted(at(object, "9")), NOW);
+        index.apply(Event::Deleted(in_version(object, "9")), NOW);
         assert_eq!(
             version(&mut index, resource, namespace, name),
             None,
@@ -87,11 +92,11 @@ fn an_object_is_taken_out_by_its_identity() {
 fn what_cannot_be_read_any_more_stays_as_it_was_through_a_list() {
     for (object, namespace, name) in each() {
         let (mut index, resource) = (Index::default(), object.resource());
-        index.apply(Event::Applied(at(object.clone(), "7")), NOW);
+        index.apply(Event::Applied(in_version(object.clone(), "7")), NOW);
         let before = index.view();
         index.apply(Event::ListStarted(resource), NOW);
         let bare = Object::bare(resource, object.metadata().clone());
-        assert!(!index.apply(Event::Unreadable(at(bare, "8")), NOW));
+        assert!(!index.apply(Event::Unreadable(in_version(bare, "8")), NOW));
         index.apply(Event::Listed(resource), NOW);
         assert_eq!(told(&index.view()), told(&before), "{resource}");
         assert_eq!(
@@ -114,7 +119,7 @@ fn a_list_that_is_not_believed_puts_in_what_it_names_and_takes_nothing_out() {
             missing: 1,
         };
         assert_eq!(index.outcome(resource), Some(all), "{resource}");
-        assert!(index.finish_list_keeping(resource) && index.view().is_synced(resource));
+        assert!(index.finish_list_keeping(resource, NOW) && index.view().is_synced(resource));
         assert_eq!(index.outcome(resource), None, "{resource}");
         let (_, known) = index.see(resource, namespace, name);
         assert!(known.is_some(), "{resource}: what stays is remembered");
@@ -136,13 +141,13 @@ fn a_list_that_is_not_believed_puts_in_what_it_names_and_takes_nothing_out() {
 fn a_service_is_traced_to_its_objects() {
     let mut index = Index::default();
     index.apply(
-        Event::Applied(at(service("demo", "Web", "10.96.0.1"), "7")),
-        100,
+        Event::Applied(in_version(service("demo", "Web", "10.96.0.1"), "7")),
+        unix(100),
     );
     for (name, of, version) in [("s1", "web", "8"), ("s2", "web", "9"), ("s3", "db", "10")] {
         index.apply(
-            Event::Applied(at(slice("demo", name, of, &["10.0.0.1"]), version)),
-            200,
+            Event::Applied(in_version(slice("demo", name, of, &["10.0.0.1"]), version)),
+            unix(200),
         );
     }
     let numbers = |notes: Vec<Note>| {

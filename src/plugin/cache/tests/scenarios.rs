@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::*;
 use crate::chain::{Chain, Failure, Progress, Reason};
 use crate::dns::Transport;
-use crate::dns::edns::option;
+use crate::dns::edns::{ErrorCode, ExtendedError};
 use crate::plugin::Plugin;
 use crate::plugin::log::{self, Log};
 use crate::plugin::scripted::{Said, Scripted};
@@ -153,10 +153,8 @@ fn told(answer: &Answer) -> String {
     if let Some(entry) = first {
         told += &format!(" for {} s", entry.ttl);
     }
-    let options = answer.reply.options.as_deref().unwrap_or_default();
-    for (code, data) in crate::dns::edns::Options::of(options) {
-        assert_eq!(code, option::EXTENDED_ERROR);
-        told += &format!(", error {}", data[1]);
+    if let Some(error) = &answer.reply.error {
+        told += &format!(", error {}", error.code as u16);
     }
     told
 }
@@ -252,10 +250,9 @@ fn a_kept_failure_is_told_with_the_reason_of_the_first() {
     let reason = Reason::NoHealthyUpstream;
     (failed.by, failed.failure) = (None, Some(Box::new(Failure { by: None, reason })));
     cache.up(&asked, &mut failed);
-    let options = hit(&cache, &mut asked).unwrap().options.unwrap();
-    let told: Vec<_> = crate::dns::edns::Options::of(&options).collect();
-    let expected = [&[0, 13][..], b"no healthy proxies"].concat();
-    assert_eq!(told, [(option::EXTENDED_ERROR, expected.as_slice())]);
+    let error = hit(&cache, &mut asked).unwrap().error.unwrap();
+    let expected = ExtendedError::of(ErrorCode::CachedError, "no healthy proxies");
+    assert_eq!(*error, expected);
 }
 
 #[test]
@@ -264,5 +261,5 @@ fn extended_errors_are_for_clients_that_can_read_them() {
     let mut plain = query("www.example.com.", Type::A);
     let mut got = answer(&mut plain, Rcode::SERVFAIL, &[]);
     cache.up(&plain, &mut got);
-    assert_eq!(hit(&cache, &mut plain).unwrap().options, None);
+    assert_eq!(hit(&cache, &mut plain).unwrap().error, None);
 }

@@ -1,0 +1,207 @@
+//! Endpoints that a slice no longer names, and that may be on their way to another slice of their Service.
+//!
+//! The controller that writes slices moves an endpoint with two writes, and nothing says that they belong together. When the
+//! one that takes it out is seen first, the endpoint seems gone, and a client that asks in between would keep NXDOMAIN
+//! for as long as the SOA allows. So it is answered a little longer, as a slice of its own, which all look-ups find.
+//!
+//! A Pod that is deleted, or fails its probe, does not come this way: it is told not ready, or terminating, before it
+//! is left out, and is gone at once. What is left out without a word is on its way, or its Pod was evicted, has ended,
+//! or was deleted by force; those cost [`GRACE`] of being answered in vain. The wait ends as soon as more is known: a slice
+//! of the Service tells of the address or of its Pod again, or the Service goes.
+//!
+//! While slices are listed nothing is over: what one page leaves out the next may name.
+
+use std::collections::HashSet;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::{Index, Now};
+use crate::cluster::object::Resource;
+use crate::cluster::records::{EndpointRecord, Mentions, SliceRecords};
+
+/// How long an endpoint is held. The controller makes the writes of one round as fast as its own limit lets it, 20 a second
+/// once a burst is used up; more than that between two that belong together is a controller in trouble.
+pub(super) const GRACE: Duration = Duration::from_secs(1);
+
+/// The most endpoints that are held at once: some 400 KB. A slice has at most 1,000.
+pub(super) const HELD_MAX: usize = 4096;
+
+/// The endpoints that are held.
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    /// In the order in which their time is over; those without a time last.
+    remains: Vec<Remains>,
+    ends: HeldEnds,
+}
+
+/// What is held of one slice.
+#[derive(Debug)]
+struct Remains {
+    /// Hash of the Service's key.
+    service: u64,
+    slice: SliceRecords,
+    /// None: slices are being listed.
+    until: Option<Duration>,
+}
+
+/// What became of endpoints that a slice left out without a word, by their addresses.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct HeldEnds {
+    /// A slice told of them in time.
+    pub moved: u64,
+    /// They were gone indeed.
+    pub gone: u64,
+    /// They were not held, because as many as may be were held.
+    pub no_room: u64,
+}
+
+impl Held {
+    fn endpoints(&self) -> usize {
+        let slices = self.remains.iter();
+        slices.map(|remains| remains.slice.ips().count()).sum()
+    }
+
+    /// Slices are no longer listed: the time of what was left out meanwhile begins.
+    pub(super) fn listed(&mut self, now: Now) {
+        for remains in &mut self.remains {
+            remains.until.get_or_insert(now.running + GRACE);
+        }
+    }
+
+    /// Forgets all.
+    pub(super) fn clear(&mut self) {
+        self.remains = Vec::new();
+    }
+}
+
+impl Index {
+    /// Holds the endpoints of `old` at the addresses that have just been `lost` to its Service, but for those of which it
+    /// is known that they are gone. `mentions` is what the slice in its place tells of.
+    pub(super) fn hold(
+        &mut self,
+        old: &SliceRecords,
+        mut lost: HashSet<IpAddr>,
+        mentions: &Mentions,
+        now: Now,
+    ) {
+        lost.retain(|ip| !mentions.has(*ip) && !old.is_leaving(*ip));
+        if lost.is_empty() || self.view.service(old.service()).is_none() {
+            return;
+        }
+        let set = self.view.endpoints(old.service());
+        let slices = || set.into_iter().flat_map(|set| set.slices());
+        lost.retain(|ip| slices().all(|slice| !slice.is_leaving(*ip)));
+        // The same Pod at another address is a new one of that name.
+        let others = slices().flat_map(|slice| slice.endpoints());
+        let others: HashSet<_> = others.filter_map(|endpoint| endpoint.pod()).collect();
+        for endpoint in old.endpoints() {
+            let is_anew = endpoint.pod().is_some_and(|pod| others.contains(&pod));
+            if is_anew || mentions.has_pod_of(&endpoint) {
+                endpoint.ip().map(|ip| lost.remove(&ip));
+            }
+        }
+        if lost.is_empty() {
+            return;
+        }
+        let slice = old.at(&lost);
+        if self.held.endpoints() + slice.ips().count() > HELD_MAX {
+            self.held.ends.no_room += lost.len() as u64;
+            return;
+        }
+        let is_listing = self.known[Resource::EndpointSlices as usize]
+            .listing()
+            .is_some();
+        self.held.remains.push(Remains {
+            service: self.view.hash(slice.service()),
+            until: (!is_listing).then(|| now.running + GRACE),
+            slice: slice.clone(),
+        });
+        self.aggregate(slice.service(), None, Some(&slice));
+    }
+
+    /// Holds no longer what a slice of this Service tells of, in one way or another. Says whether the view changed.
+    pub(super) fn let_go_mentioned(
+        &mut self,
+        service: &[u8],
+        mentions: impl FnOnce() -> Mentions,
+    ) -> bool {
+        let hash = self.view.hash(service);
+        if self.held.remains.iter().all(|held| held.service != hash) {
+            return false;
+        }
+        let mentions = mentions();
+        let is_told = |endpoint: &EndpointRecord<'_>| {
+            endpoint.ip().is_some_and(|ip| mentions.has(ip)) || mentions.has_pod_of(endpoint)
+        };
+        let before = self.held.ends;
+        let mut at = 0;
+        while let Some(remains) = self.held.remains.get_mut(at) {
+            at += 1;
+            if remains.service != hash || **remains.slice.service() != *service {
+                continue;
+            }
+            let old = remains.slice.clone();
+            let told = old.endpoints().filter(is_told);
+            let told: HashSet<IpAddr> = told.filter_map(|endpoint| endpoint.ip()).collect();
+            if told.is_empty() {
+                continue;
+            }
+            let rest: HashSet<IpAddr> = old.ips().filter(|ip| !told.contains(ip)).collect();
+            let rest = (!rest.is_empty()).then(|| old.at(&rest));
+            match &rest {
+                Some(rest) => remains.slice = rest.clone(),
+                None => {
+                    at -= 1;
+                    self.held.remains.remove(at);
+                }
+            }
+            self.held.ends.moved += told.len() as u64;
+            self.aggregate(old.service(), Some(&old), rest.as_ref());
+        }
+        self.held.ends != before
+    }
+
+    /// Holds nothing more at all.
+    pub(super) fn let_go_of_all(&mut self) {
+        self.let_go(|_| true);
+    }
+
+    /// Holds nothing more of a Service that is gone.
+    pub(super) fn let_go_of(&mut self, service: &[u8]) -> bool {
+        let hash = self.view.hash(service);
+        self.let_go(|held| held.service == hash && **held.slice.service() == *service)
+    }
+
+    /// Holds no longer what has been held long enough. Says whether the view changed.
+    pub(crate) fn end_held(&mut self, now: Now) -> bool {
+        let is_over = |held: &Remains| held.until.is_some_and(|until| until <= now.running);
+        if !self.held.remains.first().is_some_and(is_over) {
+            return false;
+        }
+        self.view.serial = now.unix;
+        self.let_go(is_over)
+    }
+
+    /// When [`Index::end_held`] will have something to do.
+    pub(crate) fn next_end(&self) -> Option<Duration> {
+        self.held.remains.first()?.until
+    }
+
+    /// What became of endpoints that were left out, since it was asked last.
+    pub(crate) fn take_held_ends(&mut self) -> HeldEnds {
+        std::mem::take(&mut self.held.ends)
+    }
+
+    fn let_go(&mut self, which: impl Fn(&Remains) -> bool) -> bool {
+        let gone: Vec<_> = self
+            .held
+            .remains
+            .extract_if(.., |held| which(held))
+            .collect();
+        for Remains { slice, .. } in &gone {
+            self.held.ends.gone += slice.ips().collect::<HashSet<_>>().len() as u64;
+            self.aggregate(slice.service(), Some(slice), None);
+        }
+        !gone.is_empty()
+    }
+}
