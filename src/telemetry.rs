@@ -29,8 +29,8 @@ pub use freshness::FreshnessMetrics;
 pub use labels::{Family, PluginId, Proto};
 pub use registry::{BuildInfo, EnabledPlugin, Metrics};
 pub use rooms::{
-    ForwardMetrics, HealthMetrics, HostsMetrics, KubernetesMetrics, LocalMetrics, ReloadMetrics,
-    ServerMetrics, ServiceKind,
+    ForwardMetrics, HealthMetrics, HostsMetrics, KubernetesMetrics, LocalMetrics, LoopMetrics,
+    ReloadMetrics, ServerMetrics, ServiceKind,
 };
 pub use sharded::Counter;
 pub use upstream::{UpstreamMetrics, UpstreamProto};

@@ -15,6 +15,7 @@ mod freshness;
 mod fuzz_corpus;
 mod house;
 mod liars;
+mod lifecycle;
 mod metrics;
 mod ops;
 mod program;
