@@ -246,14 +246,14 @@ fn https(config: &Config, pace: Pace) -> Result<Https, ConnectionError> {
         .timer(TokioTimer::new())
         .http2_keep_alive_interval(pace.probe_after)
         .http2_keep_alive_timeout(pace.probe_timeout)
-        .build(bounded(https));
+        .build(bounded(https, SECURE_TIMEOUT));
     Ok(client)
 }
 
-/// Connects within [`SECURE_TIMEOUT`] or not at all.
-fn bounded(https: HttpsConnector<HttpConnector>) -> Connector {
-    let connect = ServiceBuilder::new().map_future(|connecting| async {
-        match timeout(SECURE_TIMEOUT, connecting).await {
+/// Connects within this time or not at all.
+fn bounded(https: HttpsConnector<HttpConnector>, limit: Duration) -> Connector {
+    let connect = ServiceBuilder::new().map_future(move |connecting| async move {
+        match timeout(limit, connecting).await {
             Ok(connected) => connected,
             Err(_) => Err("the server does not answer to TLS".into()),
         }

@@ -104,15 +104,18 @@ impl Standing {
     /// What is wrong with a resource that is served, a line each.
     pub(super) fn wrong(&self, resource: Resource, now: Instant) -> Vec<String> {
         let silent = self.last.map(|last| now.saturating_duration_since(last));
-        let silent = silent.unwrap_or_default();
-        let age = silent.as_secs();
         let mut lines = Vec::new();
-        match &self.trouble {
-            Some(trouble) => lines.push(format!("{resource}: {trouble}, not heard for {age} s")),
-            None if silent > SILENCE_MAX => {
+        match (&self.trouble, silent) {
+            (Some(trouble), Some(silent)) => {
+                let age = silent.as_secs();
+                lines.push(format!("{resource}: {trouble}, not heard for {age} s"));
+            }
+            (Some(trouble), None) => lines.push(format!("{resource}: {trouble}")),
+            (None, Some(silent)) if silent > SILENCE_MAX => {
+                let age = silent.as_secs();
                 lines.push(format!("{resource}: not heard for {age} s"));
             }
-            None => {}
+            (None, _) => {}
         }
         if let Some(Outcome { before, missing }) = self.doubted {
             lines.push(format!(
@@ -231,6 +234,13 @@ mod tests {
             standing.wrong(SERVICES, after(asked))
         };
         for (fact, heard, at, asked, expected) in [
+            (
+                "never heard",
+                Some(&forbidden),
+                0,
+                5,
+                Some("services: 403 Forbidden: no"),
+            ),
             ("fresh", Some(&Event::Current(SERVICES)), 0, 660, None),
             (
                 "too silent",

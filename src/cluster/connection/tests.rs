@@ -419,3 +419,28 @@ async fn watches_share_http2_and_say_who_we_are() {
         "a certificate of somebody else's authority is accepted"
     );
 }
+
+#[tokio::test]
+async fn a_peer_that_accepts_and_says_nothing_is_given_up() {
+    use hyper_rustls::{DefaultServerNameResolver, HttpsConnector};
+    use tower::ServiceExt;
+
+    // Never accepted by anybody but the kernel.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://{}", listener.local_addr().unwrap());
+    let server = Server::Endpoint {
+        url: url.clone().into(),
+        tls: None,
+    };
+    let tls = server.config().unwrap().rustls_client_config().unwrap();
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false);
+    let resolver = Arc::new(DefaultServerNameResolver::default());
+    let https = HttpsConnector::new(tcp, tls, false, resolver);
+    let connecting = bounded(https, Duration::from_millis(20)).oneshot(url.parse().unwrap());
+    let refused = connecting.await.err().map(|error| error.to_string());
+    assert_eq!(
+        refused.as_deref(),
+        Some("the server does not answer to TLS")
+    );
+}

@@ -80,7 +80,7 @@ impl Owner {
 
     /// Does what is due.
     pub(super) fn oversee(&mut self, now: Instant) {
-        for resource in self.wanted.clone() {
+        for resource in Resource::ALL {
             let due = self.oversight.holds[resource as usize].due(self.following.pace.hold);
             if due.is_some_and(|due| due <= now) && self.order(resource, Order::List) {
                 self.oversight.holds[resource as usize].asked_again();
