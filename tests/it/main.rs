@@ -12,6 +12,7 @@ mod cache;
 mod cluster;
 mod conformance;
 mod docs;
+mod faults;
 mod freshness;
 mod fuzz_corpus;
 mod house;

@@ -63,6 +63,13 @@ fn exchange(server: SocketAddr, mut query: Message) -> Option<Message> {
     Some(reply)
 }
 
+/// The octets of a query with this id.
+pub(crate) fn packet(name: &str, rtype: &str, id: u16) -> Vec<u8> {
+    let mut query = query(name, rtype);
+    query.metadata.id = id;
+    query.to_vec().expect("a query can be written")
+}
+
 fn query(name: &str, rtype: &str) -> Message {
     let mut message = Message::new(0, MessageType::Query, OpCode::Query);
     message.metadata.recursion_desired = true;
