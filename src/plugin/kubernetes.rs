@@ -18,6 +18,7 @@ mod distinct;
 mod find;
 mod name;
 mod srv;
+mod told;
 mod zone_data;
 
 use find::Found;
@@ -119,6 +120,9 @@ impl Kubernetes {
             view: &view,
             zone_at,
         };
+        if query.trace.is_some() {
+            self.tell(query, &asking);
+        }
         let mut records = query.take_records();
         let positive = |records| Reply::authoritative_with(query, Rcode::NOERROR, records);
         let rcode = match asking.truth(query, &mut records) {

@@ -116,13 +116,7 @@ impl<'a> Asking<'a> {
         let (ports, host) = match part {
             Part::Whole => (ALL_PORTS, None),
             Part::Endpoint(host) => (ALL_PORTS, Some(host)),
-            Part::Port { port, protocol } => (
-                Ports {
-                    name: port,
-                    protocol,
-                },
-                None,
-            ),
+            Part::Port { port, protocol } => (Ports::named(port, protocol), None),
         };
         let selection = Selection {
             ports,
@@ -184,6 +178,11 @@ impl Found<'_> {
 }
 
 impl<'a> Ports<'a> {
+    /// Those of this name and protocol; empty selects all.
+    pub(super) fn named(name: &'a [u8], protocol: &'a [u8]) -> Ports<'a> {
+        Ports { name, protocol }
+    }
+
     /// The selected ones of these ports. A list without ports stands for one that has no name and no number.
     pub(super) fn of(self, ports: &'a [Port]) -> impl Iterator<Item = Option<u16>> + 'a {
         let unnamed = ports.is_empty() && self.name.is_empty() && self.protocol.is_empty();
@@ -202,6 +201,16 @@ impl<'a> Ports<'a> {
 }
 
 impl<'a> Selection<'a> {
+    /// The endpoints of this name, a label in wire form, whatever their ports.
+    pub(super) fn of_host(host: &'a [u8], pod_names: bool) -> Selection<'a> {
+        Selection {
+            ports: ALL_PORTS,
+            host: Some(host),
+            spelled: DashedAddress::read(&host[1..]),
+            pod_names,
+        }
+    }
+
     /// Each selected endpoint with its slice, once, whatever the number of its ports.
     pub(super) fn of(
         self,
