@@ -17,6 +17,7 @@ use crate::telemetry::{
     Answered, BlockMetrics, CacheMetrics, CacheType, Counter, Family, KubernetesMetrics, Metrics,
     PluginId, Proto, ServiceKind, UpstreamMetrics, UpstreamProto,
 };
+use crate::top::Top;
 
 /// The zone label of queries that no server block is for.
 const DROPPED: &str = "dropped";
@@ -31,6 +32,7 @@ pub(crate) struct Listening {
     connections_closed: [(Closing, Arc<Counter>); 8],
     accept_failures: Arc<Counter>,
     panics_end_it: Arc<AtomicBool>,
+    top: Arc<Top>,
 }
 
 impl Listening {
@@ -38,6 +40,7 @@ impl Listening {
         metrics: Arc<Metrics>,
         address: ListenAddress,
         panics_end_it: Arc<AtomicBool>,
+        top: Arc<Top>,
     ) -> Listening {
         let server = address.to_string();
         let counter = |name, help| metrics.counters(name, help, &["server"]).with(&[&server]);
@@ -62,6 +65,7 @@ impl Listening {
             ),
             metrics,
             panics_end_it,
+            top,
         }
     }
 }
@@ -73,6 +77,10 @@ impl Hooks for Listening {
 
     fn overloaded(&self) {
         self.overloaded.increment();
+    }
+
+    fn sampled(&self, query: &Query, rcode: Rcode) {
+        self.top.sampled(query, rcode);
     }
 
     fn unsent(&self, count: usize) {

@@ -36,6 +36,7 @@
 //! upstreams of `forward` open DNS sockets; only `dns::encode` writes a message; after `config` nobody reads the
 //! environment. A test holds these arrows.
 
+pub mod admin;
 pub mod app;
 pub mod chain;
 pub mod cli;
@@ -52,3 +53,4 @@ pub mod plugin;
 pub mod reload;
 pub mod server;
 pub mod telemetry;
+pub mod top;

@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 
 use super::descriptors::Descriptors;
 use super::{Format, Serve, print, version};
+use crate::admin::socket;
 use crate::app::App;
 use crate::config::{self, Config, Loaded};
 use crate::corefile::{Diagnostic, Filesystem, Location};
@@ -148,6 +149,7 @@ async fn serve(
         Ok(app) => app,
         Err(fault) => return fatal(flags.log_format, &fault.to_string()),
     };
+    let _operators = open_for_operators(&app);
     if let Some(path) = &flags.pidfile
         && let Err(fault) = std::fs::write(path, format!("{}\n", std::process::id()))
     {
@@ -173,6 +175,14 @@ async fn serve(
     let stopped = stop(app, &mut signals).await;
     remove(flags.pidfile.as_deref());
     stopped.unwrap_or(ExitCode::SUCCESS)
+}
+
+/// Lets `cairn explain` and the like in, if that can be.
+fn open_for_operators(app: &App) -> Option<socket::Opened> {
+    let opened = socket::open(app.admin().clone());
+    opened
+        .inspect_err(|fault| tracing::warn!("`cairn explain` cannot ask this server: {fault}"))
+        .ok()
 }
 
 /// Follows signals and the Corefile until a signal says stop.

@@ -162,9 +162,6 @@ mod tests {
     fn flags_and_extended_errors_are_words() {
         assert_eq!(flags(flag::QR | flag::AA | flag::RD), "aa rd");
         let options = b"\0\x0a\0\x01c\0\x0f\0\x06\0\x16no\x1b\n";
-        assert_eq!(
-            extended_errors(options),
-            [(22, r"no\027\010".to_owned())]
-        );
+        assert_eq!(extended_errors(options), [(22, r"no\027\010".to_owned())]);
     }
 }

@@ -26,6 +26,7 @@ use super::PluginId;
 mod config;
 mod counters;
 mod entry;
+mod keeping;
 mod key;
 mod popularity;
 mod refresh;
@@ -38,6 +39,7 @@ mod verdict;
 
 pub use config::{Config, Limits, Prefetch, Refresh, ServeStale, parse};
 pub use counters::{Counters, Kind, Uncounted};
+pub use keeping::{Keeping, Kept, Which};
 pub use refresh::Refreshes;
 pub use store::{Entries, Store};
 

@@ -63,7 +63,11 @@ impl Router {
 
     /// The zone whose chain this is; a chain has one.
     pub fn zone_of(&self, chain: &Arc<Chain>) -> Option<Name> {
-        if self.root.as_ref().is_some_and(|root| Arc::ptr_eq(root, chain)) {
+        if self
+            .root
+            .as_ref()
+            .is_some_and(|root| Arc::ptr_eq(root, chain))
+        {
             return Some(Name::root());
         }
         let mut zones = self.zones.iter();

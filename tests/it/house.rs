@@ -7,13 +7,18 @@ use std::path::{Path, PathBuf};
 /// The rooms that each room may name, itself not counted.
 const KNOWS: &[(&str, &[&str])] = &[
     (
+        "admin",
+        &["config", "dns", "ops", "plugin", "server", "top"],
+    ),
+    (
         "app",
-        &["config", "counting", "generation", "ops", "server"],
+        &["admin", "config", "counting", "generation", "ops", "server"],
     ),
     ("chain", &["dns", "plugin", "server"]),
     (
         "cli",
         &[
+            "admin",
             "app",
             "config",
             "corefile",
@@ -28,7 +33,15 @@ const KNOWS: &[(&str, &[&str])] = &[
     ("corefile", &[]),
     (
         "counting",
-        &["cluster", "config", "dns", "plugin", "server", "telemetry"],
+        &[
+            "cluster",
+            "config",
+            "dns",
+            "plugin",
+            "server",
+            "telemetry",
+            "top",
+        ],
     ),
     ("dns", &[]),
     ("fuzz", &["cluster", "corefile", "dns", "plugin"]),
@@ -44,6 +57,7 @@ const KNOWS: &[(&str, &[&str])] = &[
             "plugin",
             "server",
             "telemetry",
+            "top",
         ],
     ),
     ("lib", &[]),
@@ -65,6 +79,7 @@ const KNOWS: &[(&str, &[&str])] = &[
     ("reload", &["app", "config", "corefile"]),
     ("server", &["chain", "dns"]),
     ("telemetry", &[]),
+    ("top", &["dns", "server"]),
 ];
 
 /// Past this a file has a second thing living in it.

@@ -115,6 +115,10 @@ impl Entry {
         &self.records
     }
 
+    pub(super) fn why(&self) -> &str {
+        &self.why
+    }
+
     pub(super) fn age(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.stored)
     }
