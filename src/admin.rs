@@ -6,8 +6,8 @@
 //!
 //! The way in is an abstract Unix socket: it needs no port, no file and no configuration, and is reached from within the
 //! Pod alone. Only processes of the same user and of root are served ([`socket`]). A request is a POST with a JSON
-//! object, and so is a response; their forms are in [`words`]. A [`Desk`](Admin) answers from what the app last told it
-//! is served; it changes nothing but what a cache keeps.
+//! object, and so is a response; their forms are in [`words`]. [`Admin`] answers from what the app last told it is
+//! served; it changes nothing but what a cache keeps.
 //!
 //! Nobody can hold the server up with it: connections, their time, the size of requests and of responses are bounded
 //! here and in [`crate::ops`], and what goes through a whole cache lets others have their turn.

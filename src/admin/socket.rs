@@ -27,7 +27,7 @@ const NAMESAKES_MAX: u32 = 16;
 const TELL_EVERY: Duration = Duration::from_secs(60);
 
 /// The user id of root.
-const ROOT: u32 = 0;
+pub const ROOT: u32 = 0;
 
 /// A socket that is served; dropped, it closes.
 #[derive(Debug)]

@@ -14,6 +14,7 @@ pub(super) fn report(top: &Top, asked: &TopRequest) -> TopReport {
     TopReport {
         seconds: report.span.as_secs_f64(),
         samples: report.samples,
+        left_out: report.left_out,
         sampled_every: SAMPLED_EVERY,
         names: entries(report.names),
         namespaces: entries(report.namespaces),

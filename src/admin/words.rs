@@ -119,6 +119,8 @@ pub struct TopReport {
     pub seconds: f64,
     /// Queries that were looked at.
     pub samples: u64,
+    /// Queries since the start that were to be looked at and were not, because others were being told of.
+    pub left_out: u64,
     /// Of so many queries one is looked at, in the long run.
     pub sampled_every: u32,
     /// By name.

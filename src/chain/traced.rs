@@ -14,6 +14,10 @@ impl Plugin {
     #[cold]
     pub(super) fn note(&self, query: &Query, step: &Step) {
         let (verdict, words) = match step {
+            Step::Next if self.only_tells() => {
+                let words = "is not told of a query that no client has sent".to_owned();
+                (Verdict::Next, words)
+            }
             Step::Next => (Verdict::Next, String::new()),
             Step::NextWithin(limit) => {
                 let words = format!("those below have {} ms", limit.as_millis());

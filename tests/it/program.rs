@@ -19,10 +19,10 @@ use crate::support::dns;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// `cairn` in a folder of its own; it ends with the handle.
-struct Cairn {
-    child: Child,
+pub(crate) struct Cairn {
+    pub(crate) child: Child,
     folder: tempfile::TempDir,
-    port: u16,
+    pub(crate) port: u16,
 }
 
 /// A port that is free for UDP and TCP. It is none of those that the kernel gives away, of which other tests take
@@ -40,7 +40,7 @@ pub(crate) fn free_port() -> u16 {
 
 impl Cairn {
     /// Starts with this Corefile, in which `PORT` stands for the port, and waits until it answers.
-    fn serving(corefile: &str, flags: &[&str]) -> Cairn {
+    pub(crate) fn serving(corefile: &str, flags: &[&str]) -> Cairn {
         let port = free_port();
         let folder = tempfile::tempdir().unwrap();
         fs::write(
@@ -57,12 +57,12 @@ impl Cairn {
         cairn
     }
 
-    fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         SocketAddr::from((Ipv4Addr::LOCALHOST, self.port))
     }
 
     /// The text of the reply's code and records, if one comes.
-    fn ask(&self, name: &str) -> Option<String> {
+    pub(crate) fn ask(&self, name: &str) -> Option<String> {
         dns::ask(self.address(), name, "A")
     }
 
@@ -86,11 +86,11 @@ impl Cairn {
         assert!(status.success(), "kill {signal}");
     }
 
-    fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.path("log")).unwrap()
     }
 
-    fn wait_for(&self, is: impl Fn(&Cairn) -> bool) {
+    pub(crate) fn wait_for(&self, is: impl Fn(&Cairn) -> bool) {
         let deadline = Instant::now() + PATIENCE;
         while !is(self) {
             assert!(

@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 
 use super::request::Server;
-use crate::admin::socket::{PREFIX, may_talk, own_user};
+use crate::admin::socket::{PREFIX, ROOT, may_talk, own_user};
 
 /// The sockets of this network namespace (proc_net(5)).
 const SOCKETS: &str = "/proc/net/unix";
@@ -43,7 +43,8 @@ pub(super) fn server(pid: Option<u32>) -> Result<Server, String> {
     }
     let candidates: Vec<Candidate> = found.iter().map(|(known, _)| known.clone()).collect();
     let chosen = choose(&candidates, pid, own)?;
-    let (_, server) = found.swap_remove(chosen);
+    let (_, mut server) = found.swap_remove(chosen);
+    server.is_anothers = own != ROOT && own != server.user;
     Ok(server)
 }
 
@@ -65,9 +66,13 @@ fn names(sockets: &str) -> BTreeSet<String> {
 
 /// Which of them is meant.
 fn choose(candidates: &[Candidate], pid: Option<u32>, own: u32) -> Result<usize, String> {
+    let is_trusted = |candidate: &Candidate| own == ROOT || may_talk(own, candidate.user);
     let is_seen = candidates.iter().any(|candidate| candidate.pid.is_some());
+    let is_any_trusted = candidates.iter().any(is_trusted);
     let is_meant = |candidate: &Candidate| {
-        (!is_seen || candidate.pid.is_some()) && (pid.is_none() || candidate.pid == pid)
+        (!is_seen || candidate.pid.is_some())
+            && (!is_any_trusted || is_trusted(candidate))
+            && (pid.is_none() || candidate.pid == pid)
     };
     let all = candidates.iter().enumerate();
     let meant: Vec<(usize, &Candidate)> = all.filter(|(_, known)| is_meant(known)).collect();
@@ -77,10 +82,10 @@ fn choose(candidates: &[Candidate], pid: Option<u32>, own: u32) -> Result<usize,
             "that server does not run here; {}",
             list(candidates)
         )),
-        // Who has the name of a server's socket need not be one; and a server refuses others than its own user.
-        [(at, only)] if may_talk(own, only.user) || own == 0 => Ok(*at),
+        // Anybody may take the name of a server's socket, and tell what he likes.
+        [(at, only)] if is_trusted(only) => Ok(*at),
         [(_, other)] => Err(format!(
-            "the server is of user {}, and this is user {own}: run as that user or as root",
+            "what runs here is of user {}, and this is user {own}: it need not be a server",
             other.user
         )),
         several => {
@@ -182,8 +187,15 @@ mod tests {
                 None,
                 own,
                 Err(
-                    "the server is of user 1000, and this is user 65532: run as that user or as root",
+                    "what runs here is of user 1000, and this is user 65532: it need not be a server",
                 ),
+            ),
+            (
+                "beside one of another user",
+                &[other.clone(), nine.clone()],
+                None,
+                own,
+                Ok(1),
             ),
             ("of another user, for root", &[other], None, 0, Ok(0)),
         ] {

@@ -1,8 +1,7 @@
 //! One request to a server, over its socket.
 
 use std::io;
-use std::os::linux::net::SocketAddrExt;
-use std::os::unix::net::{SocketAddr, UnixStream as StdStream};
+use std::os::unix::net::UnixStream as StdStream;
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Full, Limited};
@@ -30,6 +29,8 @@ pub(super) struct Server {
     /// As we see it; `None` in a process namespace that we do not.
     pub(super) pid: Option<u32>,
     pub(super) user: u32,
+    /// It is of another user, and so refuses us, unless it is no server of this kind.
+    pub(super) is_anothers: bool,
 }
 
 /// What runs a connection.
@@ -40,17 +41,18 @@ pub(super) fn runtime() -> io::Result<Runtime> {
 }
 
 impl Server {
-    /// Connects to the abstract socket of this name.
+    /// Connects to the abstract socket of this name. One that is not being accepted from is as good as none.
     pub(super) fn connect(name: &str) -> io::Result<Server> {
-        let stream = StdStream::connect_addr(&SocketAddr::from_abstract_name(name)?)?;
-        stream.set_nonblocking(true)?;
-        let peer = runtime()?
-            .block_on(async { UnixStream::from_std(stream.try_clone()?)?.peer_cred() })?;
-        let pid = peer.pid().and_then(|pid| u32::try_from(pid).ok());
-        Ok(Server {
-            stream,
-            pid: pid.filter(|pid| *pid != 0),
-            user: peer.uid(),
+        runtime()?.block_on(async {
+            let stream = UnixStream::connect(format!("\0{name}")).await?;
+            let peer = stream.peer_cred()?;
+            let pid = peer.pid().and_then(|pid| u32::try_from(pid).ok());
+            Ok(Server {
+                stream: stream.into_std()?,
+                pid: pid.filter(|pid| *pid != 0),
+                user: peer.uid(),
+                is_anothers: false,
+            })
         })
     }
 
@@ -68,14 +70,22 @@ impl Server {
                 .await
                 .unwrap_or_else(|_| Err("it does not answer".into()))
         });
-        let (is_ok, body) =
-            answer.map_err(|fault| format!("the server cannot be asked: {fault}"))?;
+        let (is_ok, body) = answer.map_err(|fault| self.cannot_be_asked(&*fault))?;
         if is_ok {
             serde_json::from_slice(&body)
                 .map_err(|fault| format!("the server says what this client does not know: {fault}"))
         } else {
             let refusal: Result<Refusal, _> = serde_json::from_slice(&body);
             Err(refusal.map_or_else(|fault| fault.to_string(), |refusal| refusal.error))
+        }
+    }
+
+    fn cannot_be_asked(&self, fault: &dyn std::error::Error) -> String {
+        let user = self.user;
+        if self.is_anothers {
+            format!("the server refuses: it is of user {user}; ask as that user or as root")
+        } else {
+            format!("the server cannot be asked: {fault}")
         }
     }
 

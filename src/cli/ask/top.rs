@@ -88,6 +88,7 @@ mod tests {
         let mut report = TopReport {
             seconds: 40.0,
             samples: 1000,
+            left_out: 0,
             sampled_every: 16,
             names: vec![
                 entry("web.shop.svc.cluster.local.", 500, 500),

@@ -290,7 +290,7 @@ fn port(port: &Port) -> String {
     if let Some(number) = port.number {
         let _ = write!(text, "{number}/");
     }
-    text + port.protocol.as_str()
+    text + &port.protocol.as_str().to_ascii_uppercase()
 }
 
 fn listed(mut words: Vec<String>, separator: &str) -> String {
