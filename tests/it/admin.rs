@@ -1,8 +1,10 @@
 //! What an operator asks a running server: why a name is answered so, who asks most, what is kept.
 
+use std::fmt::Display;
 use std::io::Write;
 use std::net::{SocketAddr, UdpSocket};
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -132,11 +134,18 @@ fn cluster() -> Value {
     ]})
 }
 
-/// A server of that cluster, whose other names are this upstream's; and the port of its metrics.
-fn serving(upstream: SocketAddr) -> (Cairn, tempfile::TempDir, SocketAddr) {
+/// A server of that cluster, whose other names are asked of this upstream; and where its metrics are.
+fn serving(upstream: impl Display) -> (Cairn, tempfile::TempDir, SocketAddr) {
     let folder = tempfile::tempdir().unwrap();
     let manifest = folder.path().join("cluster.json");
     std::fs::write(&manifest, cluster().to_string()).unwrap();
+    let (server, metrics) = serving_manifest(&manifest, upstream);
+    server.wait_for(|server| server.ask("no.svc.cluster.local.").as_deref() == Some("NXDOMAIN"));
+    (server, folder, metrics)
+}
+
+/// Likewise with these objects, known or not.
+fn serving_manifest(manifest: &Path, upstream: impl Display) -> (Cairn, SocketAddr) {
     let metrics = SocketAddr::from(([127, 0, 0, 1], free_port()));
     let corefile = format!(
         ".:PORT {{
@@ -155,9 +164,7 @@ fn serving(upstream: SocketAddr) -> (Cairn, tempfile::TempDir, SocketAddr) {
         }}",
         manifest.display()
     );
-    let server = Cairn::serving(&corefile, &[]);
-    server.wait_for(|server| server.ask("no.svc.cluster.local.").as_deref() == Some("NXDOMAIN"));
-    (server, folder, metrics)
+    (Cairn::serving(&corefile, &[]), metrics)
 }
 
 #[test]
@@ -400,6 +407,42 @@ fn what_was_tried_with_a_dead_upstream_is_told() {
     ] {
         assert!(steps.contains(expected), "{expected}:\n{steps}");
     }
+}
+
+#[test]
+fn an_upstream_that_is_late_and_the_one_asked_beside_it_are_told() {
+    let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let (silent_at, good) = (silent.local_addr().unwrap(), Counting::start());
+    let upstreams = format!("{silent_at} {} {{\n policy sequential\n}}", good.address);
+    let (server, _folder, _) = serving(upstreams);
+    let slow = asked(&server, "explain slow.example.com");
+    assert_eq!(answers(&slow), ["A 192.0.2.1"]);
+    let (steps, good) = (steps(&slow), good.address);
+    // What was asked at the start may have told of the silent one already.
+    let asked_beside = [
+        format!("asks {silent_at}"),
+        format!("asks {good}, beside the one asked before"),
+    ];
+    let asked_first = [format!("asks {good}"), format!("{good} over udp: NOERROR")];
+    let tells = |words: &[String]| words.iter().all(|words| steps.contains(words));
+    assert!(tells(&asked_beside) || tells(&asked_first), "{steps}");
+    assert!(
+        steps.contains(&format!("{good} over udp: NOERROR")),
+        "{steps}"
+    );
+}
+
+#[test]
+fn that_the_cluster_is_not_known_is_told_with_the_reason() {
+    let missing = tempfile::tempdir().unwrap().path().join("cluster.json");
+    let upstream = Counting::start();
+    let (server, _) = serving_manifest(&missing, upstream.address);
+    let unknown = asked(&server, "explain web.shop.svc.cluster.local");
+    assert_eq!(unknown["reply"]["rcode"], "SERVFAIL");
+    let steps = steps(&unknown);
+    let reason = "kubernetes looks: the cluster is not known whole: namespaces: ";
+    assert!(steps.contains(reason), "{steps}");
+    assert!(steps.contains("services: "), "{steps}");
 }
 
 #[test]

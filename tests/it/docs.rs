@@ -209,7 +209,7 @@ fn the_readme_shows_what_check_prints() {
 /// Text with what differs from run to run taken out: times, ports, serials, and how wide columns are.
 fn lasting(text: &str) -> String {
     let word = |word: &str| match word {
-        word if word.ends_with("ms") && word.contains('.') => "TIME".to_owned(),
+        word if word.trim_end_matches(',').ends_with("ms") => "TIME".to_owned(),
         word if word.starts_with("dns://") => "SERVER".to_owned(),
         word if word.len() == 10 && word.parse::<u32>().is_ok() => "SERIAL".to_owned(),
         word => word.to_owned(),
