@@ -13,8 +13,9 @@
 //! there ([`sketch`]). That a sample stands for sixteen queries is right up to chance: of `k` samples, give or take
 //! `√k`.
 //!
-//! What it costs: a sample some 100 ns, a query the sixteenth part of that and the countdown. The sketches of a thread
-//! take 214 KiB at most, half of it names; memory that nothing was written to is not there. It lives as long as the
+//! What it costs: 89 of the 3,288 instructions of the answer for a Service, spread over all queries (callgrind, optimized
+//! but with overflow checks; the countdown and the looks at [`Query::trace`] are some ten more). The sketches of a thread
+//! take 214 KiB at most, half of it names; memory that nothing was written to is not there. They live as long as the
 //! process: a reload forgets nothing.
 
 use std::cell::Cell;
