@@ -60,7 +60,7 @@ fn told(view: &View) -> BTreeMap<String, Vec<String>> {
     for service in view.services.iter() {
         let service = &service.of;
         told.insert(
-            format!("service {:?}", service.key),
+            format!("service {:?}", service.key()),
             vec![format!("{service:?}")],
         );
     }
