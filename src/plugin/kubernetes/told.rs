@@ -144,7 +144,7 @@ impl Asking<'_> {
             return None;
         };
         note(format!("Service {name}: {}", kind(service)));
-        let needs_endpoints = match &service.kind {
+        let needs_endpoints = match service.kind() {
             ServiceKind::ExternalName(_) => false,
             ServiceKind::Headless => true,
             ServiceKind::ClusterIps(_) => {
@@ -155,7 +155,7 @@ impl Asking<'_> {
             self.tell_endpoints(key, note);
         }
         self.tell_part(service, key, part, note);
-        match &service.kind {
+        match service.kind() {
             ServiceKind::ExternalName(Some(target)) if part == Part::Whole => {
                 Name::join(target, &Name::root()).ok()
             }
@@ -197,7 +197,7 @@ impl Asking<'_> {
         note: &dyn Fn(String),
     ) {
         if let (ServiceKind::ExternalName(_), Part::Port { .. } | Part::Endpoint(_)) =
-            (&service.kind, part)
+            (service.kind(), part)
         {
             return note("an ExternalName has no names below its own".to_owned());
         }
@@ -205,13 +205,13 @@ impl Asking<'_> {
             Part::Whole => {}
             Part::Port { port, protocol } => {
                 let ports = Ports::named(port, protocol);
-                let is_there = match &service.kind {
-                    ServiceKind::ClusterIps(_) => ports.of(&service.ports).next().is_some(),
+                let is_there = match service.kind() {
+                    ServiceKind::ClusterIps(_) => ports.of(service.ports()).next().is_some(),
                     ServiceKind::Headless | ServiceKind::ExternalName(_) => {
                         let slices = self.endpoints(key).into_iter().flat_map(|set| set.slices());
                         slices
                             .into_iter()
-                            .any(|slice| ports.of(&slice.ports).next().is_some())
+                            .any(|slice| ports.of(slice.ports()).next().is_some())
                     }
                 };
                 note(format!(
@@ -260,15 +260,15 @@ impl Asking<'_> {
 
 /// How a Service is answered.
 fn kind(service: &ServiceRecords) -> String {
-    let ports = service.ports.iter().map(port).collect::<Vec<_>>();
+    let ports = service.ports().iter().map(port).collect::<Vec<_>>();
     let ports = match ports.is_empty() {
         true => String::new(),
         false => format!("; ports {}", listed(ports, ", ")),
     };
-    match &service.kind {
+    match service.kind() {
         ServiceKind::ClusterIps(ips) if ips.is_empty() => format!("without an address{ports}"),
         ServiceKind::ClusterIps(ips) => {
-            let ips = ips.iter().map(IpAddr::to_string).collect();
+            let ips = ips.iter().map(|ip| ip.to_string()).collect();
             format!("cluster IP {}{ports}", listed(ips, ", "))
         }
         ServiceKind::Headless => format!("headless{ports}"),
