@@ -317,20 +317,20 @@ impl<K: Copy + Eq + Hash> Counts<K> {
 /// The first of them, most first.
 fn ranked<K>(counts: Counts<K>, count: usize, text: impl Fn(&K) -> String) -> Vec<Ranked> {
     let missed = counts.missed;
-    let mut all: Vec<(K, u64, u64)> = counts
-        .of
-        .into_iter()
-        .map(|(key, (at_least, beyond))| (key, at_least, beyond + missed))
-        .collect();
-    all.sort_by(|a, b| (b.1, b.2).cmp(&(a.1, a.2)));
-    all.truncate(count);
-    all.into_iter()
-        .map(|(key, at_least, at_most)| Ranked {
+    let all = counts.of.into_iter();
+    let mut ranked: Vec<Ranked> = all
+        .map(|(key, (at_least, beyond))| Ranked {
             what: text(&key),
             at_least,
-            at_most,
+            at_most: beyond + missed,
         })
-        .collect()
+        .collect();
+    ranked.sort_by(|a, b| {
+        let by_count = (b.at_least, b.at_most).cmp(&(a.at_least, a.at_most));
+        by_count.then_with(|| a.what.cmp(&b.what))
+    });
+    ranked.truncate(count);
+    ranked
 }
 
 /// The label of the Namespace in a name of a cluster, in front of `svc` or `pod`.

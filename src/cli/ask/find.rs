@@ -150,40 +150,40 @@ mod tests {
         );
         let own = 65532;
         for (fact, servers, pid, own, expected) in [
-            ("none", &[][..], None, own, Err("no server runs here")),
-            ("the only one", &[seven.clone()][..], None, own, Ok(0)),
+            ("none", vec![], None, own, Err("no server runs here")),
+            ("the only one", vec![seven.clone()], None, own, Ok(0)),
             (
                 "one of two",
-                &[seven.clone(), nine.clone()],
+                vec![seven.clone(), nine.clone()],
                 Some(9),
                 own,
                 Ok(1),
             ),
             (
                 "two",
-                &[seven.clone(), nine.clone()],
+                vec![seven.clone(), nine.clone()],
                 None,
                 own,
                 Err("there are pid 7 (user 65532), pid 9 (user 65532); say which with --pid"),
             ),
             (
                 "another's",
-                &[seven.clone()],
+                vec![seven.clone()],
                 Some(8),
                 own,
                 Err("that server does not run here; there is pid 7 (user 65532)"),
             ),
             (
                 "beside one of another Pod in the same network",
-                &[hidden.clone(), seven.clone()],
+                vec![hidden.clone(), seven.clone()],
                 None,
                 own,
                 Ok(1),
             ),
-            ("of another Pod", &[hidden.clone()], None, own, Ok(0)),
+            ("of another Pod", vec![hidden.clone()], None, own, Ok(0)),
             (
                 "of another user",
-                &[other.clone()],
+                vec![other.clone()],
                 None,
                 own,
                 Err(
@@ -192,14 +192,14 @@ mod tests {
             ),
             (
                 "beside one of another user",
-                &[other.clone(), nine.clone()],
+                vec![other.clone(), nine.clone()],
                 None,
                 own,
                 Ok(1),
             ),
-            ("of another user, for root", &[other], None, 0, Ok(0)),
+            ("of another user, for root", vec![other], None, 0, Ok(0)),
         ] {
-            let chosen = choose(servers, pid, own);
+            let chosen = choose(&servers, pid, own);
             assert_eq!(chosen, expected.map_err(str::to_owned), "{fact}");
         }
     }
