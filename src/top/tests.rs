@@ -67,6 +67,9 @@ fn a_minute_ago_is_forgotten() {
         assert_eq!(report.names.len(), names, "after {seconds} s");
         assert_eq!(report.span.as_secs(), span, "after {seconds} s");
     }
+    top.sampled(&query("c.example.", "10.0.0.1", at(96)), Rcode::NOERROR);
+    let quiet = top.report(at(200), 9);
+    assert_eq!((quiet.names.len(), quiet.samples), (0, 0), "after a pause");
 }
 
 #[test]
