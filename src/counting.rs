@@ -6,12 +6,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::cluster::Observer;
+use crate::cluster::audit::{self, Repairs};
 use crate::cluster::connection::{Request, RequestObserver};
+use crate::cluster::freshness::Heard;
 use crate::cluster::object::Resource;
 use crate::config::listen::ListenAddress;
-use crate::dns::{Query, Rcode, Transport};
+use crate::dns::{Name, Query, Rcode, Transport};
 use crate::plugin::cache::{Counters, Kind};
 use crate::plugin::forward::{self, Over, UpstreamObserver};
+use crate::plugin::loop_guard::News;
 use crate::server::{Closing, Hooks};
 use crate::telemetry::{
     Answered, BlockMetrics, CacheMetrics, CacheType, Counter, Family, KubernetesMetrics, Metrics,
@@ -110,6 +113,31 @@ impl Hooks for Listening {
             PluginId::SERVER,
             Duration::ZERO,
         ));
+    }
+}
+
+/// States whether a server block forwards in circles.
+pub(crate) struct Looping {
+    metrics: Arc<Metrics>,
+    server: String,
+    zone: String,
+}
+
+impl Looping {
+    pub(crate) fn new(metrics: Arc<Metrics>, server: String, zone: Name) -> Looping {
+        Looping {
+            metrics,
+            server,
+            zone: zone.to_string(),
+        }
+    }
+
+    pub(crate) fn told(&self, news: News<'_>) {
+        let loops = self.metrics.loops();
+        match news {
+            News::Found(_) => loops.found(&self.server, &self.zone),
+            News::Gone => loops.gone(&self.server, &self.zone),
+        }
     }
 }
 
@@ -313,6 +341,53 @@ impl Observer for Following {
 
     fn forgets(&self, cluster: &str, resource: Resource) {
         self.room().forgets(cluster, &resource.to_string());
+    }
+
+    fn heard(&self, cluster: &str, resource: Resource, heard: &Heard) {
+        let resource = resource.to_string();
+        for (way, at) in [
+            ("event", heard.event),
+            ("bookmark", heard.bookmark),
+            ("list", heard.list),
+            ("contact", heard.contact),
+        ] {
+            if let Some(at) = at {
+                self.room().freshness().heard(cluster, &resource, way, at);
+            }
+        }
+        if let Ok(version) = heard.version.parse() {
+            self.room().freshness().reached(cluster, &resource, version);
+        }
+    }
+
+    fn audited(&self, cluster: &str, resource: Resource, result: audit::Result) {
+        let result = match result {
+            audit::Result::Same => "same",
+            audit::Result::Repaired => "repaired",
+            audit::Result::Failed => "failed",
+        };
+        self.room()
+            .freshness()
+            .audited(cluster, &resource.to_string(), result);
+    }
+
+    fn repaired(&self, cluster: &str, resource: Resource, repairs: Repairs) {
+        for (kind, count) in repairs.each() {
+            let kind = match kind {
+                audit::Kind::Missing => "missing",
+                audit::Kind::Changed => "changed",
+                audit::Kind::Extra => "extra",
+            };
+            self.room()
+                .freshness()
+                .repaired(cluster, &resource.to_string(), kind, count);
+        }
+    }
+
+    fn doubted(&self, cluster: &str, resource: Resource) {
+        self.room()
+            .freshness()
+            .doubted(cluster, &resource.to_string());
     }
 
     fn programmed(&self, headless: bool, elapsed: Duration) {

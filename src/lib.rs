@@ -39,6 +39,7 @@
 
 pub mod admin;
 pub mod app;
+mod blocking;
 pub mod chain;
 pub mod cli;
 pub mod cluster;

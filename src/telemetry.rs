@@ -10,6 +10,7 @@
 mod block;
 mod cache;
 mod family;
+mod freshness;
 mod histogram;
 mod labels;
 pub mod lines;
@@ -24,11 +25,12 @@ mod upstream;
 pub use block::{Answered, BlockMetrics};
 pub use cache::{CacheEntries, CacheMetrics, CacheType, CountEntries};
 pub use family::CounterFamily;
+pub use freshness::FreshnessMetrics;
 pub use labels::{Family, PluginId, Proto};
 pub use registry::{BuildInfo, EnabledPlugin, Metrics};
 pub use rooms::{
-    ForwardMetrics, HealthMetrics, HostsMetrics, KubernetesMetrics, LocalMetrics, ReloadMetrics,
-    ServerMetrics, ServiceKind,
+    ForwardMetrics, HealthMetrics, HostsMetrics, KubernetesMetrics, LocalMetrics, LoopMetrics,
+    ReloadMetrics, ServerMetrics, ServiceKind,
 };
 pub use sharded::Counter;
 pub use upstream::{UpstreamMetrics, UpstreamProto};

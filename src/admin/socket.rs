@@ -113,6 +113,11 @@ impl Accept for Socket {
             }
         }
     }
+
+    /// The server ends, and whoever has not been heard yet can see that.
+    fn completed(self) -> Vec<UnixStream> {
+        vec![]
+    }
 }
 
 /// Peers that were refused and are not told of yet.

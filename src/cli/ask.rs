@@ -165,6 +165,6 @@ fn answered<T: Serialize>(
             Ok(()) => ExitCode::SUCCESS,
             Err(_) => ExitCode::FAILURE,
         },
-        Err(fault) => super::serve::failed(&fault),
+        Err(fault) => super::begin::failed(&fault),
     }
 }

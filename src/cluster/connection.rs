@@ -3,7 +3,7 @@
 //! `Connection` is the specification as written, comparable, so that stanzas with equal specifications share one client and its
 //! connections. `Connection::check` reads the files it names and opens no socket; `Connection::client` builds the client. Neither looks at
 //! the environment: the specification holds what it says. The client speaks
-//! HTTP/2 where the server does, finds out that a peer is gone within `PEER_LOST_AFTER`, reads a token file anew for every request, and
+//! HTTP/2 where the server does, finds out at the given pace that a peer is gone, reads a token file anew for every request, and
 //! keeps to the stanza's limits. It knows nothing of watches.
 
 use std::fmt;
@@ -14,17 +14,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use http::Uri;
 use http::header::{HeaderValue, USER_AGENT};
-use hyper_rustls::{DefaultServerNameResolver, FixedServerNameResolver, HttpsConnector};
+use hyper_rustls::{
+    DefaultServerNameResolver, FixedServerNameResolver, HttpsConnector, MaybeHttpsStream,
+};
 use hyper_util::client::legacy::Client as HttpClient;
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use kube::client::{Body, ConfigExt};
 use kube::config::{
     AuthInfo, Cluster, Config, Context, KubeConfigOptions, Kubeconfig, KubeconfigError,
     NamedAuthInfo, NamedCluster, NamedContext,
 };
-use tower::ServiceBuilder;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tower::util::BoxCloneSyncService;
+use tower::{BoxError, ServiceBuilder};
+
+use super::pace::Pace;
 
 #[cfg(test)]
 mod tests;
@@ -37,11 +45,8 @@ pub use transport::{Request, RequestObserver};
 /// A connection attempt that takes longer has failed.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Quiet time on a connection with open watches after which the peer is asked whether it lives.
-const PROBE_AFTER: Duration = Duration::from_secs(10);
-
-/// Time in which it must answer. A peer that vanished is noticed after `PROBE_AFTER + PROBE_TIMEOUT`.
-const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Likewise with TLS: the kernel of a server that is stopped accepts connections which nobody speaks on.
+const SECURE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Where the kubelet mounts the credentials of a Pod.
 const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
@@ -173,13 +178,15 @@ impl Connection {
         Ok(url.trim_end_matches('/').to_owned())
     }
 
-    /// Builds the client; connections are opened when they are needed. Needs a tokio runtime.
+    /// Builds the client; connections are opened when they are needed, and are probed at this pace. Needs a tokio
+    /// runtime.
     ///
     /// # Errors
     /// As [`Connection::check`], and a credential plugin that fails.
     pub fn client(
         &self,
         observer: Arc<dyn RequestObserver>,
+        pace: Pace,
     ) -> Result<kube::Client, ConnectionError> {
         let mut config = self.server.config()?;
         let agent = HeaderValue::from_static(concat!("cairn/", env!("CARGO_PKG_VERSION")));
@@ -187,7 +194,7 @@ impl Connection {
         // kube reads a token file once a minute; a token that the server refuses must be replaced by the next request.
         let token_file = config.auth_info.token_file.take().map(PathBuf::from);
         let transport =
-            transport::Transport::new(https(&config)?, self.limits, token_file, observer);
+            transport::Transport::new(https(&config, pace)?, self.limits, token_file, observer);
         let service = ServiceBuilder::new()
             .layer(config.base_uri_layer())
             .option_layer(config.auth_layer().map_err(Box::new)?)
@@ -197,19 +204,21 @@ impl Connection {
     }
 }
 
-type Https = HttpClient<HttpsConnector<HttpConnector>, Body>;
+type Https = HttpClient<Connector, Body>;
+type Connector = BoxCloneSyncService<Uri, MaybeHttpsStream<TokioIo<TcpStream>>, BoxError>;
 
-fn https(config: &Config) -> Result<Https, ConnectionError> {
+fn https(config: &Config, pace: Pace) -> Result<Https, ConnectionError> {
     let mut tcp = HttpConnector::new();
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
     tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
-    // HTTP/1.1 has no ping: the kernel probes instead, and gives up on bytes that nobody acknowledges.
-    tcp.set_keepalive(Some(PROBE_AFTER));
-    tcp.set_keepalive_interval(Some(PROBE_TIMEOUT));
+    // HTTP/1.1 has no ping: the kernel probes instead, and gives up on bytes that nobody acknowledges. A peer whose kernel
+    // lives and who does not is found by what a watch expects of it.
+    tcp.set_keepalive(Some(pace.probe_after));
+    tcp.set_keepalive_interval(Some(pace.probe_timeout));
     tcp.set_keepalive_retries(Some(1));
     #[cfg(target_os = "linux")]
-    tcp.set_tcp_user_timeout(Some(PROBE_AFTER + PROBE_TIMEOUT));
+    tcp.set_tcp_user_timeout(Some(pace.probe_after + pace.probe_timeout));
 
     let mut tls = config.rustls_client_config().map_err(Box::new)?;
     tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
@@ -235,10 +244,21 @@ fn https(config: &Config) -> Result<Https, ConnectionError> {
     };
     let client = HttpClient::builder(TokioExecutor::new())
         .timer(TokioTimer::new())
-        .http2_keep_alive_interval(PROBE_AFTER)
-        .http2_keep_alive_timeout(PROBE_TIMEOUT)
-        .build(https);
+        .http2_keep_alive_interval(pace.probe_after)
+        .http2_keep_alive_timeout(pace.probe_timeout)
+        .build(bounded(https));
     Ok(client)
+}
+
+/// Connects within [`SECURE_TIMEOUT`] or not at all.
+fn bounded(https: HttpsConnector<HttpConnector>) -> Connector {
+    let connect = ServiceBuilder::new().map_future(|connecting| async {
+        match timeout(SECURE_TIMEOUT, connecting).await {
+            Ok(connected) => connected,
+            Err(_) => Err("the server does not answer to TLS".into()),
+        }
+    });
+    BoxCloneSyncService::new(connect.service(https))
 }
 
 impl Server {

@@ -1,19 +1,27 @@
-//! The task that owns an index: starts and ends sources, takes their events, publishes views, tells what is worth
-//! counting.
+//! The task that owns an index: starts and ends sources, takes their events, publishes views, answers questions about
+//! it, tells what is worth counting. What it does beside, when its time comes, is in `oversight`.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use tokio::sync::watch;
+use tokio::sync::{Mutex, mpsc, watch};
+use tokio::time::Instant;
 
+use super::freshness::{Heard, Standing};
 use super::index::Index;
-use super::object::{EVENTS_QUEUED_MAX, Event, Object, Resource, Trouble};
+use super::inspect::Question;
+use super::object::{EVENTS_QUEUED_MAX, Event, Object, Resource};
+use super::pace::Pace;
 use super::records::{ServiceKind, service_key};
 use super::registry::{ClusterKey, Leased};
 use super::sources::{Feed, Sources};
 use super::supervise::supervise;
 use super::view::View;
 use super::{Cluster, Observer};
+
+mod oversight;
+
+use oversight::Oversight;
 
 /// Which cluster is followed, from where, and who is told.
 pub(super) struct Following {
@@ -23,13 +31,18 @@ pub(super) struct Following {
     pub(super) name: Arc<str>,
     pub(super) feed: Feed,
     pub(super) observer: Arc<dyn Observer>,
+    pub(super) pace: Pace,
 }
 
 /// Follows the resources that are leased until it is dropped. If the index panics, it is made anew from what the
 /// sources list anew; until it knows as much as what is served, that stays served.
-pub(super) async fn follow(following: Arc<Following>, leased: watch::Receiver<Leased>) {
+pub(super) async fn follow(
+    following: Arc<Following>,
+    leased: watch::Receiver<Leased>,
+    questions: Questions,
+) {
     let _stated = Stated(following.clone());
-    let own = || Owner::new(following.clone()).run(leased.clone());
+    let own = || Owner::new(following.clone()).run(leased.clone(), questions.clone());
     supervise("index", &following.name, &*following.observer, own).await;
 }
 
@@ -44,6 +57,9 @@ impl Drop for Stated {
     }
 }
 
+/// Questions to the owner. They outlive an index that has panicked.
+pub(super) type Questions = Arc<Mutex<mpsc::Receiver<Question>>>;
+
 struct Owner {
     following: Arc<Following>,
     sources: Sources,
@@ -51,6 +67,8 @@ struct Owner {
     index: Index,
     /// Changes of endpoints that the next view answers.
     changes: Vec<(bool, SystemTime)>,
+    standings: [Standing; Resource::ALL.len()],
+    oversight: Oversight,
 }
 
 impl Owner {
@@ -61,18 +79,25 @@ impl Owner {
             wanted: Vec::new(),
             index: Index::default(),
             changes: Vec::new(),
+            standings: Default::default(),
+            oversight: Oversight::default(),
         }
     }
 
     /// A view is published after each batch: whatever has arrived when the index gets to look. An event on its own
     /// is published at once.
-    async fn run(mut self, mut leased: watch::Receiver<Leased>) {
+    async fn run(mut self, mut leased: watch::Receiver<Leased>, questions: Questions) {
+        let mut questions = questions.lock().await;
         self.want(leased.borrow_and_update().resources());
         loop {
+            let due = self.due();
             tokio::select! {
                 Ok(()) = leased.changed() => self.want(leased.borrow_and_update().resources()),
                 event = self.sources.next() => self.apply(event),
+                Some(question) = questions.recv() => self.answer(question),
+                () = oversight::until(due) => {}
             }
+            self.oversee(Instant::now());
         }
     }
 
@@ -85,11 +110,13 @@ impl Owner {
         let mut changed = false;
         for resource in unwanted {
             changed |= self.index.forget(resource, unix_seconds(SystemTime::now()));
-            self.following.cluster.note(resource, None);
+            self.oversight.forget(resource);
+            self.standings[resource as usize] = Standing::default();
             self.following
                 .observer
                 .forgets(&self.following.name, resource);
         }
+        self.state(&Resource::ALL);
         self.wanted = resources;
         if changed {
             self.publish();
@@ -97,26 +124,36 @@ impl Owner {
     }
 
     fn apply(&mut self, first: Event) {
-        let now = unix_seconds(SystemTime::now());
+        let (clock, instant) = (SystemTime::now(), Instant::now());
+        let now = unix_seconds(clock);
         let (mut next, mut changed, mut applied) = (Some(first), false, 0);
+        let mut heard = [false; Resource::ALL.len()];
         while let Some(event) = next {
-            match &event {
-                Event::Trouble(resource, trouble) => {
-                    self.following.cluster.note(*resource, Some(trouble));
-                }
-                Event::Listed(resource) | Event::Current(resource) => {
-                    self.following.cluster.note(*resource, None);
-                }
-                Event::ListStarted(_) | Event::Applied(_) | Event::Deleted(_) => {}
-            }
+            let resource = event.resource();
+            heard[resource as usize] = true;
+            self.standings[resource as usize].note(&event, instant, clock);
             self.changes.extend(trigger(&event, self.index.latest()));
-            changed |= self.index.apply(event, now);
+            changed |= match event {
+                Event::ListStarted(_) => {
+                    self.oversight.list_started(resource);
+                    self.index.apply(event, now)
+                }
+                Event::Listed(_) => self.listed(resource, instant, now),
+                Event::Audited(_, number, audited) => {
+                    self.audited(resource, number, audited, instant, now)
+                }
+                event => self.index.apply(event, now),
+            };
             applied += 1;
             // A stream of events that never ends must not keep what is known already from being published.
             next = (applied < EVENTS_QUEUED_MAX)
                 .then(|| self.sources.try_next())
                 .flatten();
         }
+        let heard = Resource::ALL
+            .into_iter()
+            .filter(|resource| heard[*resource as usize]);
+        self.state(&heard.collect::<Vec<_>>());
         if changed {
             self.publish();
         }
@@ -125,6 +162,23 @@ impl Owner {
             if let Ok(elapsed) = SystemTime::now().duration_since(happened) {
                 self.following.observer.programmed(headless, elapsed);
             }
+        }
+    }
+
+    /// Tells how these resources stand.
+    fn state(&self, resources: &[Resource]) {
+        let Following {
+            cluster,
+            name,
+            observer,
+            ..
+        } = &*self.following;
+        for resource in resources {
+            let standing = &self.standings[*resource as usize];
+            if standing.heard != Heard::default() {
+                observer.heard(name, *resource, &standing.heard);
+            }
+            cluster.standings()[*resource as usize] = standing.clone();
         }
     }
 
@@ -165,17 +219,6 @@ fn trigger(event: &Event, view: &View) -> Option<(bool, SystemTime)> {
         ServiceKind::ClusterIps(_) => Some((false, happened)),
         ServiceKind::Headless => Some((true, happened)),
         ServiceKind::ExternalName(_) => None,
-    }
-}
-
-impl Cluster {
-    /// Remembers what keeps a resource from being followed, until it is followed again.
-    fn note(&self, resource: Resource, trouble: Option<&Trouble>) {
-        let mut troubles = self
-            .troubles
-            .lock()
-            .expect("held for a copy only, which does not panic");
-        troubles[resource as usize] = trouble.cloned();
     }
 }
 

@@ -5,7 +5,7 @@
 //! difference: objects that it names are put in as they come, and those it did not name are taken out at its
 //! end, so that a view is never empty in between and never held twice.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -19,9 +19,17 @@ use super::records::{
 use super::table::Table;
 use super::view::{Entry, View};
 
+mod audit;
+mod known;
+mod list;
 mod ports;
 
+use known::Known;
 use ports::PortLists;
+
+pub(crate) use audit::Note;
+pub(crate) use known::Version;
+pub(crate) use list::Outcome;
 
 /// The index of one cluster.
 #[derive(Debug, Default)]
@@ -32,27 +40,33 @@ pub(crate) struct Index {
     /// Pods likewise.
     pods: Map<(IpAddr, SharedLabels)>,
     ports: PortLists,
-    /// While a resource is being listed: the objects that the list has named.
-    listed: [Option<Set>; Resource::ALL.len()],
+    /// By resource: which version of each object was told.
+    known: [Known; Resource::ALL.len()],
 }
 
 /// Keyed by a 64-bit hash that is seeded by the process. Two of 250,000 objects meet by chance once in half a
 /// billion clusters; the names themselves would cost more memory than what they name.
 type Map<V> = HashMap<u64, V, foldhash::fast::RandomState>;
-type Set = HashSet<u64, foldhash::fast::RandomState>;
 
 impl Index {
     /// Applies one event; `now` is Unix time in seconds. Says whether the view changed.
     pub(crate) fn apply(&mut self, event: Event, now: u32) -> bool {
         match event {
             Event::ListStarted(resource) => {
-                self.listed[resource as usize] = Some(Set::default());
+                let before = self.count(resource);
+                self.known[resource as usize].start_list(before);
                 false
             }
             Event::Listed(resource) => self.finish_list(resource, now),
             Event::Applied(object) => self.apply_object(object, now),
             Event::Deleted(object) => self.delete_object(&object, now),
-            Event::Current(_) | Event::Trouble(..) => false,
+            Event::Unreadable(object) => {
+                self.told(&object, now);
+                false
+            }
+            Event::Current(_) | Event::Reached(..) | Event::Trouble(..) | Event::Audited(..) => {
+                false
+            }
         }
     }
 
@@ -60,7 +74,7 @@ impl Index {
     /// [`Index::apply`]. Says whether the view changed.
     pub(crate) fn forget(&mut self, resource: Resource, now: u32) -> bool {
         let known = self.count(resource) > 0;
-        self.listed[resource as usize] = None;
+        self.known[resource as usize] = Known::default();
         let was_synced = std::mem::take(&mut self.view.synced[resource as usize]);
         match resource {
             Resource::Services if known => {
@@ -105,10 +119,7 @@ impl Index {
     }
 
     fn apply_object(&mut self, object: Object, now: u32) -> bool {
-        let (resource, id) = (object.resource(), self.identity(object.metadata()));
-        if let Some(listed) = &mut self.listed[resource as usize] {
-            listed.insert(id);
-        }
+        let id = self.told(&object, now);
         match object {
             Object::Service(service) => self.apply_service(&service, now),
             Object::EndpointSlice(slice) => self.apply_slice(id, &slice, now),
@@ -117,11 +128,21 @@ impl Index {
         }
     }
 
+    /// Remembers which version of an object was told, also where nothing of it is served, and returns its identity.
+    fn told(&mut self, object: &Object, now: u32) -> u64 {
+        let metadata = object.metadata();
+        let id = self.identity(&metadata.namespace, &metadata.name);
+        let version = Version::of(&metadata.resource_version);
+        self.known[object.resource() as usize].told(id, version, now);
+        id
+    }
+
     fn delete_object(&mut self, object: &Object, now: u32) -> bool {
-        let id = self.identity(object.metadata());
         let Metadata {
             namespace, name, ..
         } = object.metadata();
+        let id = self.identity(namespace, name);
+        self.known[object.resource() as usize].forget(id);
         match object {
             Object::Service(_) => {
                 service_key(namespace, name).is_some_and(|key| self.remove_service(&key, now))
@@ -130,41 +151,6 @@ impl Index {
             Object::Pod(_) => self.remove_pod(id),
             Object::Namespace(_) => label(name).is_some_and(|label| self.remove_namespace(&label)),
         }
-    }
-
-    /// Takes out what the list did not name.
-    fn finish_list(&mut self, resource: Resource, now: u32) -> bool {
-        let Some(listed) = self.listed[resource as usize].take() else {
-            return false;
-        };
-        match resource {
-            Resource::Services => {
-                let services = self.view.services.iter();
-                let gone = services.filter(|service| !listed.contains(&service.hash));
-                for service in gone.map(|service| service.of.clone()).collect::<Vec<_>>() {
-                    self.remove_service(service.key(), now);
-                }
-            }
-            Resource::EndpointSlices => {
-                for id in unlisted(&self.slices, &listed) {
-                    self.remove_slice(id, now);
-                }
-            }
-            Resource::Pods => {
-                for id in unlisted(&self.pods, &listed) {
-                    self.remove_pod(id);
-                }
-            }
-            Resource::Namespaces => {
-                let namespaces = self.view.namespaces.iter();
-                let gone = namespaces.filter(|label| !listed.contains(&self.view.hash(label)));
-                for label in gone.cloned().collect::<Vec<_>>() {
-                    self.remove_namespace(&label);
-                }
-            }
-        }
-        self.view.synced[resource as usize] = true;
-        true
     }
 
     fn apply_service(&mut self, service: &Service, now: u32) -> bool {
@@ -354,9 +340,9 @@ impl Index {
     }
 
     /// What tells an object from the others of its resource: for a Service and a Namespace, the hash of its key.
-    fn identity(&self, metadata: &Metadata) -> u64 {
-        let mut key = Vec::with_capacity(metadata.namespace.len() + metadata.name.len() + 2);
-        for part in [&metadata.name, &metadata.namespace] {
+    fn identity(&self, namespace: &str, name: &str) -> u64 {
+        let mut key = Vec::with_capacity(namespace.len() + name.len() + 2);
+        for part in [name, namespace] {
             if !part.is_empty() {
                 key.push(part.len() as u8);
                 key.extend(part.bytes().map(|octet| octet.to_ascii_lowercase()));
@@ -386,14 +372,6 @@ fn difference(
     }
     come.extend(new);
     (gone, come)
-}
-
-fn unlisted<V>(known: &Map<V>, listed: &Set) -> Vec<u64> {
-    known
-        .keys()
-        .filter(|id| !listed.contains(*id))
-        .copied()
-        .collect()
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ mod event;
 mod tests;
 mod wire;
 
-pub use event::{EVENTS_QUEUED_MAX, Event, Trouble};
+pub use event::{Audited, EVENTS_QUEUED_MAX, Event, Named, ORDERS_QUEUED_MAX, Order, Trouble};
 
 /// Label of an EndpointSlice that names its Service (Kubernetes API, discovery/v1).
 pub const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";

@@ -13,12 +13,15 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, Weak};
 
 use tokio::runtime::Handle;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::connection::{Connection, ConnectionError};
 use super::follow::{self, Following};
+use super::inspect::{self, Inspection, NotFollowed, QUESTIONS_QUEUED_MAX, Question};
 use super::object::Resource;
+use super::pace::Pace;
+use super::records::service_key;
 use super::selector::{Selector, Target};
 use super::sources::Feed;
 use super::{Cluster, Observer};
@@ -47,6 +50,7 @@ pub enum Source {
 pub struct Clusters {
     runtime: Handle,
     observer: Arc<dyn Observer>,
+    pace: Pace,
     known: Mutex<HashMap<ClusterKey, Weak<Followed>>>,
 }
 
@@ -62,6 +66,7 @@ pub struct Lease {
 struct Followed {
     cluster: Arc<Cluster>,
     leased: watch::Sender<Leased>,
+    questions: mpsc::Sender<Question>,
     /// The index and its sources; dropped, they end.
     _task: JoinSet<()>,
 }
@@ -76,8 +81,14 @@ impl Clusters {
         Clusters {
             runtime,
             observer,
+            pace: Pace::default(),
             known: Mutex::default(),
         }
+    }
+
+    /// Looks after clusters that are leased from now on at this pace.
+    pub fn set_pace(&mut self, pace: Pace) {
+        self.pace = pace;
     }
 
     /// The cluster of this key, followed in at least these resources. What another lease needs already is not listed
@@ -119,7 +130,7 @@ impl Clusters {
             Source::Api(connection) => {
                 let observer: Arc<dyn Observer> = self.observer.clone();
                 Feed::Api {
-                    client: connection.client(observer)?,
+                    client: connection.client(observer, self.pace)?,
                     server: connection.url()?.into(),
                 }
             }
@@ -132,13 +143,17 @@ impl Clusters {
             name: key.to_string().into(),
             feed,
             observer: self.observer.clone(),
+            pace: self.pace,
         });
         let (leased, wanted) = watch::channel(Leased::default());
+        let (questions, asked) = mpsc::channel(QUESTIONS_QUEUED_MAX);
+        let asked = Arc::new(tokio::sync::Mutex::new(asked));
         let mut task = JoinSet::new();
-        task.spawn(follow::follow(following, wanted));
+        task.spawn(follow::follow(following, wanted, asked));
         Ok(Followed {
             cluster,
             leased,
+            questions,
             _task: task,
         })
     }
@@ -174,6 +189,24 @@ impl Leased {
     fn remove(&mut self, resources: &[Resource]) {
         for resource in resources {
             self.0[*resource as usize] -= 1;
+        }
+    }
+}
+
+impl Lease {
+    /// What the answers about a Service are made of; `None` for names that cannot be a Service's.
+    ///
+    /// # Errors
+    /// Nobody can tell.
+    pub async fn inspect(
+        &self,
+        namespace: &str,
+        service: &str,
+    ) -> Result<Option<Inspection>, NotFollowed> {
+        let followed = self.followed.as_ref().ok_or(NotFollowed)?;
+        match service_key(namespace, service) {
+            Some(key) => inspect::ask(&followed.questions, key).await.map(Some),
+            None => Ok(None),
         }
     }
 }

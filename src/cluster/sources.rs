@@ -10,11 +10,11 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use futures_util::future::join_all;
-use tokio::sync::mpsc;
+use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinSet;
 
 use super::follow::Following;
-use super::object::{EVENTS_QUEUED_MAX, Event, Resource};
+use super::object::{EVENTS_QUEUED_MAX, Event, ORDERS_QUEUED_MAX, Order, Resource};
 use super::selector::Target;
 use super::supervise::supervise;
 use super::{manifests, watch};
@@ -43,6 +43,7 @@ pub(super) struct Sources {
 struct Running {
     resources: Vec<Resource>,
     events: mpsc::Receiver<Event>,
+    orders: mpsc::Sender<(u64, Order)>,
     _task: JoinSet<()>,
 }
 
@@ -98,21 +99,37 @@ impl Sources {
             .find_map(|running| running.events.try_recv().ok())
     }
 
+    /// Orders something of the source of a resource. Says whether there was room for it; manifests are not asked.
+    pub(super) fn order(&self, resource: Resource, number: u64, order: Order) -> bool {
+        let mut running = self.running.iter();
+        let source = running.find(|running| running.resources == [resource]);
+        let is_api = matches!(self.following.feed, Feed::Api { .. });
+        is_api && source.is_some_and(|source| source.orders.try_send((number, order)).is_ok())
+    }
+
     fn start(&self, resources: Vec<Resource>) -> Running {
         let (send, events) = mpsc::channel(EVENTS_QUEUED_MAX);
+        let (orders, ordered) = mpsc::channel(ORDERS_QUEUED_MAX);
+        let ordered = Arc::new(Mutex::new(ordered));
         let (following, wanted) = (self.following.clone(), resources.clone());
         let mut task = JoinSet::new();
-        task.spawn(async move { run(&following, &wanted, send).await });
+        task.spawn(async move { run(&following, &wanted, send, ordered).await });
         Running {
             resources,
             events,
+            orders,
             _task: task,
         }
     }
 }
 
 /// Follows these resources until nobody listens.
-async fn run(following: &Following, resources: &[Resource], events: mpsc::Sender<Event>) {
+async fn run(
+    following: &Following,
+    resources: &[Resource],
+    events: mpsc::Sender<Event>,
+    orders: watch::Orders,
+) {
     let targets: Vec<Target> = resources
         .iter()
         .map(|resource| following.key.target(*resource))
@@ -123,8 +140,13 @@ async fn run(following: &Following, resources: &[Resource], events: mpsc::Sender
         match &following.feed {
             Feed::Api { client, server } => {
                 let watches = targets.iter().map(|target| {
-                    let (client, server) = (client.clone(), server.clone());
-                    watch::follow(client, server, target.clone(), events.clone())
+                    let place = watch::Place {
+                        client: client.clone(),
+                        server: server.clone(),
+                        is_known: following.cluster.view().is_synced(target.resource),
+                        bookmark_margin: following.pace.bookmark_margin,
+                    };
+                    watch::follow(place, target.clone(), events.clone(), orders.clone())
                 });
                 join_all(watches).await;
             }
@@ -154,6 +176,7 @@ mod tests {
 
     use super::*;
     use crate::cluster::Cluster;
+    use crate::cluster::pace::Pace;
     use crate::cluster::registry::{ClusterKey, Source};
     use crate::cluster::supervise::tests::Panics;
 
@@ -190,6 +213,7 @@ mod tests {
                 server: "https://api".into(),
             },
             observer: panics.clone(),
+            pace: Pace::default(),
         }));
         sources.want(&[Resource::Services]);
         for begun in 0..2 {

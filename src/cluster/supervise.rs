@@ -82,7 +82,9 @@ pub(super) mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
+    use crate::cluster::audit::{self, Repairs};
     use crate::cluster::connection::{Request, RequestObserver};
+    use crate::cluster::freshness::Heard;
     use crate::cluster::object::Resource;
 
     /// Counts panics.
@@ -92,6 +94,10 @@ pub(super) mod tests {
     impl Observer for Panics {
         fn holds(&self, _: &str, _: Resource, _: usize, _: bool) {}
         fn forgets(&self, _: &str, _: Resource) {}
+        fn heard(&self, _: &str, _: Resource, _: &Heard) {}
+        fn audited(&self, _: &str, _: Resource, _: audit::Result) {}
+        fn repaired(&self, _: &str, _: Resource, _: Repairs) {}
+        fn doubted(&self, _: &str, _: Resource) {}
         fn programmed(&self, _: bool, _: Duration) {}
         fn panicked(&self) {
             self.0.fetch_add(1, Ordering::Relaxed);

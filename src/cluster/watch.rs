@@ -7,6 +7,8 @@
 //!                  │ request, frame: the API's own forms
 //! ```
 //!
+//! Beside it an `audit` reads the same objects in another way when that is ordered.
+//!
 //! One task a resource, for the life of its [`Target`]. It streams lists where the server can (WatchList), else lists in pages and watches
 //! with bookmarks; it resumes where it was cut, lists again only when the server has forgotten that place, and never gives up. A list is
 //! read as it arrives: what is held of it is one object. It knows nothing of the index behind the channel.
@@ -16,25 +18,31 @@ use std::time::Duration;
 
 use http_body_util::BodyExt;
 use kube::client::Body;
-use tokio::sync::mpsc;
+use tokio::sync::{Mutex, Notify, mpsc};
 use tokio::time::{Instant, timeout};
 
 use crate::cluster::list::{ListReader, Piece};
-use crate::cluster::object::{Event, Fault, Object};
+use crate::cluster::object::{Event, Fault, Object, Order, Trouble};
 use crate::cluster::selector::Target;
 
+mod audit;
 mod cause;
 mod follow;
 mod frame;
 mod log;
+mod pulse;
 mod request;
 #[cfg(test)]
 mod tests;
 
+use audit::Auditor;
 use cause::cause;
-use follow::{Ask, End, Follow};
+use follow::{Ask, End, Follow, Freshness};
 use frame::{Frame, Frames};
 use log::Log;
+use pulse::Pulse;
+
+pub(crate) use audit::ORDER_TIME_MAX;
 
 /// Without the head of an answer for this long the server does not answer. API servers hold a request in a queue for up to 15 s.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
@@ -54,25 +62,54 @@ const WATCH_QUIET_MARGIN: Duration = Duration::from_secs(30);
 /// Limit for the text of an error answer; the rest is cut off.
 const REFUSAL_BYTES_MAX: usize = 64 << 10;
 
-/// Follows `target` until the receiver of `events` is dropped. Whatever the server does is said as an event, retried and logged;
-/// `server` is its URL as the log has it.
-pub async fn follow(
-    client: kube::Client,
-    server: Arc<str>,
-    target: Target,
-    events: mpsc::Sender<Event>,
-) {
+/// Objects as they are.
+const WHOLE: &str = "application/json";
+
+/// The word to a watch that the resource is to be listed anew.
+type Relist = Arc<Notify>;
+
+/// Orders on their way, each with its number. They outlive a watch that has panicked.
+pub type Orders = Arc<Mutex<mpsc::Receiver<(u64, Order)>>>;
+
+/// Where a target is followed, and how.
+pub struct Place {
+    /// The API server.
+    pub client: kube::Client,
+    /// Its URL as the log has it.
+    pub server: Arc<str>,
+    /// Something of the target is known already: the first list must not be older than now.
+    pub is_known: bool,
+    /// How late a bookmark may be before the watch is taken for dead.
+    pub bookmark_margin: Duration,
+}
+
+/// Follows `target` until the receiver of `events` is dropped, and carries out `orders` beside. Whatever the server does is said as an
+/// event, retried and logged.
+pub async fn follow(place: Place, target: Target, events: mpsc::Sender<Event>, orders: Orders) {
     let unheard = events.clone();
+    let relist = Relist::default();
+    let auditor = Auditor {
+        client: place.client.clone(),
+        target: target.clone(),
+        events: events.clone(),
+        relist: relist.clone(),
+    };
     let mut watch = Watch {
-        client,
-        log: Log::new(target.resource, server),
+        client: place.client,
+        log: Log::new(target.resource, place.server),
         target,
         events,
-        follow: Follow::new(),
+        follow: Follow::new(match place.is_known {
+            true => Freshness::Consistent,
+            false => Freshness::Any,
+        }),
+        relist,
+        bookmark_margin: place.bookmark_margin,
     };
     tokio::select! {
         () = unheard.closed() => {}
         () = async { loop { watch.once().await } } => {}
+        () = auditor.attend(orders) => {}
     }
 }
 
@@ -82,6 +119,8 @@ struct Watch {
     events: mpsc::Sender<Event>,
     follow: Follow,
     log: Log,
+    relist: Relist,
+    bookmark_margin: Duration,
 }
 
 impl Watch {
@@ -106,7 +145,7 @@ impl Watch {
     /// One page of a list, item by item as it arrives.
     async fn list(&mut self, (first, uri): (bool, String)) -> End {
         let resource = self.target.resource;
-        let mut body = match self.open(uri).await {
+        let mut body = match open(&self.client, uri, WHOLE).await {
             Ok(body) => body,
             Err(end) => return end,
         };
@@ -122,13 +161,19 @@ impl Watch {
                 Err(End::Silent) => return End::Unreachable("the list does not go on".to_owned()),
                 Err(end) => return end,
             };
-            let mut objects = Vec::new();
+            let mut events = Vec::new();
             let fed = reader.feed(&bytes, |piece| match piece {
-                Piece::Item { text, .. } => objects.extend(readable(frame::object(resource, text))),
+                Piece::Item { text, .. } => match frame::object(resource, text) {
+                    Ok(object) => events.push(Event::Applied(object)),
+                    Err(fault) => {
+                        skipped(&fault);
+                        events.extend(frame::identity(resource, text).ok().map(Event::Unreadable));
+                    }
+                },
                 Piece::Document { text, .. } => page = Some(frame::page(text)),
             });
-            for object in objects {
-                self.say(Event::Applied(object)).await;
+            for event in events {
+                self.say(event).await;
             }
             if let Err(error) = fed {
                 return End::Unreadable(error.to_string());
@@ -136,9 +181,11 @@ impl Watch {
         }
         match page {
             Some(Ok(page)) => {
+                let version = page.version.clone();
                 if self.follow.paged(page.next, page.version) {
                     self.log.recovered();
                     self.say(Event::Listed(resource)).await;
+                    self.say(Event::Reached(resource, version)).await;
                 }
                 End::Complete
             }
@@ -151,13 +198,13 @@ impl Watch {
     async fn watch(&mut self, from: Option<Box<str>>) -> End {
         let resource = self.target.resource;
         let open_for = Duration::from_secs(300 + (300.0 * rand::random::<f64>()) as u64);
-        let mut body = match self
-            .open(request::watch(&self.target, from.as_deref(), open_for))
-            .await
-        {
+        let uri = request::watch(&self.target, from.as_deref(), open_for);
+        let mut body = match open(&self.client, uri, WHOLE).await {
             Ok(body) => body,
             Err(end) => return end,
         };
+        let relist = self.relist.clone();
+        let mut pulse = Pulse::new(self.bookmark_margin);
         let mut initial = from.is_none();
         if initial {
             self.say(Event::ListStarted(resource)).await;
@@ -168,12 +215,18 @@ impl Watch {
         let began = Instant::now();
         let mut frames = Frames::new();
         loop {
-            let quiet_max = if initial {
-                INITIAL_QUIET_MAX
-            } else {
-                open_for + WATCH_QUIET_MARGIN
+            let open_max = open_for + WATCH_QUIET_MARGIN;
+            let quiet_max = match initial {
+                true => INITIAL_QUIET_MAX,
+                false => pulse
+                    .silence_max()
+                    .map_or(open_max, |max| max.min(open_max)),
             };
-            let bytes = match chunk(&mut body, quiet_max).await {
+            let heard = tokio::select! {
+                heard = chunk(&mut body, quiet_max) => heard,
+                () = relist.notified(), if !initial => return End::Ordered,
+            };
+            let bytes = match heard {
                 Ok(Some(bytes)) => bytes,
                 Ok(None) => return End::Closed,
                 Err(End::Silent) if initial => return End::Unending,
@@ -186,6 +239,9 @@ impl Watch {
             loop {
                 match frames.next(resource) {
                     Ok(Some(frame)) => {
+                        if matches!(frame, Frame::Bookmark { .. }) {
+                            pulse.bookmarked(Instant::now());
+                        }
                         if let Some(end) = self.frame(frame, &mut initial).await {
                             return end;
                         }
@@ -209,10 +265,11 @@ impl Watch {
                 self.advance(&object, *initial);
                 self.say(Event::Deleted(object)).await;
             }
-            Frame::Faulty { fault, version } => {
-                readable::<()>(Err(fault));
-                if let (Some(version), false) = (version, *initial) {
-                    self.follow.advanced(version);
+            Frame::Faulty { fault, known } => {
+                skipped(&fault);
+                if let Some(object) = known {
+                    self.advance(&object, *initial);
+                    self.say(Event::Unreadable(object)).await;
                 }
             }
             Frame::Bookmark {
@@ -221,14 +278,15 @@ impl Watch {
             } if *initial => {
                 if initial_end {
                     *initial = false;
-                    self.follow.streamed(version);
+                    self.follow.streamed(version.clone());
                     self.log.recovered();
                     self.say(Event::Listed(resource)).await;
+                    self.say(Event::Reached(resource, version)).await;
                 }
             }
             Frame::Bookmark { version, .. } => {
-                self.follow.advanced(version);
-                self.say(Event::Current(resource)).await;
+                self.follow.advanced(version.clone());
+                self.say(Event::Reached(resource, version)).await;
             }
             Frame::Error(refusal) => return Some(End::Errored(refusal)),
             Frame::Unknown => {}
@@ -243,35 +301,35 @@ impl Watch {
         }
     }
 
-    /// Sends a request and waits for the head of a good answer.
-    async fn open(&self, uri: String) -> Result<Body, End> {
-        let request = http::Request::get(uri)
-            .header(http::header::ACCEPT, "application/json")
-            .body(Body::empty())
-            .map_err(|error| End::Unreadable(error.to_string()))?;
-        let answer = match timeout(HEAD_TIMEOUT, self.client.send(request)).await {
-            Err(_) => return Err(End::Unreachable("the server does not answer".to_owned())),
-            Ok(Err(error)) => return Err(End::Unreachable(cause(&error))),
-            Ok(Ok(answer)) => answer,
-        };
-        if answer.status().is_success() {
-            return Ok(answer.into_body());
-        }
-        let (head, mut body) = answer.into_parts();
-        let mut text = Vec::new();
-        while text.len() < REFUSAL_BYTES_MAX {
-            match chunk(&mut body, LIST_QUIET_MAX).await {
-                Ok(Some(bytes)) => text.extend_from_slice(&bytes),
-                Ok(None) | Err(_) => break,
-            }
-        }
-        Err(End::Refused(frame::refusal(&head, &text)))
-    }
-
     /// Waits while the index is busy. If there is no index any more, `follow` ends.
     async fn say(&self, event: Event) {
         let _ = self.events.send(event).await;
     }
+}
+
+/// Sends a request and waits for the head of a good answer.
+async fn open(client: &kube::Client, uri: String, accept: &'static str) -> Result<Body, End> {
+    let request = http::Request::get(uri)
+        .header(http::header::ACCEPT, accept)
+        .body(Body::empty())
+        .map_err(|error| End::Unreadable(error.to_string()))?;
+    let answer = match timeout(HEAD_TIMEOUT, client.send(request)).await {
+        Err(_) => return Err(End::Unreachable("the server does not answer".to_owned())),
+        Ok(Err(error)) => return Err(End::Unreachable(cause(&error))),
+        Ok(Ok(answer)) => answer,
+    };
+    if answer.status().is_success() {
+        return Ok(answer.into_body());
+    }
+    let (head, mut body) = answer.into_parts();
+    let mut text = Vec::new();
+    while text.len() < REFUSAL_BYTES_MAX {
+        match chunk(&mut body, LIST_QUIET_MAX).await {
+            Ok(Some(bytes)) => text.extend_from_slice(&bytes),
+            Ok(None) | Err(_) => break,
+        }
+    }
+    Err(End::Refused(frame::refusal(&head, &text)))
 }
 
 /// The next bytes; `None` at the end.
@@ -291,8 +349,18 @@ async fn chunk(body: &mut Body, quiet_max: Duration) -> Result<Option<bytes::Byt
 }
 
 /// An object that cannot be read is said so and costs itself only.
-fn readable<T>(object: Result<T, Fault>) -> Option<T> {
-    object
-        .inspect_err(|fault| tracing::warn!(target: "plugin/kubernetes", %fault, "Object skipped"))
-        .ok()
+fn skipped(fault: &Fault) {
+    tracing::warn!(target: "plugin/kubernetes", %fault, "Object skipped");
+}
+
+/// Why a request beside the watch has failed.
+fn trouble(end: End) -> Trouble {
+    match end {
+        End::Refused(refusal) | End::Errored(refusal) => refusal.into(),
+        End::Cut(text) | End::Unreachable(text) => Trouble::Unreachable(text.into()),
+        End::Unreadable(text) => Trouble::Unreadable(text.into()),
+        End::Silent | End::Complete | End::Closed | End::Unending | End::Ordered => {
+            Trouble::Unreachable("the answer does not go on".into())
+        }
+    }
 }

@@ -39,6 +39,9 @@ const FINISH_TIME_MAX: Duration = Duration::from_secs(5);
 /// Pause after a failed accept, which is for want of file descriptors: they come back as connections end.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// How long connections are still accepted that were on their way when an address was given up.
+const SETTLE: Duration = Duration::from_millis(50);
+
 /// Where connections come from.
 pub(crate) trait Accept: Send + 'static {
     /// A connection.
@@ -46,6 +49,9 @@ pub(crate) trait Accept: Send + 'static {
 
     /// The next one.
     fn accept(&mut self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+
+    /// Those that the kernel has completed and nobody has taken yet.
+    fn completed(self) -> Vec<Self::Stream>;
 }
 
 /// Who answers requests.
@@ -66,26 +72,47 @@ impl Accept for TcpListener {
     async fn accept(&mut self) -> io::Result<TcpStream> {
         TcpListener::accept(self).await.map(|(stream, _)| stream)
     }
+
+    fn completed(self) -> Vec<TcpStream> {
+        let Ok(listener) = self.into_std() else {
+            return vec![];
+        };
+        // It does not block: there are as many as its backlog holds.
+        let completed = std::iter::from_fn(|| listener.accept().ok());
+        completed
+            .filter_map(|(stream, _)| {
+                stream.set_nonblocking(true).ok()?;
+                stream.try_into().ok()
+            })
+            .collect()
+    }
 }
 
-/// Serves `listener` until the sender of `stop` is gone; open requests are answered after that.
+/// Serves `listener` until the sender of `stop` is gone; open requests are answered after that, and those of
+/// connections that the kernel has completed.
 pub(crate) async fn serve<S: Respond>(
     mut listener: impl Accept,
     site: Arc<S>,
-    mut stop: watch::Receiver<()>,
+    stop: watch::Receiver<()>,
 ) {
     let mut connections: VecDeque<AbortHandle> = VecDeque::new();
+    let mut admit = |stream| {
+        make_room(&mut connections, S::CONNECTIONS_MAX);
+        let connection = serve_connection(stream, Arc::clone(&site), stop.clone());
+        connections.push_back(tokio::spawn(connection).abort_handle());
+    };
+    let mut stopped = stop.clone();
+    let mut stopped = pin!(async move {
+        let _ = stopped.changed().await;
+        sleep(SETTLE).await;
+    });
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            _ = stop.changed() => return,
+            () = &mut stopped => break,
         };
         match accepted {
-            Ok(stream) => {
-                make_room(&mut connections, S::CONNECTIONS_MAX);
-                let connection = serve_connection(stream, Arc::clone(&site), stop.clone());
-                connections.push_back(tokio::spawn(connection).abort_handle());
-            }
+            Ok(stream) => admit(stream),
             Err(error) if is_clients(&error) => {}
             Err(error) => {
                 tracing::debug!(%error, "Accepting an operator's connection failed");
@@ -93,6 +120,7 @@ pub(crate) async fn serve<S: Respond>(
             }
         }
     }
+    listener.completed().into_iter().for_each(admit);
 }
 
 fn make_room(connections: &mut VecDeque<AbortHandle>, max: usize) {

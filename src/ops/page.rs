@@ -40,6 +40,7 @@ pub(super) struct Site {
 }
 
 /// A response before it is one.
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Page {
     status: StatusCode,
     content_type: &'static str,

@@ -4,7 +4,7 @@
 //! that was ready once is not asked again, also after a reload that keeps it: all replicas see a changed ConfigMap at
 //! the same time, and must not leave the Service together.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hyper::StatusCode;
@@ -24,14 +24,25 @@ pub enum Monitor {
     Continuously,
 }
 
-/// The plugins of one generation that may not be ready.
+/// Says what is wrong with a plugin though it answers, one a line; it never makes a plugin unready.
+pub type Remarks = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
+
+/// The plugins of one generation that may not be ready, or not in good health.
 #[derive(Clone, Default)]
-pub struct ReadyWatches(Vec<(&'static str, Check)>);
+pub struct ReadyWatches {
+    checks: Vec<(&'static str, Check)>,
+    remarks: Vec<(&'static str, Remarks)>,
+}
 
 impl ReadyWatches {
     /// Watches `plugin`; a name may be watched several times, and each is reported.
     pub fn watch(&mut self, plugin: &'static str, check: Check) {
-        self.0.push((plugin, check));
+        self.checks.push((plugin, check));
+    }
+
+    /// Tells what `plugin` remarks, whether or not it is ready.
+    pub fn remark(&mut self, plugin: &'static str, remarks: Remarks) {
+        self.remarks.push((plugin, remarks));
     }
 }
 
@@ -45,6 +56,8 @@ struct State {
     /// Plugins that were ready once, all watches of the name together.
     once: BTreeSet<&'static str>,
     draining: bool,
+    /// What operators shall know, by what it is about.
+    remarks: BTreeMap<&'static str, String>,
     /// The plugins that the log last called not ready.
     told: Vec<&'static str>,
 }
@@ -66,13 +79,23 @@ impl Readiness {
         let mut state = self.lock();
         state
             .once
-            .retain(|name| watches.0.iter().any(|(plugin, _)| plugin == name));
+            .retain(|name| watches.checks.iter().any(|(plugin, _)| plugin == name));
         state.watches = watches;
     }
 
     /// From now on the process is going down.
     pub fn drain(&self) {
         self.lock().draining = true;
+    }
+
+    /// What operators shall read behind the verdict, which it does not change, from now on; `None` takes back what was
+    /// said about this. One line.
+    pub fn remark(&self, about: &'static str, remark: Option<String>) {
+        let mut state = self.lock();
+        match remark {
+            Some(remark) => state.remarks.insert(about, remark),
+            None => state.remarks.remove(about),
+        };
     }
 
     /// Asks the plugins.
@@ -88,7 +111,7 @@ impl Readiness {
         // Asked without the lock: a check belongs to another room.
         let mut asked = BTreeSet::new();
         let mut failed: Vec<(&'static str, Vec<String>)> = Vec::new();
-        for (plugin, check) in &watches.0 {
+        for (plugin, check) in &watches.checks {
             if monitor == Monitor::UntilReady && once.contains(plugin) {
                 continue;
             }
@@ -104,6 +127,29 @@ impl Readiness {
         } else {
             Report::NotReady(failed)
         }
+    }
+
+    /// What is wrong though queries are answered: a line for each thing, what it is about first.
+    #[must_use]
+    pub fn remarks(&self) -> Vec<String> {
+        let (watches, said) = {
+            let state = self.lock();
+            (state.watches.clone(), state.remarks.clone())
+        };
+        let said = said.iter();
+        let mut lines: Vec<String> = said
+            .map(|(about, text)| format!("{about}: {text}"))
+            .collect();
+        for (plugin, remarks) in &watches.remarks {
+            for remark in remarks() {
+                let line = format!("{plugin}: {remark}");
+                // Stanzas of one cluster say the same.
+                if !lines.contains(&line) {
+                    lines.push(line);
+                }
+            }
+        }
+        lines
     }
 
     /// Remembers who was ready, and logs who is not when that changes: probes come every few seconds.
@@ -124,11 +170,11 @@ impl Readiness {
     }
 }
 
-/// `OK`; or the plugins that are not ready as CoreDNS lists them, and a line for each reason.
+/// `OK`; or the plugins that are not ready as CoreDNS lists them, and a line for each reason. Then a line for each remark.
 pub(super) fn page(readiness: &Readiness, monitor: Monitor) -> Page {
-    match readiness.report(monitor) {
-        Report::Ready => Page::text(StatusCode::OK, "OK"),
-        Report::Draining => Page::text(StatusCode::SERVICE_UNAVAILABLE, "Shutting down"),
+    let (status, mut body) = match readiness.report(monitor) {
+        Report::Ready => (StatusCode::OK, "OK".to_owned()),
+        Report::Draining => return Page::text(StatusCode::SERVICE_UNAVAILABLE, "Shutting down"),
         Report::NotReady(failed) => {
             let mut body = names(&failed).join(",");
             for (plugin, reasons) in &failed {
@@ -136,9 +182,13 @@ pub(super) fn page(readiness: &Readiness, monitor: Monitor) -> Page {
                     body.push_str(&format!("\n{plugin}: {reason}"));
                 }
             }
-            Page::text(StatusCode::SERVICE_UNAVAILABLE, body)
+            (StatusCode::SERVICE_UNAVAILABLE, body)
         }
+    };
+    for remark in readiness.remarks() {
+        body.push_str(&format!("\n{remark}"));
     }
+    Page::text(status, body)
 }
 
 fn names(failed: &[(&'static str, Vec<String>)]) -> Vec<&'static str> {
@@ -254,6 +304,39 @@ mod tests {
             readiness.report(Monitor::UntilReady),
             not_ready(&["kubernetes", "kubernetes"])
         );
+    }
+
+    #[test]
+    fn remarks_follow_the_verdict_and_do_not_change_it() {
+        let readiness = Readiness::default();
+        for (about, remark, expected) in [
+            ("reload", Some("no"), "OK\nreload: no"),
+            ("cluster", Some("old"), "OK\ncluster: old\nreload: no"),
+            (
+                "reload",
+                Some("not yet"),
+                "OK\ncluster: old\nreload: not yet",
+            ),
+            ("cluster", None, "OK\nreload: not yet"),
+            ("reload", None, "OK"),
+        ] {
+            readiness.remark(about, remark.map(str::to_owned));
+            let page = page(&readiness, Monitor::UntilReady);
+            assert_eq!(page, Page::text(StatusCode::OK, expected));
+        }
+    }
+
+    #[test]
+    fn remarks_are_told_once_and_change_nothing() {
+        let readiness = Readiness::default();
+        let (_, good) = flag(true);
+        let mut watches = watching(&[("kubernetes", &good), ("kubernetes", &good)]);
+        for _ in 0..2 {
+            watches.remark("kubernetes", Arc::new(|| vec!["services: old".to_owned()]));
+        }
+        readiness.replace(watches);
+        assert_eq!(readiness.report(Monitor::Continuously), Report::Ready);
+        assert_eq!(readiness.remarks(), ["kubernetes: services: old"]);
     }
 
     #[test]

@@ -150,6 +150,11 @@ impl Kubernetes {
         self.cluster.not_ready(&self.resources)
     }
 
+    /// What is wrong with what is answered from, a line for each thing; empty if nothing is.
+    pub fn wrong(&self) -> Vec<String> {
+        self.cluster.wrong(&self.resources)
+    }
+
     fn is_synced(&self, view: &View) -> bool {
         self.resources
             .iter()

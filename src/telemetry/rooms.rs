@@ -12,6 +12,7 @@ use prometheus::{
 };
 
 use super::family::GaugeFamily;
+use super::freshness::FreshnessMetrics;
 
 /// Buckets of the health self-poll in seconds, CoreDNS's `SlimTimeBuckets`.
 const SLIM_BUCKETS: [f64; 5] = [0.000_25, 0.002_5, 0.025, 0.25, 2.5];
@@ -25,7 +26,10 @@ pub(super) struct Rooms {
 }
 
 impl Rooms {
-    fn add<C: Collector + Clone + 'static>(&mut self, collector: prometheus::Result<C>) -> C {
+    pub(super) fn add<C: Collector + Clone + 'static>(
+        &mut self,
+        collector: prometheus::Result<C>,
+    ) -> C {
         let collector = collector.expect(CONSTANT);
         self.collectors.push(Box::new(collector.clone()));
         collector
@@ -35,7 +39,7 @@ impl Rooms {
         self.add(IntCounter::new(name, help))
     }
 
-    fn gauges(&mut self, name: &str, help: &str, labels: &[&str]) -> GaugeVec {
+    pub(super) fn gauges(&mut self, name: &str, help: &str, labels: &[&str]) -> GaugeVec {
         self.add(GaugeVec::new(Opts::new(name, help), labels))
     }
 
@@ -110,6 +114,8 @@ impl HealthMetrics {
 pub struct ReloadMetrics {
     failed: IntCounter,
     version: GaugeFamily,
+    failing: Gauge,
+    last_good: Gauge,
 }
 
 impl ReloadMetrics {
@@ -125,7 +131,21 @@ impl ReloadMetrics {
                 help,
                 &["hash", "value"],
             ))),
+            failing: rooms.add(Gauge::new(
+                "cairn_reload_failing",
+                "Whether the Corefile is not what is served, because it cannot be (1), or is (0).",
+            )),
+            last_good: rooms.add(Gauge::new(
+                "cairn_config_last_good",
+                "Whether the last good Corefile is served, because at the start the real one could not be (1), or the real one (0).",
+            )),
         }
+    }
+
+    /// States whether the Corefile cannot be served, and whether the last good one is served in its place.
+    pub fn failing(&self, is_failing: bool, is_last_good: bool) {
+        self.failing.set(f64::from(u8::from(is_failing)));
+        self.last_good.set(f64::from(u8::from(is_last_good)));
     }
 
     /// Counts a configuration that could not be put to work.
@@ -137,6 +157,48 @@ impl ReloadMetrics {
     pub fn running(&self, sha512: &str) {
         self.version
             .replace([(vec!["sha512".to_owned(), sha512.to_owned()], 1.0)]);
+    }
+}
+
+/// What `loop` counts.
+pub struct LoopMetrics {
+    found: CounterVec,
+    looping: GaugeFamily,
+}
+
+impl LoopMetrics {
+    pub(super) fn new(rooms: &mut Rooms) -> Self {
+        const LABELS: &[&str] = &["server", "zone"];
+        Self {
+            found: rooms.add(CounterVec::new(
+                Opts::new(
+                    "cairn_loop_detected_total",
+                    "Times that forwarded queries were found to come back.",
+                ),
+                LABELS,
+            )),
+            looping: rooms.add(Ok(GaugeFamily::new(
+                "cairn_loop_detected",
+                "Whether forwarded queries come back (1), so that nothing is forwarded, or did before (0).",
+                LABELS,
+            ))),
+        }
+    }
+
+    /// A loop was found on `server` for `zone`, as in [`Metrics::block`](super::Metrics::block).
+    pub fn found(&self, server: &str, zone: &str) {
+        self.found.with_label_values(&[server, zone]).inc();
+        self.looping.set(&[server, zone], 1.0);
+    }
+
+    /// It is gone.
+    pub fn gone(&self, server: &str, zone: &str) {
+        self.looping.set(&[server, zone], 0.0);
+    }
+
+    /// A new configuration is served, which has found none yet.
+    pub fn forget(&self) {
+        self.looping.replace([]);
     }
 }
 
@@ -255,6 +317,7 @@ pub struct KubernetesMetrics {
     requests: CounterVec,
     objects: GaugeVec,
     synced: GaugeVec,
+    freshness: FreshnessMetrics,
 }
 
 impl KubernetesMetrics {
@@ -297,7 +360,13 @@ impl KubernetesMetrics {
                 "Whether the resource has been listed whole and is being watched (1) or not (0).",
                 &["cluster", "resource"],
             ),
+            freshness: FreshnessMetrics::new(rooms),
         }
+    }
+
+    /// How fresh what is known of clusters is.
+    pub fn freshness(&self) -> &FreshnessMetrics {
+        &self.freshness
     }
 
     /// Observes how long after its trigger a change of endpoints is served.
@@ -346,5 +415,6 @@ impl KubernetesMetrics {
         // What was never stated need not be taken back.
         let _ = self.objects.remove_label_values(&[cluster, resource]);
         let _ = self.synced.remove_label_values(&[cluster, resource]);
+        self.freshness.forgets(cluster, resource);
     }
 }

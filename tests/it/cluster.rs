@@ -13,7 +13,7 @@ use crate::support::server::Server;
 use crate::support::upstream::Upstream;
 
 /// What a busy machine may take for something that needs milliseconds.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A server that follows `api`, with these lines in its stanza.
 fn follow(api: &ApiServer, lines: &str) -> Server {
@@ -30,13 +30,13 @@ fn start(lines: &str) -> Server {
     Server::start(&Memory::new().file("Corefile", corefile))
 }
 
-fn answer(server: &Server, name: &str) -> String {
+pub(crate) fn answer(server: &Server, name: &str) -> String {
     dns::ask(server.address(), name, "A").expect("a reply")
 }
 
 /// Asks until the reply is the expected one.
 #[track_caller]
-fn wait_for(server: &Server, name: &str, expected: &str) {
+pub(crate) fn wait_for(server: &Server, name: &str, expected: &str) {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let got = answer(server, name);
@@ -48,18 +48,18 @@ fn wait_for(server: &Server, name: &str, expected: &str) {
     }
 }
 
-fn namespace(name: &str) -> Value {
+pub(crate) fn namespace(name: &str) -> Value {
     json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
 }
 
-fn service(name: &str, ip: &str) -> Value {
+pub(crate) fn service(name: &str, ip: &str) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Service", "metadata": {"namespace": "demo", "name": name},
         "spec": {"clusterIP": ip, "clusterIPs": [ip], "ports": [{"name": "http", "port": 80, "protocol": "TCP"}]},
     })
 }
 
-fn slice(service: &str, ready: &[(&str, bool)]) -> Value {
+pub(crate) fn slice(service: &str, ready: &[(&str, bool)]) -> Value {
     let endpoints: Vec<Value> = ready
         .iter()
         .map(|(ip, ready)| json!({"addresses": [ip], "conditions": {"ready": ready}}))
@@ -71,7 +71,7 @@ fn slice(service: &str, ready: &[(&str, bool)]) -> Value {
     })
 }
 
-fn pod(name: &str, ip: &str) -> Value {
+pub(crate) fn pod(name: &str, ip: &str) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Pod", "metadata": {"namespace": "demo", "name": name},
         "status": {"phase": "Running", "podIP": ip, "podIPs": [{"ip": ip}]},
@@ -79,7 +79,7 @@ fn pod(name: &str, ip: &str) -> Value {
 }
 
 /// An API server with the namespace `demo`, the service `web` and the headless `db`.
-fn api() -> ApiServer {
+pub(crate) fn api() -> ApiServer {
     let api = ApiServer::start_with(Transport::Https);
     for object in [
         namespace("demo"),
@@ -92,8 +92,8 @@ fn api() -> ApiServer {
     api
 }
 
-const WEB: &str = "web.demo.svc.cluster.local.";
-const DB: &str = "db.demo.svc.cluster.local.";
+pub(crate) const WEB: &str = "web.demo.svc.cluster.local.";
+pub(crate) const DB: &str = "db.demo.svc.cluster.local.";
 
 #[test]
 fn every_change_in_the_api_is_answered() {
@@ -268,7 +268,7 @@ fn corefile(lines: &str, beside: &str) -> Memory {
 }
 
 #[track_caller]
-fn wait_until(what: &str, mut is: impl FnMut() -> bool) {
+pub(crate) fn wait_until(what: &str, mut is: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !is() {
         assert!(Instant::now() < deadline, "waited in vain: {what}");

@@ -14,6 +14,7 @@ const KNOWS: &[(&str, &[&str])] = &[
         "app",
         &["admin", "config", "counting", "generation", "ops", "server"],
     ),
+    ("blocking", &[]),
     ("chain", &["dns", "plugin", "server"]),
     (
         "cli",
@@ -62,7 +63,7 @@ const KNOWS: &[(&str, &[&str])] = &[
     ),
     ("lib", &[]),
     ("main", &[]),
-    ("ops", &["telemetry"]),
+    ("ops", &["blocking", "telemetry"]),
     (
         "plugin",
         &[
@@ -76,7 +77,7 @@ const KNOWS: &[(&str, &[&str])] = &[
             "telemetry",
         ],
     ),
-    ("reload", &["app", "config", "corefile"]),
+    ("reload", &["app", "blocking", "config", "corefile"]),
     ("server", &["chain", "dns"]),
     ("telemetry", &[]),
     ("top", &["dns", "server"]),

@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// `cairn` in a folder of its own; it ends with the handle.
 pub(crate) struct Cairn {
     pub(crate) child: Child,
-    folder: tempfile::TempDir,
+    pub(crate) folder: tempfile::TempDir,
     pub(crate) port: u16,
 }
 
@@ -41,20 +41,28 @@ pub(crate) fn free_port() -> u16 {
 impl Cairn {
     /// Starts with this Corefile, in which `PORT` stands for the port, and waits until it answers.
     pub(crate) fn serving(corefile: &str, flags: &[&str]) -> Cairn {
-        let port = free_port();
+        let cairn = Cairn::starting(corefile, &[], flags, free_port());
+        cairn.wait_for(|cairn| cairn.ask("example.org.").is_some());
+        cairn
+    }
+
+    /// Starts likewise with these files beside the Corefile, on this port, and waits for nothing.
+    pub(crate) fn starting(
+        corefile: &str,
+        files: &[(&str, &str)],
+        flags: &[&str],
+        port: u16,
+    ) -> Cairn {
         let folder = tempfile::tempdir().unwrap();
-        fs::write(
-            folder.path().join("Corefile"),
-            corefile.replace("PORT", &port.to_string()),
-        )
-        .unwrap();
-        let cairn = Cairn {
+        let corefile = corefile.replace("PORT", &port.to_string());
+        for (name, text) in [("Corefile", corefile.as_str())].iter().chain(files) {
+            fs::write(folder.path().join(name), text).unwrap();
+        }
+        Cairn {
             child: start(folder.path(), flags),
             folder,
             port,
-        };
-        cairn.wait_for(|cairn| cairn.ask("example.org.").is_some());
-        cairn
+        }
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -66,11 +74,11 @@ impl Cairn {
         dns::ask(self.address(), name, "A")
     }
 
-    fn path(&self, file: &str) -> PathBuf {
+    pub(crate) fn path(&self, file: &str) -> PathBuf {
         self.folder.path().join(file)
     }
 
-    fn write_corefile(&self, corefile: &str) {
+    pub(crate) fn write_corefile(&self, corefile: &str) {
         fs::write(
             self.path("Corefile"),
             corefile.replace("PORT", &self.port.to_string()),
@@ -78,7 +86,7 @@ impl Cairn {
         .unwrap();
     }
 
-    fn signal(&self, signal: &str) {
+    pub(crate) fn signal(&self, signal: &str) {
         let status = Command::new("kill")
             .args([signal, &self.child.id().to_string()])
             .status()
@@ -102,7 +110,7 @@ impl Cairn {
         }
     }
 
-    fn ended(&mut self) -> ExitStatus {
+    pub(crate) fn ended(&mut self) -> ExitStatus {
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -126,7 +134,7 @@ impl Drop for Cairn {
 }
 
 /// Starts the program in `folder`; both of its outputs go to the file `log` there.
-fn start(folder: &Path, flags: &[&str]) -> Child {
+pub(crate) fn start(folder: &Path, flags: &[&str]) -> Child {
     let log = fs::File::create(folder.join("log")).unwrap();
     Command::new(env!("CARGO_BIN_EXE_cairn"))
         .args(flags)
@@ -140,7 +148,7 @@ fn start(folder: &Path, flags: &[&str]) -> Child {
 }
 
 /// Runs the program to its end: exit code and both outputs.
-fn run(folder: &Path, flags: &[&str]) -> (Option<i32>, String) {
+pub(crate) fn run(folder: &Path, flags: &[&str]) -> (Option<i32>, String) {
     let mut child = start(folder, flags);
     let deadline = Instant::now() + PATIENCE;
     let status = loop {

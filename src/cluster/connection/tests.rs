@@ -386,7 +386,7 @@ async fn watches_share_http2_and_say_who_we_are() {
         limits: Limits::default(),
     };
     let client = connection(folder.path().join("ca.crt"))
-        .client(Arc::new(()))
+        .client(Arc::new(()), Pace::default())
         .unwrap();
     let answer = client
         .send(
@@ -405,7 +405,7 @@ async fn watches_share_http2_and_say_who_we_are() {
     let stranger = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     fs::write(folder.path().join("other.crt"), stranger.cert.pem()).unwrap();
     let client = connection(folder.path().join("other.crt"))
-        .client(Arc::new(()))
+        .client(Arc::new(()), Pace::default())
         .unwrap();
     let refused = client
         .send(

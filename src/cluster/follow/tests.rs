@@ -8,7 +8,9 @@ use serde_json::json;
 use tokio::runtime::Handle;
 
 use super::*;
+use crate::cluster::audit::{self, Repairs};
 use crate::cluster::connection::{Request, RequestObserver};
+use crate::cluster::inspect::NotFollowed;
 use crate::cluster::registry::{Clusters, Lease, Source};
 
 /// What a busy machine may take for something that needs milliseconds.
@@ -20,6 +22,9 @@ struct Witness {
     panics: AtomicUsize,
     panics_next: AtomicBool,
     stated: Mutex<Vec<(Resource, usize, bool)>>,
+    audits: Mutex<Vec<audit::Result>>,
+    repairs: Mutex<Vec<Repairs>>,
+    doubts: AtomicUsize,
 }
 
 impl Observer for Witness {
@@ -37,6 +42,20 @@ impl Observer for Witness {
             .lock()
             .unwrap()
             .retain(|known| known.0 != resource);
+    }
+
+    fn heard(&self, _: &str, _: Resource, _: &Heard) {}
+
+    fn audited(&self, _: &str, _: Resource, result: audit::Result) {
+        self.audits.lock().unwrap().push(result);
+    }
+
+    fn repaired(&self, _: &str, _: Resource, repairs: Repairs) {
+        self.repairs.lock().unwrap().push(repairs);
+    }
+
+    fn doubted(&self, _: &str, _: Resource) {
+        self.doubts.fetch_add(1, Ordering::Relaxed);
     }
 
     fn programmed(&self, _: bool, _: Duration) {}
@@ -141,6 +160,7 @@ fn an_index_that_is_made_anew_is_heard_when_it_knows_as_much_as_is_served() {
             name: "test".into(),
             feed: Feed::Manifests(vec![]),
             observer: Arc::<Witness>::default(),
+            pace: Pace::default(),
         }));
         owner.wanted = vec![Resource::Namespaces];
         let served = |owner: &Owner| {
@@ -248,4 +268,50 @@ fn the_delay_of_a_change_is_told_for_services_that_answer_with_it() {
         let told = trigger(&slice(name, annotations), index.latest());
         assert_eq!(told.map(|(headless, _)| headless), expected, "{fact}");
     }
+}
+
+#[tokio::test]
+async fn whoever_asks_is_told_what_a_service_is_made_of_and_how_fresh_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let objects = [
+        json!({
+            "apiVersion": "v1", "kind": "Service", "spec": {"clusterIP": "None"},
+            "metadata": {"namespace": "demo", "name": "db", "resourceVersion": "7"},
+        }),
+        json!({
+            "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
+            "metadata": {
+                "namespace": "demo", "name": "db-1", "resourceVersion": "8",
+                "labels": {"kubernetes.io/service-name": "db"},
+            },
+        }),
+    ];
+    let text = objects.map(|object| object.to_string()).join("\n---\n");
+    fs::write(folder.path().join("demo.yaml"), text).unwrap();
+    let (_witness, clusters) = clusters();
+    let all = [Resource::Services, Resource::EndpointSlices];
+    let lease = clusters.lease(&key(folder.path()), &all).unwrap();
+    wait_for("the list", || lease.not_ready(&all).is_empty()).await;
+
+    let inspection = lease.inspect("demo", "DB").await.unwrap().unwrap();
+    assert_eq!(
+        inspection.service.and_then(|service| service.version),
+        Some(7)
+    );
+    let slices = inspection.slices.iter();
+    assert_eq!(
+        slices.map(|slice| slice.version).collect::<Vec<_>>(),
+        [Some(8)]
+    );
+    let age = SystemTime::now().duration_since(inspection.slices[0].told);
+    assert!(age.is_ok_and(|age| age < PATIENCE));
+    let heard = inspection.resources.iter();
+    assert!(heard.clone().all(|(_, heard)| heard.list.is_some()));
+    assert_eq!(heard.map(|(of, _)| *of).collect::<Vec<_>>(), all);
+
+    let nothing = lease.inspect("demo", "nosuch").await.unwrap().unwrap();
+    assert_eq!((nothing.service, nothing.slices.len()), (None, 0));
+    assert_eq!(lease.inspect("demo", "").await, Ok(None));
+    let deaf = Lease::from(Cluster::default());
+    assert_eq!(deaf.inspect("demo", "db").await, Err(NotFollowed));
 }

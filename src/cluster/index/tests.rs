@@ -8,6 +8,7 @@ use super::*;
 
 mod figures;
 mod histories;
+mod versions;
 
 const NOW: u32 = 1_800_000_000;
 

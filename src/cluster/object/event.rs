@@ -18,11 +18,75 @@ pub enum Event {
     Deleted(Object),
     /// The list is complete: the resource is synced.
     Listed(Resource),
-    /// The source has just heard from the server and missed nothing until now: a watch was accepted, or a bookmark came.
+    /// The object exists but cannot be read: what was known of it before stays. Only its metadata is meaningful.
+    Unreadable(Object),
+    /// The source has just heard from the server and missed nothing until now: a watch was accepted.
     /// Ends what the last [`Event::Trouble`] said; renews the age of the resource.
     Current(Resource),
+    /// As [`Event::Current`], and the source has come as far as this `resourceVersion`: that of a list which is complete, or
+    /// of a bookmark.
+    Reached(Resource, Box<str>),
     /// The source cannot follow the resource for now. What was applied before stays as it is.
     Trouble(Resource, Trouble),
+    /// An answer to an [`Order`], beside what the watch says; with the number of the order.
+    Audited(Resource, u64, Audited),
+}
+
+impl Event {
+    /// The resource that it is about.
+    pub fn resource(&self) -> Resource {
+        match self {
+            Event::ListStarted(resource)
+            | Event::Listed(resource)
+            | Event::Current(resource)
+            | Event::Reached(resource, _)
+            | Event::Trouble(resource, _)
+            | Event::Audited(resource, ..) => *resource,
+            Event::Applied(object) | Event::Deleted(object) | Event::Unreadable(object) => {
+                object.resource()
+            }
+        }
+    }
+}
+
+/// What the owner of the index asks of a source beside following; it goes with a number of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Order {
+    /// Which objects there are, and in which versions: [`Audited::Page`]s, then [`Audited::Complete`].
+    Audit,
+    /// These objects, as they are now: an [`Audited::Object`] each, then [`Audited::Fetched`].
+    Fetch(Box<[Named]>),
+    /// The whole list anew, not older than now, as a difference to what is known.
+    List,
+}
+
+/// Orders that may wait for a source. The owner gives one at a time; what finds no room is ordered again.
+pub const ORDERS_QUEUED_MAX: usize = 4;
+
+/// An object by its names, and its version where it was named.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Named {
+    /// Empty for a Namespace.
+    pub namespace: Box<str>,
+    /// Never empty.
+    pub name: Box<str>,
+    /// Opaque.
+    pub version: Box<str>,
+}
+
+/// What a source answers to an [`Order`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Audited {
+    /// Objects that exist.
+    Page(Box<[Named]>),
+    /// The pages have named all objects that existed at this `resourceVersion`, which is not older than the order.
+    Complete(Box<str>),
+    /// The object that was asked for; `None`: it does not exist.
+    Object(Named, Option<Box<Object>>),
+    /// Every object that was asked for has been told.
+    Fetched,
+    /// The order cannot be carried out.
+    Failed(Trouble),
 }
 
 /// Why a resource cannot be followed: what a human must know, for `/ready` and the log.

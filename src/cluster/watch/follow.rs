@@ -83,6 +83,8 @@ pub(super) enum End {
     Silent,
     /// The initial events did not end.
     Unending,
+    /// A new list was ordered.
+    Ordered,
     /// The server refused.
     Refused(Refusal),
     /// The server had begun to answer and then said what is wrong: an ERROR event.
@@ -133,9 +135,10 @@ enum Stage {
 }
 
 impl Follow {
-    pub(super) fn new() -> Follow {
+    /// Nothing has been asked yet; the first list must be this fresh.
+    pub(super) fn new(first: Freshness) -> Follow {
         Follow {
-            stage: Stage::Empty(Freshness::Any),
+            stage: Stage::Empty(first),
             streams: true,
             streams_unfinished: 0,
             ahead: 0,
@@ -200,6 +203,13 @@ impl Follow {
             }
             End::Unending => {
                 self.streams = false;
+                Verdict {
+                    wait: Duration::ZERO,
+                    trouble: None,
+                }
+            }
+            End::Ordered => {
+                self.stage = Stage::Empty(Freshness::Consistent);
                 Verdict {
                     wait: Duration::ZERO,
                     trouble: None,

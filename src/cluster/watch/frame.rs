@@ -20,10 +20,10 @@ pub(super) enum Frame {
     /// ADDED or MODIFIED.
     Applied(Object),
     Deleted(Object),
-    /// An object that cannot be read; the watch has still come as far as its version.
+    /// An object that cannot be read, and its metadata if that can; the watch has still come as far as its version.
     Faulty {
         fault: Fault,
-        version: Option<Box<str>>,
+        known: Option<Object>,
     },
     Bookmark {
         version: Box<str>,
@@ -157,13 +157,9 @@ fn frame(resource: Resource, line: &[u8]) -> Result<Frame, FrameError> {
         "ERROR" => return Ok(Frame::Error(status(None, text.as_bytes()))),
         _ => return Ok(Frame::Unknown),
     };
-    Ok(read.unwrap_or_else(|fault| {
-        let known = identity(resource, text.as_bytes()).ok();
-        let version = known.map(|object| object.metadata().resource_version.clone());
-        Frame::Faulty {
-            fault,
-            version: version.filter(|version| !version.is_empty()),
-        }
+    Ok(read.unwrap_or_else(|fault| Frame::Faulty {
+        fault,
+        known: identity(resource, text.as_bytes()).ok(),
     }))
 }
 
@@ -181,7 +177,8 @@ pub(super) fn object(resource: Resource, text: &[u8]) -> Result<Object, Fault> {
     })
 }
 
-fn identity(resource: Resource, text: &[u8]) -> Result<Object, Fault> {
+/// Reads who an object is and nothing else of it.
+pub(super) fn identity(resource: Resource, text: &[u8]) -> Result<Object, Fault> {
     Object::read_identity(resource, &mut Deserializer::from_slice(text))
 }
 

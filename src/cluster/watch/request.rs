@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::follow::{Freshness, Page};
-use crate::cluster::object::Resource;
+use crate::cluster::object::{Named, Resource};
 use crate::cluster::selector::Target;
 
 /// Objects in a page of a list: what client-go asks for.
@@ -24,6 +24,13 @@ pub(super) fn list(target: &Target, page: &Page) -> (bool, String) {
         Page::Next(token) => query.add("continue", token),
     }
     (matches!(page, Page::First(_)), query.path)
+}
+
+/// One object as it is now, with the `list` verb: CoreDNS's role does not grant `get`.
+pub(super) fn object(target: &Target, named: &Named) -> String {
+    let mut query = Query::of_object(target, named);
+    query.add("limit", PAGE_OBJECTS);
+    query.path
 }
 
 /// A watch from a version, or, from none, with the initial events first (KEP-3157).
@@ -49,12 +56,37 @@ struct Query {
 
 impl Query {
     fn new(target: &Target) -> Query {
+        let fields = match target.resource {
+            Resource::Pods => LIVE_PODS,
+            Resource::Services | Resource::EndpointSlices | Resource::Namespaces => "",
+        };
+        Query::selecting(target.resource.path().to_owned(), target, fields)
+    }
+
+    /// The one object of this name that the target wants too.
+    fn of_object(target: &Target, named: &Named) -> Query {
+        let mut path = target.resource.path().to_owned();
+        if let (false, Some((group, resource))) =
+            (named.namespace.is_empty(), path.rsplit_once('/'))
+        {
+            let mut within = format!("{group}/namespaces/");
+            encode(&mut within, &named.namespace);
+            path = format!("{within}/{resource}");
+        }
+        let mut fields = format!("metadata.name={}", named.name);
+        if target.resource == Resource::Pods {
+            fields = format!("{fields},{LIVE_PODS}");
+        }
+        Query::selecting(path, target, &fields)
+    }
+
+    fn selecting(path: String, target: &Target, fields: &str) -> Query {
         let mut query = Query {
-            path: target.resource.path().to_owned(),
+            path,
             separator: '?',
         };
-        if target.resource == Resource::Pods {
-            query.add("fieldSelector", LIVE_PODS);
+        if !fields.is_empty() {
+            query.add("fieldSelector", fields);
         }
         if !target.labels.is_empty() {
             query.add("labelSelector", &target.labels.to_string());
@@ -62,17 +94,21 @@ impl Query {
         query
     }
 
-    /// Everything but RFC 3986's unreserved characters is percent-encoded.
     fn add(&mut self, name: &str, value: &str) {
         self.path.push(std::mem::replace(&mut self.separator, '&'));
         self.path.push_str(name);
         self.path.push('=');
-        for byte in value.bytes() {
-            if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-                self.path.push(char::from(byte));
-            } else {
-                self.path.push_str(&format!("%{byte:02X}"));
-            }
+        encode(&mut self.path, value);
+    }
+}
+
+/// Appends `text`; everything but RFC 3986's unreserved characters is percent-encoded.
+fn encode(path: &mut String, text: &str) {
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            path.push(char::from(byte));
+        } else {
+            path.push_str(&format!("%{byte:02X}"));
         }
     }
 }
@@ -88,6 +124,11 @@ mod tests {
             labels: labels.parse().unwrap(),
         };
         let services = target(Resource::Services, "");
+        let named = |namespace: &str, name: &str| Named {
+            namespace: namespace.into(),
+            name: name.into(),
+            version: Box::default(),
+        };
         let open_for = Duration::from_secs(300);
         let cases = [
             (
@@ -124,6 +165,22 @@ mod tests {
                 watch(&target(Resource::Pods, ""), None, open_for),
                 "/api/v1/pods?fieldSelector=status.phase%21%3DSucceeded%2Cstatus.phase%21%3DFailed%2Cstatus.phase%21%3DUnknown\
                  &watch=true&allowWatchBookmarks=true&timeoutSeconds=300&sendInitialEvents=true&resourceVersionMatch=NotOlderThan",
+            ),
+            (
+                "one Service",
+                object(&services, &named("demo", "web")),
+                "/api/v1/namespaces/demo/services?fieldSelector=metadata.name%3Dweb&limit=500",
+            ),
+            (
+                "one Namespace",
+                object(&target(Resource::Namespaces, ""), &named("", "demo")),
+                "/api/v1/namespaces?fieldSelector=metadata.name%3Ddemo&limit=500",
+            ),
+            (
+                "one live Pod, of a namespace that nobody can have",
+                object(&target(Resource::Pods, "a=b"), &named("../x", "p")),
+                "/api/v1/namespaces/..%2Fx/pods?fieldSelector=metadata.name%3Dp%2Cstatus.phase%21%3DSucceeded%2Cstatus.phase%21%3DFailed\
+                 %2Cstatus.phase%21%3DUnknown&labelSelector=a%3Db&limit=500",
             ),
         ];
         for (name, path, expected) in cases {

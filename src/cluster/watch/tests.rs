@@ -1,6 +1,6 @@
 use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt};
@@ -10,7 +10,9 @@ use hyper::body::Frame as BodyFrame;
 use tower::service_fn;
 
 use super::*;
-use crate::cluster::object::Resource;
+use crate::cluster::object::{Audited, Resource};
+
+mod orders;
 
 /// How an answer ends.
 enum Then {
@@ -65,11 +67,11 @@ fn page(items: &[String], version: u32, next: &str) -> String {
     )
 }
 
-type Asked = Arc<Mutex<Vec<String>>>;
+type Asked = Arc<std::sync::Mutex<Vec<String>>>;
 
 /// A client of a server that gives these answers in turn, and then accepts and says nothing.
 fn client(answers: Vec<Answer>, asked: Asked) -> kube::Client {
-    let answers = Arc::new(Mutex::new(VecDeque::from(answers)));
+    let answers = Arc::new(std::sync::Mutex::new(VecDeque::from(answers)));
     let service = service_fn(move |request: Request<Body>| {
         asked
             .lock()
@@ -124,8 +126,43 @@ fn brief(event: Event) -> String {
         Event::Deleted(object) => format!("deleted {}", object.metadata().name),
         Event::Listed(_) => "listed".to_owned(),
         Event::Current(_) => "current".to_owned(),
+        Event::Reached(_, version) => format!("reached {version}"),
+        Event::Unreadable(object) => format!("unreadable {}", object.metadata().name),
+        Event::Audited(_, number, audited) => format!("{number}: {}", brief_audited(audited)),
         Event::Trouble(_, trouble) => format!("trouble {trouble}"),
     }
+}
+
+fn brief_audited(audited: Audited) -> String {
+    match audited {
+        Audited::Page(page) => {
+            let named = page.iter();
+            let named = named.map(|named| format!("{}@{}", named.name, named.version));
+            format!("named {}", named.collect::<Vec<_>>().join(" "))
+        }
+        Audited::Complete(version) => format!("complete {version}"),
+        Audited::Object(named, object) => {
+            let version = object.map(|object| object.metadata().resource_version.clone());
+            format!("object {} {version:?}", named.name)
+        }
+        Audited::Fetched => "fetched".to_owned(),
+        Audited::Failed(trouble) => format!("failed {trouble}"),
+    }
+}
+
+fn place(client: kube::Client) -> Place {
+    Place {
+        client,
+        server: "https://api".into(),
+        is_known: false,
+        bookmark_margin: Duration::from_secs(5),
+    }
+}
+
+/// Orders that never come.
+fn unordered() -> Orders {
+    let (_, orders) = mpsc::channel(1);
+    Arc::new(Mutex::new(orders))
 }
 
 struct Case {
@@ -142,12 +179,8 @@ async fn run(case: Case) {
         resource: Resource::Services,
         labels: "".parse().unwrap(),
     };
-    let task = tokio::spawn(follow(
-        client(case.answers, Arc::clone(&asked)),
-        "https://api".into(),
-        target,
-        send,
-    ));
+    let place = place(client(case.answers, Arc::clone(&asked)));
+    let task = tokio::spawn(follow(place, target, send, unordered()));
     let mut events = Vec::new();
     for _ in case.events {
         let event = timeout(Duration::from_secs(3600), receive.recv())
@@ -188,9 +221,10 @@ async fn a_server_that_streams_is_streamed() {
             "applied a",
             "applied b",
             "listed",
+            "reached 3",
             "applied a",
             "deleted b",
-            "current",
+            "reached 9",
             "current",
             "applied c",
         ],
@@ -208,7 +242,14 @@ async fn a_stream_that_is_cut_before_its_end_begins_again_and_lists_nothing() {
             answer(200, &whole, Then::Hang),
         ],
         asked: &["stream", "stream"],
-        events: &["started", "applied a", "started", "applied b", "listed"],
+        events: &[
+            "started",
+            "applied a",
+            "started",
+            "applied b",
+            "listed",
+            "reached 3",
+        ],
     })
     .await;
 }
@@ -238,9 +279,17 @@ async fn a_server_that_does_not_stream_is_listed_in_pages() {
                 "applied a",
                 "applied b",
                 "listed",
+                "reached 5",
                 "current",
             ],
-            _ => &["started", "applied a", "applied b", "listed", "current"],
+            _ => &[
+                "started",
+                "applied a",
+                "applied b",
+                "listed",
+                "reached 5",
+                "current",
+            ],
         };
         run(Case {
             name,
@@ -263,6 +312,7 @@ async fn a_server_that_does_not_stream_is_listed_in_pages() {
             "started",
             "applied a",
             "listed",
+            "reached 5",
             "current",
         ],
     })
@@ -292,12 +342,8 @@ async fn a_list_that_breaks_off_begins_again_with_a_consistent_read() {
             labels: "".parse().unwrap(),
         };
         let answers = vec![answer(400, "", Then::Close), first(), broken, whole()];
-        let task = tokio::spawn(follow(
-            client(answers, Arc::clone(&asked)),
-            "https://api".into(),
-            target,
-            send,
-        ));
+        let place = place(client(answers, Arc::clone(&asked)));
+        let task = tokio::spawn(follow(place, target, send, unordered()));
         let mut lists = Vec::new();
         while let Some(event) = receive.recv().await {
             match brief(event) {
@@ -330,18 +376,22 @@ async fn a_version_that_the_server_has_forgotten_is_listed_again() {
                 "started",
                 "applied a",
                 "listed",
+                "reached 3",
                 "current",
                 "started",
                 "applied b",
                 "listed",
+                "reached 9",
             ],
             _ => &[
                 "started",
                 "applied a",
                 "listed",
+                "reached 3",
                 "started",
                 "applied b",
                 "listed",
+                "reached 9",
             ],
         };
         let answers = vec![
@@ -378,6 +428,7 @@ async fn trouble_is_told_in_the_servers_words_and_ends_when_it_answers() {
             "trouble 503: ",
             "started",
             "listed",
+            "reached 3",
             "current",
         ],
     })
@@ -399,12 +450,21 @@ async fn a_bad_object_costs_itself_only() {
         name: "in a stream",
         answers: vec![answer(200, &stream, Then::Hang)],
         asked: &["stream"],
-        events: &["started", "applied a", "listed", "applied b"],
+        events: &[
+            "started",
+            "applied a",
+            "unreadable bad",
+            "listed",
+            "reached 3",
+            "unreadable bad",
+            "applied b",
+        ],
     })
     .await;
     let items = [
         object("a", 1),
         r#"{"metadata":{"name":7}}"#.to_owned(),
+        r#"{"metadata":{"name":"bad"},"spec":{"clusterIP":"x"}}"#.to_owned(),
         "null".to_owned(),
         object("b", 2),
     ];
@@ -415,7 +475,14 @@ async fn a_bad_object_costs_itself_only() {
             answer(200, &page(&items, 5, ""), Then::Close),
         ],
         asked: &["stream", "list 0"],
-        events: &["started", "applied a", "applied b", "listed"],
+        events: &[
+            "started",
+            "applied a",
+            "unreadable bad",
+            "applied b",
+            "listed",
+            "reached 5",
+        ],
     })
     .await;
 }
@@ -430,7 +497,7 @@ async fn a_watch_that_falls_silent_is_asked_for_again() {
             answer(200, "", Then::Hang),
         ],
         asked: &["stream", "watch 3"],
-        events: &["started", "listed", "current"],
+        events: &["started", "listed", "reached 3", "current"],
     })
     .await;
     let quiet = began.elapsed();
@@ -449,13 +516,75 @@ async fn a_server_that_does_not_answer_is_trouble() {
         resource: Resource::Pods,
         labels: "".parse().unwrap(),
     };
-    let task = tokio::spawn(follow(
-        kube::Client::new(service, "default"),
-        "https://api".into(),
-        target,
-        send,
-    ));
+    let place = place(kube::Client::new(service, "default"));
+    let task = tokio::spawn(follow(place, target, send, unordered()));
     let event = receive.recv().await.map(brief);
     task.abort();
     assert_eq!(event.as_deref(), Some("trouble the server does not answer"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_whose_bookmarks_do_not_come_any_more_is_asked_for_again() {
+    // The third bookmark comes a minute after the second, and then none.
+    let paced = || {
+        let pause = || async { tokio::time::sleep(Duration::from_secs(60)).await };
+        let bookmarks = stream::iter(4..7).then(move |version| async move {
+            pause().await;
+            Ok::<_, std::io::Error>(BodyFrame::data(Bytes::from(bookmark(version))))
+        });
+        let first = stream::iter([Ok(BodyFrame::data(Bytes::from(initial_end(3))))]);
+        StreamBody::new(first.chain(bookmarks).chain(stream::pending()).boxed())
+    };
+    let asked = Asked::default();
+    let asks = asked.clone();
+    let service = service_fn(move |request: Request<Body>| {
+        asks.lock()
+            .unwrap()
+            .push(brief_uri(&request.uri().to_string()));
+        async move { Ok::<_, Infallible>(Response::new(paced())) }
+    });
+    let (send, mut receive) = mpsc::channel(16);
+    let target = Target {
+        resource: Resource::Services,
+        labels: "".parse().unwrap(),
+    };
+    let place = place(kube::Client::new(service, "default"));
+    let task = tokio::spawn(follow(place, target, send, unordered()));
+    let mut told = Vec::new();
+    let began = Instant::now();
+    while told.last().is_none_or(|event| event != "current") {
+        told.push(receive.recv().await.map(brief).unwrap());
+    }
+    let silent = began.elapsed() - Duration::from_secs(180);
+    task.abort();
+    assert_eq!(
+        told[3..],
+        ["reached 4", "reached 5", "reached 6", "current"]
+    );
+    assert_eq!(asked.lock().unwrap()[..], ["stream", "watch 6"]);
+    // A quarter more than a minute, the margin, and what "at once" is spread over.
+    let expected = Duration::from_millis(80_000)..Duration::from_millis(80_200);
+    assert!(expected.contains(&silent), "{silent:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_list_of_what_is_known_already_is_consistent() {
+    let answers = vec![
+        answer(422, "", Then::Close),
+        answer(200, &page(&[], 6, ""), Then::Close),
+    ];
+    let (send, mut receive) = mpsc::channel(4);
+    let asked = Asked::default();
+    let target = Target {
+        resource: Resource::Services,
+        labels: "".parse().unwrap(),
+    };
+    let place = Place {
+        is_known: true,
+        ..place(client(answers, asked.clone()))
+    };
+    let task = tokio::spawn(follow(place, target, send, unordered()));
+    while receive.recv().await.map(brief).as_deref() != Some("listed") {}
+    assert_eq!(asked.lock().unwrap()[..2], ["stream", "list "]);
+    task.abort();
 }

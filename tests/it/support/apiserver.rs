@@ -45,6 +45,7 @@ pub(crate) use identity::Transport;
 pub(crate) use kubeconfig::Login;
 pub(crate) use ledger::{Request, Verb};
 pub(crate) use state::{LimitAtZero, TooOld, WatchList};
+pub(crate) use wire::Mute;
 
 use identity::Identity;
 use resource::Resource;

@@ -8,6 +8,7 @@ use std::{
 
 use cairn_dns::{
     app::{App, AppError},
+    cluster::Pace,
     config::{self, Config},
     corefile::{Location, Outside},
     generation::Process,
@@ -30,6 +31,11 @@ pub(crate) struct Server {
 impl Server {
     /// Serves the configuration `Corefile` of `outside`. Panics with all that is wrong with it.
     pub(crate) fn start(outside: &dyn Outside) -> Server {
+        Server::start_at(Pace::default(), outside)
+    }
+
+    /// Likewise, looking after clusters at this pace.
+    pub(crate) fn start_at(pace: Pace, outside: &dyn Outside) -> Server {
         let config = load(outside);
         let mut runtime = tokio::runtime::Builder::new_multi_thread();
         let runtime = runtime
@@ -38,7 +44,7 @@ impl Server {
             .enable_all()
             .build()
             .expect("a thread can be started");
-        let app = runtime.block_on(App::start(config, process(&runtime)));
+        let app = runtime.block_on(App::start(config, process(&runtime, pace)));
         Server {
             app: app.unwrap_or_else(|fault| panic!("{fault}")),
             runtime: Some(runtime),
@@ -77,6 +83,11 @@ impl Server {
         format!("{:?}", self.app.readiness().report(Monitor::Continuously))
     }
 
+    /// What `/ready` says beside.
+    pub(crate) fn ready_remarks(&self) -> Vec<String> {
+        self.app.readiness().remarks()
+    }
+
     /// Returns when `/ready` would say so.
     pub(crate) fn wait_until_ready(&self) {
         let deadline = Instant::now() + READY_WITHIN;
@@ -109,9 +120,10 @@ fn load(outside: &dyn Outside) -> Config {
 }
 
 /// A process whose log goes nowhere.
-fn process(runtime: &Runtime) -> Process {
+fn process(runtime: &Runtime, pace: Pace) -> Process {
     let (lines, _) = Lines::start(LogFormat::Text, io::sink()).expect("a thread can be started");
     let mut process = Process::new(runtime.handle().clone(), lines);
     process.listener.udp_threads = 1;
+    process.clusters.set_pace(pace);
     process
 }

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
+use crate::cluster::audit::Audit;
+use crate::cluster::object::Named;
 
 /// Histories of a test run; as many as this variable says where it is set.
 const HISTORIES: u64 = 3_000;
@@ -97,7 +99,7 @@ fn name_of(object: &Object) -> (Resource, String) {
 /// Tells `index` a random history and returns the objects that exist at its end.
 fn history(index: &mut Index, random: &mut Random) -> Exist {
     let mut exist = BTreeMap::new();
-    for _ in 0..random.below(60) {
+    for version in 0..random.below(60) {
         match random.below(20) {
             0 => relist(index, &mut exist, random),
             1 => forget(index, &mut exist, random),
@@ -107,7 +109,7 @@ fn history(index: &mut Index, random: &mut Random) -> Exist {
                 index.apply(Event::Deleted(object), NOW);
             }
             _ => {
-                let object = random_object(random);
+                let object = versions::at(random_object(random), &version.to_string());
                 exist.insert(name_of(&object), object.clone());
                 index.apply(Event::Applied(object), NOW);
             }
@@ -288,10 +290,52 @@ fn every_history_ends_in_what_a_look_over_all_objects_finds() {
         let mut index = Index::default();
         let exist = history(&mut index, &mut random);
         assert_eq!(learnt(&index.view()), looked_up(&exist), "seed {seed}");
+        audits_find_what_differs_and_nothing_else(&mut index, &exist, &mut random, seed);
         let mut fresh = Index::default();
         for object in exist.into_values() {
             fresh.apply(Event::Applied(object), NOW);
         }
         assert_eq!(told(&index.view()), told(&fresh.view()), "seed {seed}");
+    }
+}
+
+/// Compares the index with what exists, and then with one object less, more, or in a later version.
+fn audits_find_what_differs_and_nothing_else(
+    index: &mut Index,
+    exist: &Exist,
+    random: &mut Random,
+    seed: u64,
+) {
+    let lied = exist
+        .keys()
+        .nth(random.below(exist.len().max(1) as u64) as usize);
+    let lie = random.below(3);
+    for lies in [false, true] {
+        for resource in Resource::ALL {
+            let now = tokio::time::Instant::now();
+            let mut audit = Audit::new(resource, index, now);
+            let of_resource = exist.iter().filter(|((of, _), _)| *of == resource);
+            let mut page = Vec::new();
+            for (known, object) in of_resource {
+                let metadata = object.metadata();
+                let mut named = Named {
+                    namespace: metadata.namespace.clone(),
+                    name: metadata.name.clone(),
+                    version: metadata.resource_version.clone(),
+                };
+                if lies && lied == Some(known) {
+                    match lie {
+                        0 => continue,
+                        1 => named.name = "more".into(),
+                        _ => named.version = "99".into(),
+                    }
+                }
+                page.push(named);
+            }
+            audit.page(index, page.into());
+            let is_lied = lies && lied.is_some_and(|(of, _)| *of == resource);
+            let is_same = audit.complete(index, "100", now);
+            assert_eq!(is_same, !is_lied, "seed {seed}, {resource}, lie {lie}");
+        }
     }
 }

@@ -16,13 +16,13 @@ fn refused(status: u16, message: &str) -> End {
 }
 
 fn empty() -> Follow {
-    Follow::new()
+    Follow::new(Freshness::Any)
 }
 
 fn paged() -> Follow {
     Follow {
         streams: false,
-        ..Follow::new()
+        ..Follow::new(Freshness::Any)
     }
 }
 
@@ -36,7 +36,7 @@ fn paging() -> Follow {
 fn synced() -> Follow {
     Follow {
         stage: Stage::Synced("7".into()),
-        ..Follow::new()
+        ..Follow::new(Freshness::Any)
     }
 }
 

@@ -29,7 +29,10 @@ fn brief(frame: Frame) -> String {
     match frame {
         Frame::Applied(object) => format!("applied {}", about(&object)),
         Frame::Deleted(object) => format!("deleted {}", about(&object)),
-        Frame::Faulty { fault, version } => format!("faulty {} at {version:?}", fault.name),
+        Frame::Faulty { fault, known } => {
+            let version = known.map(|object| object.metadata().resource_version.clone());
+            format!("faulty {} at {version:?}", fault.name)
+        }
         Frame::Bookmark {
             version,
             initial_end,

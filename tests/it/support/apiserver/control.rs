@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    ApiServer, Cut, Fault, LimitAtZero, TooOld, WatchList,
+    ApiServer, Cut, Fault, LimitAtZero, Mute, TooOld, WatchList,
     resource::Resource,
     state::{OpenWatch, Order},
 };
@@ -59,6 +59,23 @@ impl ApiServer {
     /// Ends the open watches of the resource at once. Over HTTP/2 a cut other than `End` takes the whole connection.
     pub(crate) fn cut_watches(&self, resource: &str, cut: Cut) {
         self.for_watches(resource, |watch| watch.order = Some(Order::Cut(cut)));
+    }
+
+    /// The open watches of the resource lie: they leave out the next so many events, and go on as if nothing were.
+    pub(crate) fn skip_events(&self, resource: &str, events: usize) {
+        self.for_watches(resource, |watch| watch.skips += events);
+    }
+
+    /// The connections that are open stay so and lead nowhere, as behind a proxy that has lost its other side. New ones
+    /// are good.
+    pub(crate) fn mute_connections(&self, mute: Mute) {
+        self.shared.valve.mute(mute);
+    }
+
+    /// Whether lists of metadata alone are known; if not, whole objects are sent, as by servers before 1.15.
+    pub(crate) fn lists_metadata(&self, known: bool) {
+        self.shared
+            .change(|state| state.switches.no_metadata_lists = !known);
     }
 
     /// The open watches of the resource stay open and send nothing more, until `release`.

@@ -32,6 +32,7 @@ pub(crate) struct Request {
     pub(crate) version: Version,
     pub(crate) user_agent: Option<String>,
     pub(crate) authorization: Option<String>,
+    pub(crate) accept: Option<String>,
     pub(crate) verb: Verb,
     /// What the path names; None for `/version`, discovery and unknown paths.
     pub(super) target: Option<Target>,
@@ -56,6 +57,7 @@ impl Request {
             version: request.version(),
             user_agent: header_text(request.headers(), header::USER_AGENT),
             authorization: header_text(request.headers(), header::AUTHORIZATION),
+            accept: header_text(request.headers(), header::ACCEPT),
             verb,
             target,
         }
@@ -64,6 +66,12 @@ impl Request {
     /// Plural name of the resource.
     pub(crate) fn resource(&self) -> Option<&'static str> {
         self.target.as_ref().map(|target| target.resource.plural)
+    }
+
+    /// Whether metadata alone is asked for (Kubernetes API concepts, "Fetching only metadata").
+    pub(super) fn wants_metadata(&self) -> bool {
+        let accept = self.accept.as_deref().unwrap_or_default();
+        accept.starts_with("application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1")
     }
 
     /// A parameter of the query, decoded.

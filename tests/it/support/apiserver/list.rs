@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{
     options::{ListOptions, Match, Version},
-    resource::{Resource, Target},
+    resource::Target,
     state::{LimitAtZero, State},
     status::Status,
     store::Key,
@@ -20,15 +20,20 @@ struct Continue {
     start: Key,
 }
 
-/// The JSON of one page.
-pub(super) fn list(state: &State, target: &Target, options: &ListOptions) -> Result<Bytes, Status> {
+/// The JSON of one page; `metadata_only`: of a `PartialObjectMetadataList`.
+pub(super) fn list(
+    state: &State,
+    target: &Target,
+    options: &ListOptions,
+    metadata_only: bool,
+) -> Result<Bytes, Status> {
     options.check_list()?;
     let from = start(state, options)?;
     let limit = match (options.version, state.switches.limit_at_zero) {
         (Version::Any, LimitAtZero::Ignored) => usize::MAX,
         _ => options.limit.unwrap_or(usize::MAX),
     };
-    Ok(page(state, target, options, from, limit))
+    Ok(page(state, target, options, from, limit, metadata_only))
 }
 
 /// The JSON of one object, as of now.
@@ -92,6 +97,7 @@ fn page(
     options: &ListOptions,
     from: Continue,
     limit: usize,
+    metadata_only: bool,
 ) -> Bytes {
     let version = from.version;
     let selected = state
@@ -108,7 +114,13 @@ fn page(
     let items: Vec<String> = selected
         .by_ref()
         .take(limit)
-        .map(|object| object.item(target.resource))
+        .map(|object| match metadata_only {
+            true => json!({
+                "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": object.value["metadata"],
+            })
+            .to_string(),
+            false => object.item(target.resource),
+        })
         .collect();
     let mut metadata = json!({ "resourceVersion": version.to_string() });
     if let Some(next) = selected.peek() {
@@ -118,11 +130,16 @@ fn page(
             metadata["remainingItemCount"] = json!(selected.count());
         }
     }
-    Bytes::from(text(target.resource, &metadata.to_string(), &items))
+    let resource = target.resource;
+    let (kind, api_version) = match metadata_only {
+        true => ("PartialObjectMetadata", "meta.k8s.io/v1".to_owned()),
+        false => (resource.kind, resource.api_version()),
+    };
+    Bytes::from(text(kind, &api_version, &metadata.to_string(), &items))
 }
 
-fn text(resource: &Resource, metadata: &str, items: &[String]) -> String {
-    let (kind, api_version, items) = (resource.kind, resource.api_version(), items.join(","));
+fn text(kind: &str, api_version: &str, metadata: &str, items: &[String]) -> String {
+    let items = items.join(",");
     format!(
         r#"{{"kind":"{kind}List","apiVersion":"{api_version}","metadata":{metadata},"items":[{items}]}}"#
     )

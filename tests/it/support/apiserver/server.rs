@@ -190,8 +190,12 @@ fn resource_frames(
     if request.verb == Verb::Watch {
         return watch::open(shared, line, target.clone(), options);
     }
+    let wants_metadata = request.wants_metadata();
     shared
-        .look(|state| list::list(state, target, &options))
+        .look(|state| {
+            let metadata_only = wants_metadata && !state.switches.no_metadata_lists;
+            list::list(state, target, &options, metadata_only)
+        })
         .map(one)
 }
 

@@ -59,6 +59,8 @@ pub(super) struct Switches {
     pub(super) too_old: TooOld,
     pub(super) limit_at_zero: LimitAtZero,
     pub(super) bookmark_every: Option<Duration>,
+    /// Whole objects are sent where metadata was asked for.
+    pub(super) no_metadata_lists: bool,
     /// Custom resources that are served.
     pub(super) installed: BTreeSet<&'static str>,
 }
@@ -78,6 +80,8 @@ pub(super) struct OpenWatch {
     /// The version up to which all its events were handed to the connection.
     pub(super) delivered: u64,
     pub(super) held: bool,
+    /// Events that it will leave out.
+    pub(super) skips: usize,
     pub(super) bookmarks_ordered: u64,
     pub(super) order: Option<Order>,
 }

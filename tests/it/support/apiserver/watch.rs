@@ -141,6 +141,7 @@ impl Session {
             resource: target.resource,
             delivered: 0,
             held: false,
+            skips: 0,
             bookmarks_ordered: 0,
             order: None,
         };
@@ -275,13 +276,35 @@ impl Session {
     }
 
     /// The next event that concerns this watch; moves on over those that do not.
-    fn event_frame(&mut self, state: &State, cached: u64) -> Option<Bytes> {
+    fn event_frame(&mut self, state: &mut State, cached: u64) -> Option<Bytes> {
+        let watch = state.watches.get_mut(&self.number);
+        let skips = watch.map_or(0, |watch| std::mem::take(&mut watch.skips));
+        let mut skipped = 0;
+        let frame = self.honest_frame(state, cached, skips, &mut skipped);
+        if let Some(watch) = state.watches.get_mut(&self.number) {
+            watch.skips += skips - skipped;
+        }
+        frame
+    }
+
+    /// Likewise, but for as many events as it is to leave out.
+    fn honest_frame(
+        &mut self,
+        state: &State,
+        cached: u64,
+        skips: usize,
+        skipped: &mut usize,
+    ) -> Option<Bytes> {
         for write in state
             .store
             .writes(self.target.resource, self.position, cached)
         {
             self.position = write.version;
             if let Some((name, object)) = self.event(write) {
+                if *skipped < skips {
+                    *skipped += 1;
+                    continue;
+                }
                 return Some(event_frame(name, &object.whole(self.target.resource)));
             }
         }

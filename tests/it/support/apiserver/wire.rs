@@ -1,10 +1,14 @@
 //! The TCP connection under TLS and HTTP, with the two powers that a peer must not expect: to fall silent without
-//! closing (the valve, for the whole server), and to break off at a chosen byte (the line, for one connection).
+//! closing (the valve, for the whole server or for the connections that are open), and to break off at a chosen byte
+//! (the line, for one connection).
 
 use std::{
     io,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     task::{Context, Poll, Waker},
 };
 
@@ -14,15 +18,30 @@ use tokio::{
     sync::Notify,
 };
 
-/// Stops all bytes of all connections while it is shut: they stay open, the kernel still acknowledges.
+/// Which way of a connection leads nowhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mute {
+    /// Nothing is read and nothing is written.
+    Both,
+    /// What the client says is heard; it hears nothing.
+    Answers,
+}
+
+/// Stops all bytes of all connections while it is shut: they stay open, the kernel still acknowledges. And for good those
+/// of the connections that are open when it is told so.
 #[derive(Debug, Default)]
 pub(super) struct Valve {
     inside: Mutex<ValveState>,
+    connections: AtomicU64,
 }
 
 #[derive(Debug, Default)]
 struct ValveState {
     shut: bool,
+    /// Connections with a smaller number read nothing any more …
+    deaf_before: u64,
+    /// … or write nothing.
+    mute_before: u64,
     waiting: Vec<Waker>,
 }
 
@@ -40,9 +59,23 @@ impl Valve {
         inside.waiting.drain(..).for_each(Waker::wake);
     }
 
-    fn poll_open(&self, context: &Context<'_>) -> Poll<()> {
+    /// Lets the connections that are open now lead nowhere, for good.
+    pub(super) fn mute(&self, mute: Mute) {
         let mut inside = self.inside.lock().unwrap_or_else(PoisonError::into_inner);
-        if !inside.shut {
+        let opened = self.connections.load(Ordering::Relaxed);
+        inside.mute_before = opened;
+        if mute == Mute::Both {
+            inside.deaf_before = opened;
+        }
+    }
+
+    fn poll_open(&self, context: &Context<'_>, connection: u64, reads: bool) -> Poll<()> {
+        let mut inside = self.inside.lock().unwrap_or_else(PoisonError::into_inner);
+        let nowhere_before = match reads {
+            true => inside.deaf_before,
+            false => inside.mute_before,
+        };
+        if !inside.shut && connection >= nowhere_before {
             return Poll::Ready(());
         }
         inside.waiting.push(context.waker().clone());
@@ -124,11 +157,13 @@ pub(super) struct Wire {
     stream: TcpStream,
     line: Arc<Line>,
     valve: Arc<Valve>,
+    number: u64,
 }
 
 impl Wire {
     pub(super) fn new(stream: TcpStream, line: Arc<Line>, valve: Arc<Valve>) -> Self {
         Self {
+            number: valve.connections.fetch_add(1, Ordering::Relaxed),
             stream,
             line,
             valve,
@@ -151,7 +186,7 @@ impl AsyncRead for Wire {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        std::task::ready!(self.valve.poll_open(context));
+        std::task::ready!(self.valve.poll_open(context, self.number, true));
         Pin::new(&mut self.stream).poll_read(context, buffer)
     }
 }
@@ -162,21 +197,21 @@ impl AsyncWrite for Wire {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        std::task::ready!(self.valve.poll_open(context));
+        std::task::ready!(self.valve.poll_open(context, self.number, false));
         let written = std::task::ready!(Pin::new(&mut self.stream).poll_write(context, bytes));
         self.line.wrote();
         Poll::Ready(written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        std::task::ready!(self.valve.poll_open(context));
+        std::task::ready!(self.valve.poll_open(context, self.number, false));
         let flushed = std::task::ready!(Pin::new(&mut self.stream).poll_flush(context));
         self.line.flushed();
         Poll::Ready(flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        std::task::ready!(self.valve.poll_open(context));
+        std::task::ready!(self.valve.poll_open(context, self.number, false));
         Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }

@@ -1,0 +1,253 @@
+//! What is known of each object of a resource beside its records: which version of it was told and when; and which
+//! objects a list that is under way, or an audit, has named.
+//!
+//! Every object that the source tells of is here, also one that serves nobody (an EndpointSlice without a Service, a Pod
+//! without an address): an audit compares all of them. A cluster has tens of thousands, so an entry is twenty octets.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, Hash, Hasher};
+
+use foldhash::fast::{FixedState, RandomState};
+
+/// A `resourceVersion` in eight octets. The Kubernetes API calls it opaque, but every server's is a decimal number that
+/// grows; one that is none is kept as a hash, which can be compared for being the same and nothing more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Version(u64);
+
+/// The version is a hash.
+const OPAQUE: u64 = 1 << 63;
+/// The list that is under way has named the object.
+const LISTED: u64 = 1 << 62;
+/// The audit that is under way has named the object.
+const SEEN: u64 = 1 << 61;
+/// What is left for a number or a hash.
+const VALUE: u64 = SEEN - 1;
+
+impl Version {
+    /// The version of this text.
+    pub(crate) fn of(text: &str) -> Version {
+        let digits = !text.is_empty() && text.bytes().all(|octet| octet.is_ascii_digit());
+        // One number has one text.
+        let number = text.parse().ok().filter(|number| *number <= VALUE);
+        match number {
+            Some(number) if digits && (number == 0 || !text.starts_with('0')) => Version(number),
+            _ => Version(FixedState::default().hash_one(text) & VALUE | OPAQUE),
+        }
+    }
+
+    /// The number, if it is one.
+    pub(crate) fn number(self) -> Option<u64> {
+        (self.0 & OPAQUE == 0).then_some(self.0)
+    }
+
+    /// Whether whoever has come as far as this has come as far as `other`; `None` if that cannot be told.
+    pub(crate) fn has_reached(self, other: Version) -> Option<bool> {
+        if self == other {
+            return Some(true);
+        }
+        Some(self.number()? >= other.number()?)
+    }
+}
+
+/// The objects of one resource, by the hash of namespace and name.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    objects: HashMap<Id, Note, RandomState>,
+    /// While the resource is being listed: how many records there were before.
+    listing: Option<usize>,
+}
+
+/// A hash in halves, so that an entry needs no filling to a multiple of eight octets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Id([u32; 2]);
+
+#[derive(Debug, Clone, Copy)]
+struct Note {
+    /// Version and marks, in halves likewise.
+    state: [u32; 2],
+    /// Unix time in seconds.
+    told: u32,
+}
+
+impl Known {
+    /// A list begins; `before` records are there.
+    pub(super) fn start_list(&mut self, before: usize) {
+        self.unmark(LISTED);
+        self.listing = Some(before);
+    }
+
+    /// How many records there were before the list that is under way, if one is.
+    pub(super) fn listing(&self) -> Option<usize> {
+        self.listing
+    }
+
+    /// Whether the list that is under way has named this object.
+    pub(super) fn is_listed(&self, id: u64) -> bool {
+        let note = self.objects.get(&Id::from(id));
+        note.is_some_and(|note| note.state() & LISTED != 0)
+    }
+
+    /// The list is complete. `keep`: what it did not name stays known.
+    pub(super) fn end_list(&mut self, keep: bool) {
+        self.listing = None;
+        if !keep {
+            self.objects.retain(|_, note| note.state() & LISTED != 0);
+        }
+        // Marks are cleared when the next list begins.
+    }
+
+    /// The object was told of in this version.
+    pub(super) fn told(&mut self, id: u64, version: Version, now: u32) {
+        let listed = if self.listing.is_some() { LISTED } else { 0 };
+        let note = self.objects.entry(Id::from(id)).or_insert(Note {
+            state: [0; 2],
+            told: now,
+        });
+        note.set(note.state() & (SEEN | LISTED) | listed | version.0);
+        note.told = now;
+    }
+
+    /// The object no longer exists.
+    pub(super) fn forget(&mut self, id: u64) {
+        self.objects.remove(&Id::from(id));
+    }
+
+    /// The version in which the object was told of last, and the Unix time of that in seconds.
+    pub(super) fn note(&self, id: u64) -> Option<(Version, u32)> {
+        let note = self.objects.get(&Id::from(id))?;
+        Some((note.version(), note.told))
+    }
+
+    /// An audit begins: it has named nothing.
+    pub(super) fn start_audit(&mut self) {
+        self.unmark(SEEN);
+    }
+
+    /// The audit has named this object.
+    pub(super) fn see(&mut self, id: u64) {
+        if let Some(note) = self.objects.get_mut(&Id::from(id)) {
+            note.set(note.state() | SEEN);
+        }
+    }
+
+    /// What the audit has not named.
+    pub(super) fn unseen(&self) -> impl Iterator<Item = (u64, Version)> {
+        let unseen = self.objects.iter();
+        let unseen = unseen.filter(|(_, note)| note.state() & SEEN == 0);
+        unseen.map(|(id, note)| (id.number(), note.version()))
+    }
+
+    /// Octets that the table takes.
+    #[cfg(test)]
+    pub(super) fn octets(&self) -> usize {
+        // Buckets are a power of two, filled to seven eighths at most; each has an octet beside it.
+        let buckets = (self.objects.capacity() * 8)
+            .div_ceil(7)
+            .next_power_of_two();
+        buckets * (size_of::<(Id, Note)>() + 1)
+    }
+
+    fn unmark(&mut self, mark: u64) {
+        for note in self.objects.values_mut() {
+            note.set(note.state() & !mark);
+        }
+    }
+}
+
+impl Note {
+    fn state(&self) -> u64 {
+        join(self.state)
+    }
+
+    fn set(&mut self, state: u64) {
+        self.state = split(state);
+    }
+
+    fn version(&self) -> Version {
+        Version(self.state() & (OPAQUE | VALUE))
+    }
+}
+
+impl Id {
+    fn number(self) -> u64 {
+        join(self.0)
+    }
+}
+
+impl From<u64> for Id {
+    fn from(id: u64) -> Id {
+        Id(split(id))
+    }
+}
+
+impl Hash for Id {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.number());
+    }
+}
+
+fn split(number: u64) -> [u32; 2] {
+    [(number >> 32) as u32, number as u32]
+}
+
+fn join([upper, lower]: [u32; 2]) -> u64 {
+    u64::from(upper) << 32 | u64::from(lower)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_that_are_numbers_have_an_order_and_others_are_the_same_or_not() {
+        for (a, b, reached) in [
+            ("7", "7", Some(true)),
+            ("10", "9", Some(true)),
+            ("9", "10", Some(false)),
+            ("abc", "abc", Some(true)),
+            ("abc", "abd", None),
+            ("7", "abc", None),
+            ("07", "7", None),
+            ("", "1", None),
+            ("2305843009213693951", "2305843009213693950", Some(true)),
+            ("2305843009213693952", "1", None),
+            ("18446744073709551616", "1", None),
+        ] {
+            let told = Version::of(a).has_reached(Version::of(b));
+            assert_eq!(told, reached, "{a:?} has reached {b:?}");
+        }
+        assert_eq!(Version::of("+7").number(), None);
+        assert_eq!(Version::of("7").number(), Some(7));
+    }
+
+    #[test]
+    fn marks_of_lists_and_audits_do_not_touch_versions_nor_each_other() {
+        let mut known = Known::default();
+        let version = Version::of("5");
+        known.told(1, version, 100);
+        known.told(2, Version::of("opaque"), 100);
+        known.start_list(2);
+        assert!(!known.is_listed(1));
+        known.told(1, version, 200);
+        known.start_audit();
+        known.see(2);
+        assert!(known.is_listed(1) && !known.is_listed(2));
+        assert_eq!(known.note(1), Some((version, 200)));
+        assert_eq!(known.unseen().collect::<Vec<_>>(), [(1, version)]);
+        known.end_list(false);
+        assert_eq!(known.note(2), None);
+        known.start_list(1);
+        known.end_list(true);
+        assert_eq!(known.note(1), Some((version, 200)));
+    }
+
+    #[test]
+    fn ten_thousand_objects_take_a_third_of_a_megabyte() {
+        assert_eq!(size_of::<(Id, Note)>(), 20);
+        let mut known = Known::default();
+        for id in 0..10_000_u64 {
+            known.told(id.wrapping_mul(0x9e37_79b9_7f4a_7c15), Version::of("7"), 0);
+        }
+        assert_eq!(known.octets(), 16_384 * 21);
+    }
+}

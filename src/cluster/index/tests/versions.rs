@@ -1,0 +1,169 @@
+//! What the index remembers of objects beside their records.
+
+use super::*;
+
+/// The same object in another version.
+pub(super) fn at(mut object: Object, version: &str) -> Object {
+    let metadata = match &mut object {
+        Object::Service(service) => &mut service.metadata,
+        Object::EndpointSlice(slice) => &mut slice.metadata,
+        Object::Pod(pod) => &mut pod.metadata,
+        Object::Namespace(namespace) => &mut namespace.metadata,
+    };
+    metadata.resource_version = version.into();
+    object
+}
+
+/// An object of each resource, and its identity by names.
+fn each() -> [(Object, &'static str, &'static str); 4] {
+    [
+        (service("demo", "web", "10.96.0.1"), "demo", "web"),
+        (
+            slice("demo", "web-1", "web", &["10.0.0.1"]),
+            "demo",
+            "web-1",
+        ),
+        (pod("demo", "a", "10.0.0.1"), "demo", "a"),
+        (namespace("demo"), "", "demo"),
+    ]
+}
+
+fn version(index: &mut Index, resource: Resource, namespace: &str, name: &str) -> Option<u64> {
+    index.see(resource, namespace, name).1?.number()
+}
+
+#[test]
+fn a_version_that_changes_alone_is_remembered_and_changes_no_view() {
+    for (object, namespace, name) in each() {
+        let (mut index, resource) = (Index::default(), object.resource());
+        assert!(index.apply(Event::Applied(at(object.clone(), "7")), NOW));
+        assert!(!index.apply(Event::Applied(at(object.clone(), "8")), NOW));
+        assert_eq!(
+            version(&mut index, resource, namespace, name),
+            Some(8),
+            "{resource}"
+        );
+        index.apply(Event::Deleted(at(object, "9")), NOW);
+        assert_eq!(
+            version(&mut index, resource, namespace, name),
+            None,
+            "{resource}"
+        );
+    }
+}
+
+#[test]
+fn an_object_that_serves_nobody_is_remembered_too() {
+    let bare = object(
+        Resource::EndpointSlices,
+        &json!({"metadata": {"namespace": "demo", "name": "s", "resourceVersion": "7"}}),
+    );
+    let mut index = Index::default();
+    assert!(!index.apply(Event::Applied(bare), NOW));
+    assert_eq!(index.count(Resource::EndpointSlices), 0);
+    assert_eq!(
+        version(&mut index, Resource::EndpointSlices, "demo", "s"),
+        Some(7)
+    );
+}
+
+#[test]
+fn an_object_is_taken_out_by_its_identity() {
+    for (object, namespace, name) in each() {
+        let (mut index, resource) = (Index::default(), object.resource());
+        index.apply(Event::Applied(object), NOW);
+        let (id, _) = index.see(resource, namespace, name);
+        assert!(index.remove(resource, id, NOW), "{resource}");
+        assert!(!index.remove(resource, id, NOW), "{resource}");
+        assert_eq!(
+            told(&index.view()),
+            told(&Index::default().view()),
+            "{resource}"
+        );
+    }
+}
+
+#[test]
+fn what_cannot_be_read_any_more_stays_as_it_was_through_a_list() {
+    for (object, namespace, name) in each() {
+        let (mut index, resource) = (Index::default(), object.resource());
+        index.apply(Event::Applied(at(object.clone(), "7")), NOW);
+        let before = index.view();
+        index.apply(Event::ListStarted(resource), NOW);
+        let bare = Object::bare(resource, object.metadata().clone());
+        assert!(!index.apply(Event::Unreadable(at(bare, "8")), NOW));
+        index.apply(Event::Listed(resource), NOW);
+        assert_eq!(told(&index.view()), told(&before), "{resource}");
+        assert_eq!(
+            version(&mut index, resource, namespace, name),
+            Some(8),
+            "{resource}"
+        );
+    }
+}
+
+#[test]
+fn a_list_that_is_not_believed_puts_in_what_it_names_and_takes_nothing_out() {
+    for (object, namespace, name) in each() {
+        let (mut index, resource) = (Index::default(), object.resource());
+        index.apply(Event::Applied(object.clone()), NOW);
+        let before = index.view();
+        index.apply(Event::ListStarted(resource), NOW);
+        let all = Outcome {
+            before: 1,
+            missing: 1,
+        };
+        assert_eq!(index.outcome(resource), Some(all), "{resource}");
+        assert!(index.finish_list_keeping(resource) && index.view().is_synced(resource));
+        assert_eq!(index.outcome(resource), None, "{resource}");
+        let (_, known) = index.see(resource, namespace, name);
+        assert!(known.is_some(), "{resource}: what stays is remembered");
+        assert_eq!(told(&index.view()), told(&before), "{resource}");
+        index.apply(Event::ListStarted(resource), NOW);
+        index.apply(Event::Applied(object), NOW);
+        let none = Outcome {
+            before: 1,
+            missing: 0,
+        };
+        assert_eq!(index.outcome(resource), Some(none), "{resource}");
+        index.apply(Event::ListStarted(resource), NOW);
+        index.apply(Event::Listed(resource), NOW);
+        assert_eq!(index.count(resource), 0, "{resource}");
+    }
+}
+
+#[test]
+fn a_service_is_traced_to_its_objects() {
+    let mut index = Index::default();
+    index.apply(
+        Event::Applied(at(service("demo", "Web", "10.96.0.1"), "7")),
+        100,
+    );
+    for (name, of, version) in [("s1", "web", "8"), ("s2", "web", "9"), ("s3", "db", "10")] {
+        index.apply(
+            Event::Applied(at(slice("demo", name, of, &["10.0.0.1"]), version)),
+            200,
+        );
+    }
+    let numbers = |notes: Vec<Note>| {
+        let mut notes: Vec<_> = notes
+            .iter()
+            .map(|(version, told)| (version.number(), *told))
+            .collect();
+        notes.sort();
+        notes
+    };
+    for (name, expected, slices) in [
+        (
+            "web",
+            vec![(Some(7), 100)],
+            vec![(Some(8), 200), (Some(9), 200)],
+        ),
+        ("db", vec![], vec![(Some(10), 200)]),
+        ("nosuch", vec![], vec![]),
+    ] {
+        let (service, found) = index.trace(&key("demo", name));
+        assert_eq!(numbers(service.into_iter().collect()), expected, "{name}");
+        assert_eq!(numbers(found), slices, "{name}");
+    }
+}
