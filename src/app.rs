@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use crate::admin::{self, Admin};
 use crate::config::listen::ListenAddress;
 use crate::config::{Config, Setting};
 use crate::counting::Listening;
@@ -32,6 +33,7 @@ pub struct App {
     ops: Ops,
     endpoints: Vec<BoundEndpoint>,
     readiness: Readiness,
+    admin: Arc<Admin>,
 }
 
 impl App {
@@ -49,6 +51,7 @@ impl App {
         let mut ops = Ops::new(process.metrics.clone(), readiness.clone());
         let endpoints = ops.apply(&wanted(&generation.config)).await?;
         let listeners = serve(bound, &generation, &process)?;
+        let admin = Arc::new(Admin::new(process.top.clone()));
         let mut app = App {
             process,
             generation,
@@ -56,6 +59,7 @@ impl App {
             ops,
             endpoints,
             readiness,
+            admin,
         };
         app.tell();
         Ok(app)
@@ -160,6 +164,11 @@ impl App {
         &self.readiness
     }
 
+    /// What an operator of this machine may ask and do.
+    pub fn admin(&self) -> &Arc<Admin> {
+        &self.admin
+    }
+
     /// What the server counts.
     pub fn process(&self) -> &Process {
         &self.process
@@ -176,12 +185,34 @@ impl App {
         self.generation.tell_unsynced(&self.process.runtime);
         self.readiness.replace(self.generation.readiness());
         self.process
+            .top
+            .set_clusters(self.generation.cluster_zones());
+        self.admin.replace(self.served());
+        self.process
             .metrics
             .enabled_plugins(self.generation.enabled_plugins());
         self.process
             .metrics
             .reload()
             .running(&self.generation.config.sha512);
+    }
+
+    /// What is served, for those who ask about it.
+    fn served(&self) -> admin::Served {
+        let listeners = self.listeners.iter();
+        let listeners = listeners.filter_map(|(address, listener)| {
+            Some(admin::Listener {
+                address: *address,
+                bound: listener.local_address(),
+                router: self.generation.routers.get(address)?.clone(),
+            })
+        });
+        let mut listeners: Vec<_> = listeners.collect();
+        listeners.sort_by_key(|listener| listener.address);
+        admin::Served {
+            listeners,
+            caches: self.generation.caches().collect(),
+        }
     }
 
     /// The longest that any block asks for: they all wait at the same time.
@@ -239,6 +270,7 @@ fn serve(
             process.metrics.clone(),
             address,
             panics_end_it,
+            process.top.clone(),
         ));
         let serving = listener.serve(router, hooks, &process.runtime);
         let serving = serving.map(|serving| (address, serving));

@@ -19,12 +19,13 @@ use std::time::Duration;
 
 use crate::dns::edns::Explanation;
 use crate::dns::query::flag;
-use crate::dns::{Class, Name, Query, Question, Rcode, Reply};
+use crate::dns::{Class, Name, Query, Question, Rcode, Reply, Verdict};
 use crate::plugin::{Plugin, PluginId};
 use crate::server::router::Router;
 
 mod below;
 mod failure;
+mod traced;
 mod waiting;
 
 pub use below::{Below, Refresher};
@@ -137,21 +138,36 @@ struct Walk<'a> {
 
 impl Walk<'_> {
     fn down(&self, query: &mut Query, from: usize) -> Progress {
+        // Asked once for all plugins: a client's query shall not pay for it with each.
+        if query.trace.is_some() {
+            self.down_telling(query, from, |query, plugin, step| plugin.note(query, step))
+        } else {
+            self.down_telling(query, from, |_, _, _| {})
+        }
+    }
+
+    #[inline(always)]
+    fn down_telling(
+        &self,
+        query: &mut Query,
+        from: usize,
+        tell: impl Fn(&Query, &Plugin, &Step),
+    ) -> Progress {
         for at in from..self.chain.plugins.len() {
-            match self.chain.plugins[at].down(query) {
+            let step = self.chain.plugins[at].down(query);
+            tell(query, &self.chain.plugins[at], &step);
+            match step {
                 Step::Next => {}
                 step => return self.settle(query, at, step),
             }
         }
         let last = self.chain.plugins.last().map(Plugin::id);
-        self.fail(
-            query,
-            self.chain.plugins.len(),
-            Failure {
-                by: last,
-                reason: Reason::NoNextPlugin,
-            },
-        )
+        let failure = Failure {
+            by: last,
+            reason: Reason::NoNextPlugin,
+        };
+        query.note(traced::SERVER, Verdict::Fails, || failure.to_string());
+        self.fail(query, self.chain.plugins.len(), failure)
     }
 
     /// What follows from what the plugin at `at` said.
@@ -172,8 +188,13 @@ impl Walk<'_> {
     }
 
     fn up(&self, query: &Query, at: usize, mut answer: Answer) -> Progress {
-        for plugin in self.chain.plugins[self.top..at].iter().rev() {
-            plugin.up(query, &mut answer);
+        let plugins = self.chain.plugins[self.top..at].iter().rev();
+        if query.trace.is_some() {
+            plugins
+                .filter(|plugin| !plugin.only_tells())
+                .for_each(|plugin| plugin.up(query, &mut answer));
+        } else {
+            plugins.for_each(|plugin| plugin.up(query, &mut answer));
         }
         Progress::Answered(answer)
     }
@@ -233,6 +254,9 @@ impl Walk<'_> {
             .router
             .route(&asked.question)
             .filter(|_| self.followed < FOLLOWED_MAX);
+        if query.trace.is_some() {
+            self.note_followed(&mut asked, chain);
+        }
         let progress = match chain {
             Some(chain) => chain.run_followed(self.router, &mut asked, self.followed + 1),
             None => Progress::Answered(Answer::refused(&mut asked)),

@@ -1,8 +1,10 @@
-//! The command line: `cairn` serves, `cairn check` reads a Corefile and says what is wrong with it.
+//! The command line: `cairn` serves, `cairn check` reads a Corefile and says what is wrong with it, and others ask a server
+//! that runs (`ask`).
 //!
 //! The flags are CoreDNS's, written as Go programs take them: one dash or two, `=` or a blank before the value.
 //! What is printed for people is printed here and in the rooms below; everything else is logged.
 
+mod ask;
 mod begin;
 mod check;
 mod descriptors;
@@ -50,6 +52,19 @@ enum Command {
         #[arg(long = "dns.port", short = 'p', value_name = "N", default_value_t = DNS_PORT)]
         dns_port: u16,
     },
+    /// Say why a name is answered as it is, by a server that runs here
+    ///
+    /// Asks as if a client had sent the question over UDP, with EDNS, and prints what each plugin decided. No metric of
+    /// clients and no line of the log counts it; what it asks of upstreams, and what a cache keeps of that, is real.
+    Explain(ask::Explain),
+    /// Show which names, Namespaces, clients and response codes a server has most of
+    ///
+    /// Of the last half minute to minute, by a sample of one query in sixteen. SHARE is what is certain of the sample, AT
+    /// MOST what it may be: the two differ by 0.4 % at the most.
+    Top(ask::Top),
+    /// Show what a server keeps of answers, or have it forget them
+    #[command(subcommand)]
+    Cache(ask::Cache),
 }
 
 /// Serve (the default)
@@ -123,6 +138,9 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
     };
     match cli.command {
         Some(Command::Check { files, dns_port }) => check::run(&files, dns_port),
+        Some(Command::Explain(asked)) => ask::explain(&asked),
+        Some(Command::Top(asked)) => ask::top(&asked),
+        Some(Command::Cache(asked)) => ask::cache(&asked),
         None if !cli.serve.extra.is_empty() => {
             let extra = cli.serve.extra.join(" ");
             begin::failed(&format!("extra command line arguments: [{extra}]"))

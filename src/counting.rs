@@ -20,6 +20,7 @@ use crate::telemetry::{
     Answered, BlockMetrics, CacheMetrics, CacheType, Counter, Family, KubernetesMetrics, Metrics,
     PluginId, Proto, ServiceKind, UpstreamMetrics, UpstreamProto,
 };
+use crate::top::Top;
 
 /// The zone label of queries that no server block is for.
 const DROPPED: &str = "dropped";
@@ -34,6 +35,7 @@ pub(crate) struct Listening {
     connections_closed: [(Closing, Arc<Counter>); 8],
     accept_failures: Arc<Counter>,
     panics_end_it: Arc<AtomicBool>,
+    top: Arc<Top>,
 }
 
 impl Listening {
@@ -41,6 +43,7 @@ impl Listening {
         metrics: Arc<Metrics>,
         address: ListenAddress,
         panics_end_it: Arc<AtomicBool>,
+        top: Arc<Top>,
     ) -> Listening {
         let server = address.to_string();
         let counter = |name, help| metrics.counters(name, help, &["server"]).with(&[&server]);
@@ -65,6 +68,7 @@ impl Listening {
             ),
             metrics,
             panics_end_it,
+            top,
         }
     }
 }
@@ -76,6 +80,10 @@ impl Hooks for Listening {
 
     fn overloaded(&self) {
         self.overloaded.increment();
+    }
+
+    fn sampled(&self, query: &Query, rcode: Rcode) {
+        self.top.sampled(query, rcode);
     }
 
     fn unsent(&self, count: usize) {

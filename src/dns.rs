@@ -18,6 +18,8 @@ pub mod rdata;
 pub mod reply;
 pub mod reverse;
 pub mod rr;
+pub mod text;
+pub mod trace;
 pub mod zone;
 
 pub use edns::Edns;
@@ -26,4 +28,5 @@ pub use outcome::Outcome;
 pub use query::{Query, Question, Reject, Transport};
 pub use reply::{Records, Reply, Section};
 pub use rr::{Class, Rcode, Type};
+pub use trace::{Trace, Verdict};
 pub use zone::Zones;

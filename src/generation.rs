@@ -19,9 +19,9 @@ use crate::chain::Chain;
 use crate::config::listen::ListenAddress;
 use crate::config::{Block, Config, Setting};
 use crate::counting::{Caching, Looping};
-use crate::dns::{Name, Zones};
+use crate::dns::{Name, Zones, reverse};
 use crate::ops::ReadyWatches;
-use crate::plugin::cache::{self, Cache, Counters, Store, Uncounted};
+use crate::plugin::cache::{self, Cache, Counters, Keeping, Store, Uncounted};
 use crate::plugin::errors::{self, Errors};
 use crate::plugin::forward::{self, Forward};
 use crate::plugin::kubernetes::{self, Kubernetes};
@@ -309,6 +309,34 @@ impl Generation {
             watches.remark("kubernetes", Arc::new(move || kubernetes.wrong()));
         }
         watches
+    }
+
+    /// The zones of all clusters, those of addresses left out: their names have a Namespace.
+    pub fn cluster_zones(&self) -> Zones {
+        let settings = self.config.blocks.iter().flat_map(|block| &block.settings);
+        let zones = settings.filter_map(|setting| match setting {
+            Setting::Kubernetes(config) => Some(config.options.zones.iter().copied()),
+            _ => None,
+        });
+        Zones::new(zones.flatten().filter(|zone| !reverse::is_reverse(zone)))
+    }
+
+    /// The caches of the server blocks.
+    pub fn caches(&self) -> impl Iterator<Item = Keeping> {
+        self.stores.iter().filter_map(|(block, store)| {
+            let mut settings = block.settings.iter();
+            let config = settings.find_map(|setting| match setting {
+                Setting::Cache(config) => Some(config.clone()),
+                _ => None,
+            })?;
+            let keys = block.keys.iter().map(ToString::to_string);
+            Some(Keeping {
+                server: keys.collect::<Vec<_>>().join(" "),
+                config,
+                store: store.clone(),
+                uncached: answered_alone(block),
+            })
+        })
     }
 
     /// The handlers of each block that has `prometheus`, as CoreDNS tells them: on all of its addresses, under the

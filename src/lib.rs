@@ -5,7 +5,7 @@
 //! Ask of any line how long the thing that it touches lives; that tells its room.
 //!
 //! ```text
-//! process     cli → app → telemetry, ops, reload, CLUSTER: source → index → view
+//! process     cli → app → telemetry, ops, admin, top, reload, CLUSTER: source → index → view
 //!                    │ swaps in a whole generation               │ publishes a whole view
 //! generation  Corefile → tree → Config → GENERATION: routers, chains, caches, upstreams
 //!                    │ one router a query                        │ one view a query
@@ -29,13 +29,15 @@
 //!
 //! # Who knows whom
 //!
-//! `cli → app, reload → generation → {config, plugin, server, cluster, telemetry, ops}`; `config → {corefile, the
+//! `cli → app, reload → generation → {config, plugin, server, cluster, telemetry, ops}`; `app → admin → {server, plugin,
+//! top}`; `config → {corefile, the
 //! parsers of plugins}`; `server → chain → plugin → {dns, cluster's view}`. Absent on purpose: [`dns`] and
 //! [`corefile`] know no other room; nothing but `cli` and `reload` knows [`app`]; [`telemetry`] knows nobody, rooms
 //! tell what is worth counting in words of their own and `counting` makes metrics of them; only `server` and the
 //! upstreams of `forward` open DNS sockets; only `dns::encode` writes a message; after `config` nobody reads the
 //! environment. A test holds these arrows.
 
+pub mod admin;
 pub mod app;
 mod blocking;
 pub mod chain;
@@ -53,3 +55,4 @@ pub mod plugin;
 pub mod reload;
 pub mod server;
 pub mod telemetry;
+pub mod top;

@@ -7,9 +7,9 @@
 
 mod address;
 mod health;
-mod listener;
+pub(crate) mod listener;
 mod metrics;
-mod page;
+pub(crate) mod page;
 mod ready;
 
 use std::collections::HashMap;

@@ -258,6 +258,14 @@ impl Plugin {
         }
     }
 
+    /// Whether it tells of queries and replies, and changes none: it is left out where the query is not a client's.
+    pub(crate) fn only_tells(&self) -> bool {
+        matches!(
+            self,
+            Plugin::Prometheus(_) | Plugin::Errors(_) | Plugin::Log(_)
+        )
+    }
+
     /// What it says when those below take too long, after it has said [`Step::NextWithin`]; `None` if it must wait for
     /// them after all.
     pub(crate) fn overdue(&self, query: &mut Query) -> Option<Step> {

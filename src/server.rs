@@ -11,17 +11,21 @@
 //! and take what waits to its end; TCP runs on the tokio runtime. This room knows chains but no plugin, and no Corefile; what is worth
 //! counting about queries that no chain saw is told to [`Hooks`].
 
+mod explain;
 mod handle;
 #[doc(hidden)]
 pub mod in_place;
 mod listener;
 pub mod router;
+mod sampling;
 mod tcp;
 mod udp;
 
 use crate::dns::{Query, Rcode};
 
+pub use explain::{Explained, explain};
 pub use listener::{BindError, Config, Listener, Serving};
+pub use sampling::SAMPLED_EVERY;
 pub use tcp::Timeouts;
 
 /// Why a connection over TCP has ended.
@@ -71,6 +75,11 @@ pub trait Hooks: Send + Sync {
 
     /// A connection could not be accepted, because the system lacked something, such as a descriptor.
     fn accept_failed(&self) {}
+
+    /// One of about [`SAMPLED_EVERY`] queries that were answered, drawn by lot.
+    fn sampled(&self, query: &Query, rcode: Rcode) {
+        let _ = (query, rcode);
+    }
 
     /// This many replies were not taken by the kernel and are lost to their clients.
     fn unsent(&self, count: usize) {

@@ -32,6 +32,8 @@ impl Below {
         asked.client = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
         asked.transport = Transport::Tcp;
         asked.is_background = true;
+        // Whoever had the query explained does not wait for this.
+        asked.trace = None;
         asked.asks_authentic = true;
         asked.received = tokio::time::Instant::now().into_std();
         if let Some(edns) = &mut asked.edns {

@@ -94,6 +94,9 @@ impl Waiting {
         match reason {
             Wait::Ask => {
                 let step = chain.plugins[at].ask(query).await;
+                if query.trace.is_some() {
+                    chain.plugins[at].note(query, &step);
+                }
                 walk.settle(query, at, step)
             }
             Wait::Target {
@@ -126,6 +129,9 @@ impl Walk<'_> {
             Ok(answer) => answer,
             Err(_) => match plugin.overdue(query) {
                 Some(step) => {
+                    if query.trace.is_some() {
+                        plugin.note(query, &step);
+                    }
                     plugin.refresh(query, below);
                     return self.settle(query, at, step);
                 }

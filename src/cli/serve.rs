@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::begin::{self, begin, failed, fatal, tell_lines};
 use super::descriptors::Descriptors;
 use super::{Format, Serve, print, version};
+use crate::admin::socket;
 use crate::app::App;
 use crate::config::{self, Config, Loaded};
 use crate::corefile::{Filesystem, Location};
@@ -92,6 +93,7 @@ async fn serve(
         Ok(begun) => begun,
         Err(code) => return code,
     };
+    let _operators = open_for_operators(&app);
     if let Some(path) = &flags.pidfile
         && let Err(fault) = std::fs::write(path, format!("{}\n", std::process::id()))
     {
@@ -117,6 +119,14 @@ async fn serve(
     let stopped = stop(app, &mut signals).await;
     remove(flags.pidfile.as_deref());
     stopped.unwrap_or(ExitCode::SUCCESS)
+}
+
+/// Lets `cairn explain` and the like in, if that can be.
+fn open_for_operators(app: &App) -> Option<socket::Opened> {
+    let opened = socket::open(app.admin().clone());
+    opened
+        .inspect_err(|fault| tracing::warn!("`cairn explain` cannot ask this server: {fault}"))
+        .ok()
 }
 
 /// Follows signals and the Corefile until a signal says stop.

@@ -12,6 +12,7 @@ use super::name::Name;
 use super::rdata;
 use super::reply::Records;
 use super::rr::{Class, Rcode, Type};
+use super::trace::{Trace, Verdict};
 
 /// Octets of a message header (RFC 1035 section 4.1.1).
 pub const HEADER_LEN: usize = 12;
@@ -119,6 +120,9 @@ pub struct Query {
     pub asks_authentic: bool,
     /// Whether no client waits: a plugin asks for its own sake, and over what it goes upstream is for `forward` to say.
     pub is_background: bool,
+    /// Who wants to know what becomes of it; nobody of a client's. Whoever sets it makes the query for that, and parses no
+    /// other into it.
+    pub trace: Option<Box<Trace>>,
     /// Buffers for the reply, kept from the query before.
     spare: Records,
     /// A buffer for EDNS options, kept likewise.
@@ -161,6 +165,7 @@ impl Query {
             keepalive: None,
             asks_authentic: false,
             is_background: false,
+            trace: None,
             spare: Records::default(),
             spare_options: Vec::new(),
         }
@@ -219,6 +224,14 @@ impl Query {
                 .ok_or_else(|| self.rejection(Rcode::FORMERR, true))?;
         }
         Ok(())
+    }
+
+    /// Notes what is decided about a query that is traced; of all others the words are not even made.
+    #[inline]
+    pub fn note(&self, by: &'static str, verdict: Verdict, words: impl FnOnce() -> String) {
+        if let Some(trace) = &self.trace {
+            trace.note(by, verdict, words());
+        }
     }
 
     /// Asks something else of those below. The client is answered its own question.

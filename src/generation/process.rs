@@ -15,6 +15,7 @@ use crate::plugin::loop_guard::OnLoop;
 use crate::server;
 use crate::telemetry::lines::Lines;
 use crate::telemetry::{BuildInfo, Metrics};
+use crate::top::Top;
 
 /// What generations share, and what outlives them.
 pub struct Process {
@@ -22,6 +23,8 @@ pub struct Process {
     pub runtime: Handle,
     /// All counters.
     pub metrics: Arc<Metrics>,
+    /// What listeners are asked most.
+    pub top: Arc<Top>,
     /// Where log lines go, those of queries among them.
     pub lines: Lines,
     /// The clusters that are followed.
@@ -58,6 +61,7 @@ impl Process {
             refreshes: Arc::new(Refreshes::on(runtime.clone())),
             runtime,
             metrics,
+            top: Arc::default(),
             lines,
             clusters,
             outbound,

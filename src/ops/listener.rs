@@ -1,27 +1,27 @@
-//! The connections of one address: accepted, bounded, served.
+//! The connections of one socket: accepted, bounded, served.
 //!
 //! Whoever reaches the pod reaches these ports, so a client costs at most a connection for a bounded time. When there
 //! are too many, the oldest goes: a probe of the kubelet gets in however many connections somebody else holds open.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::future::Future;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
+use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
-
-use super::page::{Site, respond};
-
-/// Connections of one address at a time; probes and scrapers of a node are a handful. Each costs some 10 KB.
-const CONNECTIONS_MAX: usize = 128;
 
 /// From the start of waiting for a request to the end of its header: Go's bound in CoreDNS. A connection that is kept
 /// for the next request is closed after the same time.
@@ -42,12 +42,62 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long connections are still accepted that were on their way when an address was given up.
 const SETTLE: Duration = Duration::from_millis(50);
 
+/// Where connections come from.
+pub(crate) trait Accept: Send + 'static {
+    /// A connection.
+    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+
+    /// The next one.
+    fn accept(&mut self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+
+    /// Those that the kernel has completed and nobody has taken yet.
+    fn completed(self) -> Vec<Self::Stream>;
+}
+
+/// Who answers requests.
+pub(crate) trait Respond: Send + Sync + 'static {
+    /// Connections at a time.
+    const CONNECTIONS_MAX: usize;
+
+    /// Answers one request.
+    fn respond(
+        &self,
+        request: Request<Incoming>,
+    ) -> impl Future<Output = Response<Full<Bytes>>> + Send;
+}
+
+impl Accept for TcpListener {
+    type Stream = TcpStream;
+
+    async fn accept(&mut self) -> io::Result<TcpStream> {
+        TcpListener::accept(self).await.map(|(stream, _)| stream)
+    }
+
+    fn completed(self) -> Vec<TcpStream> {
+        let Ok(listener) = self.into_std() else {
+            return vec![];
+        };
+        // It does not block: there are as many as its backlog holds.
+        let completed = std::iter::from_fn(|| listener.accept().ok());
+        completed
+            .filter_map(|(stream, _)| {
+                stream.set_nonblocking(true).ok()?;
+                stream.try_into().ok()
+            })
+            .collect()
+    }
+}
+
 /// Serves `listener` until the sender of `stop` is gone; open requests are answered after that, and those of
 /// connections that the kernel has completed.
-pub(super) async fn serve(listener: TcpListener, site: Arc<Site>, stop: watch::Receiver<()>) {
+pub(crate) async fn serve<S: Respond>(
+    mut listener: impl Accept,
+    site: Arc<S>,
+    stop: watch::Receiver<()>,
+) {
     let mut connections: VecDeque<AbortHandle> = VecDeque::new();
     let mut admit = |stream| {
-        make_room(&mut connections);
+        make_room(&mut connections, S::CONNECTIONS_MAX);
         let connection = serve_connection(stream, Arc::clone(&site), stop.clone());
         connections.push_back(tokio::spawn(connection).abort_handle());
     };
@@ -62,7 +112,7 @@ pub(super) async fn serve(listener: TcpListener, site: Arc<Site>, stop: watch::R
             () = &mut stopped => break,
         };
         match accepted {
-            Ok((stream, _)) => admit(stream),
+            Ok(stream) => admit(stream),
             Err(error) if is_clients(&error) => {}
             Err(error) => {
                 tracing::debug!(%error, "Accepting an operator's connection failed");
@@ -70,34 +120,28 @@ pub(super) async fn serve(listener: TcpListener, site: Arc<Site>, stop: watch::R
             }
         }
     }
-    let Ok(listener) = listener.into_std() else {
-        return;
-    };
-    while let Ok((stream, _)) = listener.accept() {
-        let stream = stream
-            .set_nonblocking(true)
-            .and_then(|()| stream.try_into());
-        if let Ok(stream) = stream {
-            admit(stream);
-        }
-    }
+    listener.completed().into_iter().for_each(admit);
 }
 
-fn make_room(connections: &mut VecDeque<AbortHandle>) {
-    if connections.len() >= CONNECTIONS_MAX {
+fn make_room(connections: &mut VecDeque<AbortHandle>, max: usize) {
+    if connections.len() >= max {
         connections.retain(|connection| !connection.is_finished());
     }
-    if connections.len() >= CONNECTIONS_MAX
+    if connections.len() >= max
         && let Some(oldest) = connections.pop_front()
     {
         oldest.abort();
     }
 }
 
-async fn serve_connection(stream: TcpStream, site: Arc<Site>, mut stop: watch::Receiver<()>) {
+async fn serve_connection<S: Respond>(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    site: Arc<S>,
+    mut stop: watch::Receiver<()>,
+) {
     let answer = service_fn(|request| {
         let site = &site;
-        async move { Ok::<_, Infallible>(respond(site, &request).await) }
+        async move { Ok::<_, Infallible>(site.respond(request).await) }
     });
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())

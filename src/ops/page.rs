@@ -9,6 +9,7 @@ use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use tokio::sync::Semaphore;
 
+use super::listener::Respond;
 use super::ready::{self, Monitor, Readiness};
 use super::{health, metrics};
 use crate::telemetry::Metrics;
@@ -40,7 +41,7 @@ pub(super) struct Site {
 
 /// A response before it is one.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Page {
+pub(crate) struct Page {
     status: StatusCode,
     content_type: &'static str,
     body: Bytes,
@@ -58,7 +59,7 @@ impl Sources {
 }
 
 impl Page {
-    pub(super) fn text(status: StatusCode, body: impl Into<Bytes>) -> Self {
+    pub(crate) fn text(status: StatusCode, body: impl Into<Bytes>) -> Self {
         Self {
             status,
             content_type: "text/plain; charset=utf-8",
@@ -67,7 +68,7 @@ impl Page {
         }
     }
 
-    pub(super) fn of_type(self, content_type: &'static str) -> Self {
+    pub(crate) fn of_type(self, content_type: &'static str) -> Self {
         Self {
             content_type,
             ..self
@@ -81,7 +82,7 @@ impl Page {
         }
     }
 
-    fn into_response(self) -> Response<Full<Bytes>> {
+    pub(crate) fn into_response(self) -> Response<Full<Bytes>> {
         let mut response = Response::new(Full::new(self.body));
         *response.status_mut() = self.status;
         response
@@ -96,9 +97,13 @@ impl Page {
     }
 }
 
-/// Answers one request.
-pub(super) async fn respond(site: &Site, request: &Request<Incoming>) -> Response<Full<Bytes>> {
-    page(site, request).await.into_response()
+impl Respond for Site {
+    /// Probes and scrapers of a node are a handful. Each connection costs some 10 KB.
+    const CONNECTIONS_MAX: usize = 128;
+
+    async fn respond(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        page(self, &request).await.into_response()
+    }
 }
 
 async fn page(site: &Site, request: &Request<Incoming>) -> Page {

@@ -26,6 +26,7 @@ use super::PluginId;
 mod config;
 mod counters;
 mod entry;
+mod keeping;
 mod key;
 mod popularity;
 mod refresh;
@@ -33,10 +34,12 @@ mod sieve;
 mod store;
 mod succession;
 mod table;
+mod told;
 mod verdict;
 
 pub use config::{Config, Limits, Prefetch, Refresh, ServeStale, parse};
 pub use counters::{Counters, Kind, Uncounted};
+pub use keeping::{Keeping, Kept, Which};
 pub use refresh::Refreshes;
 pub use store::{Entries, Store};
 
@@ -93,14 +96,18 @@ impl Cache {
             || self.uncached.contains(&query.question.name)
             || !self.config.zones.contains(&query.question.name)
         {
+            self.tell_not_kept(query);
             return Step::Next;
         }
-        self.counters.requested();
+        let counters = self.counters(query);
+        counters.requested();
         let now = query.received;
         if let Some(entry) = self.store.find(&Key::of(query)) {
-            match entry.standing(now, self.config.stale_for()) {
+            let standing = entry.standing(now, self.config.stale_for());
+            self.tell_found(query, &entry, standing, now);
+            match standing {
                 Standing::Fresh(left) => {
-                    self.counters.hit(entry.kind());
+                    counters.hit(entry.kind());
                     let records = query.take_records();
                     let reply = self.fresh(query, records, &entry, left);
                     return match &self.config.prefetch {
@@ -112,9 +119,20 @@ impl Cache {
                 Standing::Gone => {}
             }
         }
-        self.counters.missed();
+        self.tell_missed(query);
+        counters.missed();
         query.asks_authentic = true;
         Step::Next
+    }
+
+    /// Who counts what is done for the client of this query; nobody if it has none and is explained.
+    #[inline]
+    fn counters(&self, query: &Query) -> &dyn Counters {
+        if query.trace.is_some() {
+            &Uncounted
+        } else {
+            &*self.counters
+        }
     }
 
     #[inline]
@@ -151,7 +169,7 @@ impl Cache {
         let Some(stale) = &self.config.stale else {
             return Step::Next;
         };
-        self.counters.hit(entry.kind());
+        self.counters(query).hit(entry.kind());
         if let Refresh::Before(limit) = stale.refresh
             && !entry.rests(now)
         {
@@ -168,7 +186,7 @@ impl Cache {
     }
 
     fn stale(&self, query: &Query, records: Records, entry: &Entry, stale: &ServeStale) -> Reply {
-        self.counters.served_stale();
+        self.counters(query).served_stale();
         entry.stale_reply(query, records, stale.ttl)
     }
 
@@ -210,6 +228,7 @@ impl Cache {
             return;
         };
         let standing = entry.standing(now, self.config.stale_for());
+        self.tell_put(query, &entry, standing, now);
         let records = std::mem::take(&mut answer.reply.records);
         answer.reply = match (standing, &self.config.stale) {
             (Standing::Fresh(left), _) => self.fresh(query, records, &entry, left),
@@ -234,6 +253,7 @@ impl Cache {
         if standing == Standing::Gone || entry.is_failure() {
             return None;
         }
+        self.tell_put(query, &entry, standing, now);
         let records = query.take_records();
         let reply = if let Standing::Fresh(left) = standing {
             self.fresh(query, records, &entry, left)
@@ -331,6 +351,7 @@ impl Cache {
         if entry.octets() > store::ENTRY_OCTETS_MAX {
             return self.drop_large(query, &entry, now);
         }
+        self.tell_kept(query, &entry);
         let mut received = Received::Taken;
         let stale_for = self.config.stale_for();
         self.store.insert(entry, now, stale_for, |old, new| {

@@ -22,6 +22,7 @@ mod find;
 mod lack;
 mod name;
 mod srv;
+mod told;
 mod zone_data;
 
 use find::Found;
@@ -124,6 +125,9 @@ impl Kubernetes {
             view: &view,
             zone_at,
         };
+        if query.trace.is_some() {
+            self.tell(query, &asking);
+        }
         let mut records = query.take_records();
         let positive = |records| Reply::authoritative_with(query, Rcode::NOERROR, records);
         let (rcode, lack) = match asking.truth(query, &mut records) {

@@ -14,8 +14,8 @@ use arc_swap::ArcSwap;
 use futures_util::FutureExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
 
-use super::Hooks;
 use super::router::Router;
+use super::{Hooks, sampling};
 use crate::chain::{Answer, Progress, Waiting};
 use crate::dns::edns::{ErrorCode, Explanation, ExtendedError};
 use crate::dns::{Query, Rcode, Reply, Transport, encode};
@@ -91,7 +91,7 @@ impl Service {
             return self.answer_outside(query, Rcode::REFUSED, out);
         };
         let run = AssertUnwindSafe(|| match chain.run(router, query) {
-            Progress::Answered(answer) => reply(query, answer, out),
+            Progress::Answered(answer) => self.reply(query, answer, out),
             Progress::Dropped => Handled::Silence,
             Progress::Waiting(waiting) => self.wait(query, waiting, out),
         });
@@ -112,7 +112,7 @@ impl Service {
         // waits.
         let run = AssertUnwindSafe(Box::pin(waiting.finish(query)));
         match run.catch_unwind().await {
-            Ok(Some(answer)) => drop(reply(query, answer, out)),
+            Ok(Some(answer)) => drop(self.reply(query, answer, out)),
             Ok(None) => {}
             Err(_) => drop(self.fail(query, out)),
         }
@@ -125,7 +125,7 @@ impl Service {
             Err(refused) => refused,
         };
         if let Some(answer) = waiting.instead(query) {
-            return reply(query, answer, out);
+            return self.reply(query, answer, out);
         }
         query.restore_question();
         match refused {
@@ -163,16 +163,25 @@ impl Service {
         encode::reply(query, &reply, out);
         query.recycle(reply.records);
         self.hooks.answered_outside(query, rcode, out.len());
+        self.sample(query, rcode);
         Handled::Reply
     }
-}
 
-/// Plugins that rewrite change the question; the client is answered its own.
-fn reply(query: &mut Query, answer: Answer, out: &mut Vec<u8>) -> Handled {
-    query.restore_question();
-    encode::reply(query, &answer.reply, out);
-    query.recycle(answer.reply.records);
-    Handled::Reply
+    /// Plugins that rewrite change the question; the client is answered its own.
+    fn reply(&self, query: &mut Query, answer: Answer, out: &mut Vec<u8>) -> Handled {
+        query.restore_question();
+        encode::reply(query, &answer.reply, out);
+        query.recycle(answer.reply.records);
+        self.sample(query, answer.reply.rcode);
+        Handled::Reply
+    }
+
+    #[inline]
+    fn sample(&self, query: &Query, rcode: Rcode) {
+        if sampling::is_drawn() {
+            self.hooks.sampled(query, rcode);
+        }
+    }
 }
 
 #[cfg(test)]

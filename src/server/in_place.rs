@@ -9,6 +9,7 @@ use std::time::Instant;
 use arc_swap::ArcSwap;
 use tokio::sync::Semaphore;
 
+use super::Hooks;
 use super::handle::{Handled, Packet, Service};
 use super::router::Router;
 use crate::dns::{Query, Transport};
@@ -26,10 +27,10 @@ pub struct InPlace {
 
 impl InPlace {
     /// Answers by this router.
-    pub fn new(router: Arc<Router>) -> InPlace {
+    pub fn new(router: Arc<Router>, hooks: Arc<dyn Hooks>) -> InPlace {
         let service = Service {
             router: ArcSwap::new(router.clone()),
-            hooks: Arc::new(()),
+            hooks,
             waiting: Arc::new(Semaphore::new(1)),
         };
         InPlace {

@@ -60,6 +60,20 @@ impl Router {
         }
         parent.or(self.root.as_ref())
     }
+
+    /// The zone whose chain this is; a chain has one.
+    pub fn zone_of(&self, chain: &Arc<Chain>) -> Option<Name> {
+        if self
+            .root
+            .as_ref()
+            .is_some_and(|root| Arc::ptr_eq(root, chain))
+        {
+            return Some(Name::root());
+        }
+        let mut zones = self.zones.iter();
+        let (zone, _) = zones.find(|(_, known)| Arc::ptr_eq(known, chain))?;
+        Name::join(&zone[..zone.len() - 1], &Name::root()).ok()
+    }
 }
 
 #[cfg(test)]
@@ -91,6 +105,7 @@ mod tests {
                 .position(|(_, known)| Arc::ptr_eq(known, chain))
                 .unwrap();
             assert_eq!(zones[at], expected, "{name} {rtype}");
+            assert_eq!(router.zone_of(chain), Some(expected.parse().unwrap()));
         }
         let empty = Router::new([], false);
         assert!(

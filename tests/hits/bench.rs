@@ -58,7 +58,7 @@ impl Bench {
         };
         let router = generation.routers.values().next().unwrap().clone();
         let mut bench = Bench {
-            in_place: InPlace::new(router),
+            in_place: InPlace::new(router, process.top.clone()),
             runtime,
             _generation: generation,
             _log: log,

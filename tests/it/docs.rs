@@ -21,6 +21,7 @@ use cairn_dns::telemetry::log::LogFormat;
 use hickory_proto::rr::Name;
 use tokio::runtime::Handle;
 
+use crate::program::Cairn;
 use crate::support::dns;
 
 const README: &str = include_str!("../../README.md");
@@ -204,6 +205,50 @@ fn the_readme_shows_what_check_prints() {
     let (_, shown) = fenced(check, "console")[0].split_once('\n').unwrap();
     assert_eq!(String::from_utf8(output.stdout).unwrap(), shown);
     assert_eq!(output.status.code(), Some(1));
+}
+
+/// Text with what differs from run to run taken out: times, ports, serials, and how wide columns are.
+fn lasting(text: &str) -> String {
+    let word = |word: &str| match word {
+        word if word.trim_end_matches(',').ends_with("ms") => "TIME".to_owned(),
+        word if word.starts_with("dns://") => "SERVER".to_owned(),
+        word if word.len() == 10 && word.parse::<u32>().is_ok() => "SERIAL".to_owned(),
+        word => word.to_owned(),
+    };
+    let line = |line: &str| {
+        line.split_whitespace()
+            .map(word)
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    text.trim().lines().map(line).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn the_readme_shows_what_explain_prints() {
+    let demo = file("deploy/demo/Corefile")
+        .replace("/etc/resolv.conf", "127.0.0.1:1")
+        .replace(":1053", ":PORT")
+        .replace(":18080", ":0")
+        .replace(":18181", ":0")
+        .replace(":19153", ":0");
+    let folder = std::env::current_dir().unwrap().join("deploy/demo/cluster");
+    let demo = demo.replace("deploy/demo/cluster", folder.to_str().unwrap());
+    let server = Cairn::serving(&demo, &[]);
+    server.wait_for(|server| server.ask("no.svc.cluster.local.").as_deref() == Some("NXDOMAIN"));
+    let shown = fenced(section("### Ask the server why"), "console");
+    assert!(!shown.is_empty());
+    for block in shown {
+        let (command, expected) = block.split_once('\n').unwrap();
+        let args = command.strip_prefix("$ cairn ").unwrap().split(' ');
+        let output = Command::new(env!("CARGO_BIN_EXE_cairn"))
+            .args(args)
+            .args(["--pid", &server.child.id().to_string()])
+            .output()
+            .unwrap();
+        let printed = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(lasting(&printed), lasting(expected), "{command}");
+    }
 }
 
 /// The demo, on ports that the system chooses, with an upstream that refuses everything.

@@ -7,14 +7,19 @@ use std::path::{Path, PathBuf};
 /// The rooms that each room may name, itself not counted.
 const KNOWS: &[(&str, &[&str])] = &[
     (
+        "admin",
+        &["config", "dns", "ops", "plugin", "server", "top"],
+    ),
+    (
         "app",
-        &["config", "counting", "generation", "ops", "server"],
+        &["admin", "config", "counting", "generation", "ops", "server"],
     ),
     ("blocking", &[]),
     ("chain", &["dns", "plugin", "server"]),
     (
         "cli",
         &[
+            "admin",
             "app",
             "config",
             "corefile",
@@ -29,7 +34,15 @@ const KNOWS: &[(&str, &[&str])] = &[
     ("corefile", &[]),
     (
         "counting",
-        &["cluster", "config", "dns", "plugin", "server", "telemetry"],
+        &[
+            "cluster",
+            "config",
+            "dns",
+            "plugin",
+            "server",
+            "telemetry",
+            "top",
+        ],
     ),
     ("dns", &[]),
     ("fuzz", &["cluster", "corefile", "dns", "plugin"]),
@@ -45,6 +58,7 @@ const KNOWS: &[(&str, &[&str])] = &[
             "plugin",
             "server",
             "telemetry",
+            "top",
         ],
     ),
     ("lib", &[]),
@@ -66,6 +80,7 @@ const KNOWS: &[(&str, &[&str])] = &[
     ("reload", &["app", "blocking", "config", "corefile"]),
     ("server", &["chain", "dns"]),
     ("telemetry", &[]),
+    ("top", &["dns", "server"]),
 ];
 
 /// Past this a file has a second thing living in it.

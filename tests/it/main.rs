@@ -5,6 +5,7 @@
     reason = "what fails in a test shall end it, in what it calls too"
 )]
 
+mod admin;
 mod answers;
 mod apiserver;
 mod benchmark;

@@ -110,6 +110,22 @@ impl Entry {
         self.ttl
     }
 
+    pub(super) fn rcode(&self) -> Rcode {
+        self.rcode
+    }
+
+    pub(super) fn records(&self) -> &Records {
+        &self.records
+    }
+
+    pub(super) fn why(&self) -> &str {
+        &self.why
+    }
+
+    pub(super) fn age(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.stored)
+    }
+
     /// Octets that it takes in all.
     pub(super) fn octets(&self) -> usize {
         ENTRY_OCTETS_MIN + self.key.len() + self.records.octets() + self.why.len()

@@ -2,8 +2,8 @@
 
 use std::hash::{BuildHasher, Hasher};
 
-use crate::dns::Query;
 use crate::dns::query::flag;
+use crate::dns::{Class, Name, Query, Type};
 
 /// The type, the class, DO, CD and RD.
 type Tail = [u8; 5];
@@ -54,10 +54,37 @@ impl Key<'_> {
     }
 }
 
+/// What a stored key is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct KeyParts {
+    pub(super) name: Name,
+    pub(super) rtype: Type,
+    pub(super) class: Class,
+    pub(super) dnssec_ok: bool,
+    pub(super) checking_disabled: bool,
+    pub(super) recursion_desired: bool,
+}
+
+impl KeyParts {
+    /// Reads a key as it is stored.
+    pub(super) fn of(octets: &[u8]) -> Option<KeyParts> {
+        let (name, tail) = octets.split_last_chunk()?;
+        let [type1, type2, class1, class2, bits]: Tail = *tail;
+        Some(KeyParts {
+            name: Name::read(name, 0).ok()?.0,
+            rtype: Type(u16::from_be_bytes([type1, type2])),
+            class: Class(u16::from_be_bytes([class1, class2])),
+            dnssec_ok: bits & 1 != 0,
+            checking_disabled: bits & 2 != 0,
+            recursion_desired: bits & 4 != 0,
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dns::{Class, Edns, Question, Type};
+    use crate::dns::{Edns, Question};
 
     #[test]
     fn queries_share_a_key_exactly_if_they_share_their_answer() {

@@ -170,12 +170,23 @@ impl Store {
 
     /// Forgets an entry, unless another has taken its place.
     pub(super) fn remove(&self, entry: &Found) {
+        self.forget(&entry.share());
+    }
+
+    /// Likewise, and says whether it was there.
+    pub(super) fn forget(&self, entry: &Arc<Entry>) -> bool {
         let ledger = &mut *self.ledger();
-        let entry = entry.share();
         let is_there = self.table.find(entry.hash(), |key| key == entry.key());
-        if is_there.is_some_and(|found| Arc::ptr_eq(&found.share(), &entry)) {
-            ledger.take_out(&self.table, &entry);
+        let is_there = is_there.is_some_and(|found| Arc::ptr_eq(&found.share(), entry));
+        if is_there {
+            ledger.take_out(&self.table, entry);
         }
+        is_there
+    }
+
+    /// All that is kept, as far as it does not change meanwhile. No lock is held.
+    pub(super) fn all(&self) -> impl Iterator<Item = Arc<Entry>> {
+        self.table.entries()
     }
 
     fn put(&self, ledger: &mut Ledger, entry: &Arc<Entry>) {

@@ -108,6 +108,13 @@ impl Table {
         }
     }
 
+    /// All entries, each once; what is written meanwhile may be among them or not.
+    pub(super) fn entries(&self) -> impl Iterator<Item = Arc<Entry>> {
+        let buckets = self.buckets.iter();
+        let used = buckets.filter(|bucket| bucket.tags.load(Ordering::Acquire) != 0);
+        used.flat_map(Bucket::all)
+    }
+
     /// The two buckets of a hash: by its upper and by its lower half.
     #[inline]
     fn choices(&self, hash: u64) -> [&Bucket; 2] {

@@ -12,8 +12,9 @@ use std::time::{Duration, Instant};
 use rand::RngExt;
 
 use crate::chain::{Reason, Unanswered};
-use crate::dns::{Query, Rcode, Reply};
+use crate::dns::{Query, Rcode, Reply, Verdict};
 
+use super::FORWARD;
 use super::budget::Budget;
 use super::config::{Stanza, UPSTREAMS_MAX};
 use super::flights::{Flights, Outcome};
@@ -102,7 +103,12 @@ impl Forwarding {
         deadline: Instant,
     ) -> Outcome {
         let ask = || self.race(query, outbound, deadline);
-        let joined = || outbound.observer.joined();
+        let joined = || {
+            query.note(FORWARD.name(), Verdict::Looks, || {
+                "the same is being asked already: its answer is waited for".to_owned()
+            });
+            outbound.observer.joined();
+        };
         self.flights.ask(query, deadline, ask, joined).await
     }
 
@@ -128,6 +134,8 @@ impl Forwarding {
         loop {
             let now = Instant::now();
             while let Some(late) = race.late(now) {
+                let to = upstreams[late].endpoint();
+                query.note(FORWARD.name(), Verdict::Looks, || format!("{to} is late"));
                 upstreams[late].left_unanswered();
                 if self.config.policy.repeats() {
                     upstreams[late].begin_checks();
@@ -149,6 +157,7 @@ impl Forwarding {
                         _ => {}
                     }
                     let upstream = &upstreams[at];
+                    tell_asked(query, next, upstream);
                     let number = race.asked(at, upstream.patience(now), now, &field);
                     out.push(
                         async move { (number, upstream, upstream.ask(query, deadline).await) },
@@ -249,6 +258,23 @@ impl Field for Starters<'_> {
     fn spend(&self) -> bool {
         !self.is_busy && self.budget.spend()
     }
+}
+
+/// Whom a query that is traced goes to, and why.
+fn tell_asked(query: &Query, next: Move, upstream: &Upstream) {
+    query.note(FORWARD.name(), Verdict::Looks, || {
+        let why = match next {
+            Move::Hedge(_) => ", beside the one asked before",
+            Move::AskDown(_) => ", though all are down",
+            Move::Ask(_) | Move::Wait(_) | Move::Rest | Move::AllDown => "",
+        };
+        let conduct = if upstream.standing().is_unreliable {
+            ", which has left queries unanswered"
+        } else {
+            ""
+        };
+        format!("asks {}{why}{conduct}", upstream.endpoint())
+    });
 }
 
 /// Whether a code says no more than that this upstream could not, or would not.

@@ -9,8 +9,9 @@ use tokio::runtime::Handle;
 
 use crate::chain::{Cause, Unanswered};
 use crate::dns::query::flag;
-use crate::dns::{Class, Query, Question, Reply, Type};
+use crate::dns::{Class, Query, Question, Reply, Type, Verdict};
 
+use super::FORWARD;
 use super::case::CaseKept;
 use super::conduct::Conduct;
 use super::config::{Carriage, DohMethod, HealthCheck, Idle, Stanza};
@@ -160,7 +161,7 @@ impl Upstream {
         self.conduct.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    #[cfg(test)]
+    /// Where it is.
     pub(super) fn endpoint(&self) -> &Endpoint {
         &self.endpoint
     }
@@ -216,14 +217,16 @@ impl Upstream {
     ) -> Result<Reply, Unanswered> {
         let began = Instant::now();
         let asked = Asked::query(query);
-        let reply = match over {
+        let answer = match over {
             Over::Udp => {
                 self.over_udp(asked, deadline.min(began + self.read_timeout))
                     .await
             }
             // Boxed, so that the many queries that go over UDP do not hold its room.
             _ => Box::pin(self.road.ask_by_connection(over, asked, deadline)).await,
-        }?;
+        };
+        self.tell_came(query, over, &answer, began);
+        let reply = answer?;
         let elapsed = began.elapsed();
         let mut conduct = self.conduct();
         conduct.heard(began + elapsed);
@@ -235,6 +238,31 @@ impl Upstream {
         drop(conduct);
         self.observer.answered(reply.rcode, elapsed);
         Ok(reply)
+    }
+
+    /// What came of asking, for a query that is traced.
+    fn tell_came(
+        &self,
+        query: &Query,
+        over: Over,
+        answer: &Result<Reply, Unanswered>,
+        began: Instant,
+    ) {
+        query.note(FORWARD.name(), Verdict::Looks, || {
+            let ms = began.elapsed().as_secs_f64() * 1000.0;
+            match answer {
+                Ok(reply) => {
+                    let cut = if reply.flags & flag::TC == 0 {
+                        ""
+                    } else {
+                        ", cut"
+                    };
+                    let (to, over) = (&self.endpoint, over.as_str());
+                    format!("{to} over {over}: {}{cut}, after {ms:.1} ms", reply.rcode)
+                }
+                Err(unanswered) => format!("{}, after {ms:.1} ms", unanswered.of_upstream()),
+            }
+        });
     }
 
     /// Asks with the name in random case, unless the upstream is known not to repeat it; and once more if it does not.

@@ -13,7 +13,7 @@ use crate::dns::reply::Owner;
 use crate::dns::{Name, Query, Question, Records, Section, Type};
 
 /// The most aliases inside the zone that are followed for one question, as in CoreDNS.
-const ALIASES_MAX: usize = 10;
+pub(super) const ALIASES_MAX: usize = 10;
 
 /// The labels between a Namespace and the zone.
 pub(super) const SVC: &[u8] = b"\x03svc";

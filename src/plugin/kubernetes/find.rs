@@ -88,7 +88,7 @@ impl<'a> Asking<'a> {
     }
 
     /// Whether the Namespace of this label exists and may be told of.
-    fn find_namespace(&self, namespace: &[u8]) -> Result<(), Lack<'a>> {
+    pub(super) fn find_namespace(&self, namespace: &[u8]) -> Result<(), Lack<'a>> {
         if !self.is_wanted(namespace) {
             return Err(Lack::Namespace);
         }
@@ -149,13 +149,7 @@ impl<'a> Asking<'a> {
         let (ports, host) = match part {
             Part::Whole => (ALL_PORTS, None),
             Part::Endpoint(host) => (ALL_PORTS, Some(host)),
-            Part::Port { port, protocol } => (
-                Ports {
-                    name: port,
-                    protocol,
-                },
-                None,
-            ),
+            Part::Port { port, protocol } => (Ports::named(port, protocol), None),
         };
         match service.kind() {
             ServiceKind::ExternalName(Some(target)) if part == Part::Whole => {
@@ -243,6 +237,11 @@ impl Found<'_> {
 }
 
 impl<'a> Ports<'a> {
+    /// Those of this name and protocol; empty selects all.
+    pub(super) fn named(name: &'a [u8], protocol: &'a [u8]) -> Ports<'a> {
+        Ports { name, protocol }
+    }
+
     /// The selected ones of these ports. A list without ports stands for one that has no name and no number.
     pub(super) fn of(self, ports: &'a [Port]) -> impl Iterator<Item = Option<u16>> + 'a {
         let unnamed = ports.is_empty() && self.name.is_empty() && self.protocol.is_empty();
@@ -261,6 +260,16 @@ impl<'a> Ports<'a> {
 }
 
 impl<'a> Selection<'a> {
+    /// The endpoints of this name, a label in wire form, whatever their ports.
+    pub(super) fn of_host(host: &'a [u8], pod_names: bool) -> Selection<'a> {
+        Selection {
+            ports: ALL_PORTS,
+            host: Some(host),
+            spelled: DashedAddress::read(&host[1..]),
+            pod_names,
+        }
+    }
+
     /// Each selected endpoint with its slice, once, whatever the number of its ports.
     pub(super) fn of(
         self,
