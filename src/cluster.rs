@@ -9,7 +9,7 @@
 //! A source speaks in [`object::Event`]s only: objects cut to the fields that we serve, and the state of each
 //! list. It does not know who listens; the index does not know which source speaks. [`registry`] leases resources to
 //! generations, `follow` owns the index and has `sources` run for what is leased, and `supervise` begins anew what
-//! fails. What is worth counting is told to an [`Observer`].
+//! fails. [`snapshot`] keeps what the index knows on disk, and gives it back at a start. What is worth counting is told to an [`Observer`].
 
 mod addresses;
 pub mod connection;
@@ -20,7 +20,9 @@ pub mod manifests;
 pub mod object;
 pub(crate) mod records;
 pub mod registry;
+mod seed;
 pub mod selector;
+pub mod snapshot;
 mod sources;
 mod supervise;
 mod table;
@@ -28,7 +30,7 @@ pub(crate) mod view;
 pub mod watch;
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::{ArcSwap, Guard};
 
@@ -42,6 +44,8 @@ pub use registry::{ClusterKey, Lease, Source};
 pub struct Cluster {
     view: ArcSwap<View>,
     troubles: Mutex<[Option<Trouble>; Resource::ALL.len()]>,
+    /// When a snapshot was put in the place of a first list.
+    restored: Option<Instant>,
 }
 
 /// Who counts what becomes of events. Called by the task that owns the index; must not wait.
@@ -53,6 +57,8 @@ pub trait Observer: connection::RequestObserver {
     /// A change of endpoints that happened `elapsed` ago is answered from now on. `headless`: the Service has no
     /// addresses of its own.
     fn programmed(&self, headless: bool, elapsed: Duration);
+    /// Something became of the snapshot of this cluster.
+    fn snapshot(&self, _cluster: &str, _event: snapshot::SnapshotEvent) {}
     /// A task has panicked; it begins again.
     fn panicked(&self);
 }
@@ -71,6 +77,15 @@ impl Cluster {
         }
     }
 
+    /// As if this resource were known from a snapshot, which was current at `as_of`.
+    #[cfg(test)]
+    pub(crate) fn aged(self, resource: Resource, as_of: u64) -> Cluster {
+        let mut view = View::clone(&self.view());
+        view.stale[resource as usize] = Some(as_of);
+        self.view.store(Arc::new(view));
+        self
+    }
+
     /// The latest view. It writes nothing that another thread reads.
     #[inline]
     pub(crate) fn view(&self) -> Guard<Arc<View>> {
@@ -78,15 +93,21 @@ impl Cluster {
     }
 
     /// A line for each of these resources that has never been listed whole, with the reason where it is known.
-    pub fn not_ready(&self, resources: &[Resource]) -> Vec<String> {
+    ///
+    /// One that is served from a snapshot is ready as soon as the source has had its chance: it has told of a trouble, or
+    /// `patience` has passed since the start.
+    pub fn not_ready(&self, resources: &[Resource], patience: Duration) -> Vec<String> {
         let view = self.view();
+        let is_early = self.restored.is_some_and(|at| at.elapsed() < patience);
         let troubles = self
             .troubles
             .lock()
             .expect("held for a copy only, which does not panic");
-        let unsynced = resources
-            .iter()
-            .filter(|resource| !view.is_synced(**resource));
+        let unsynced = resources.iter().filter(|resource| {
+            let troubled = troubles[**resource as usize].is_some();
+            let waits = view.is_stale(**resource) && is_early && !troubled;
+            !view.is_synced(**resource) || waits
+        });
         unsynced
             .map(|resource| match &troubles[*resource as usize] {
                 Some(trouble) => format!("{resource}: {trouble}"),
@@ -94,4 +115,20 @@ impl Cluster {
             })
             .collect()
     }
+
+    /// A line for each of these resources that is served from a snapshot, with its age.
+    pub fn from_snapshot(&self, resources: &[Resource]) -> Vec<String> {
+        let (view, now) = (self.view(), unix_seconds());
+        let stale = resources.iter().filter_map(|resource| {
+            let age = now.saturating_sub(view.stale_since([*resource])?);
+            Some(format!("{resource}: from a snapshot, {age} s old"))
+        });
+        stale.collect()
+    }
+}
+
+/// Seconds since 1970.
+pub(crate) fn unix_seconds() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.unwrap_or_default().as_secs()
 }

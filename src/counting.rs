@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::cluster::Observer;
 use crate::cluster::connection::{Request, RequestObserver};
 use crate::cluster::object::Resource;
+use crate::cluster::snapshot::SnapshotEvent;
 use crate::config::listen::ListenAddress;
 use crate::dns::{Query, Rcode, Transport};
 use crate::plugin::cache::{Counters, Kind};
@@ -314,6 +315,19 @@ impl Observer for Following {
             ServiceKind::ClusterIp
         };
         self.room().programmed(kind, elapsed);
+    }
+
+    fn snapshot(&self, cluster: &str, event: SnapshotEvent) {
+        let snapshot = self.room().snapshot();
+        match event {
+            SnapshotEvent::Written { octets, at } => snapshot.written(cluster, octets, at),
+            SnapshotEvent::CurrentAsOf(time) => snapshot.current_as_of(cluster, time),
+            SnapshotEvent::WriteFailed => snapshot.write_failed(cluster),
+            SnapshotEvent::ReadFailed(reason) => snapshot.read_failed(cluster, reason),
+            SnapshotEvent::Serves(resource, as_of) => {
+                snapshot.serves(cluster, &resource.to_string(), as_of)
+            }
+        }
     }
 
     fn panicked(&self) {

@@ -19,6 +19,7 @@ mod process;
 mod registry;
 mod rooms;
 mod sharded;
+mod snapshot;
 mod upstream;
 
 pub use block::{Answered, BlockMetrics};
@@ -31,4 +32,5 @@ pub use rooms::{
     ServerMetrics, ServiceKind,
 };
 pub use sharded::Counter;
+pub use snapshot::SnapshotMetrics;
 pub use upstream::{UpstreamMetrics, UpstreamProto};

@@ -5,7 +5,7 @@
 //! difference: objects that it names are put in as they come, and those it did not name are taken out at its
 //! end, so that a view is never empty in between and never held twice.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -15,26 +15,29 @@ use super::records::{EndpointSet, ServiceKey, ServiceRecords, SliceRecords, labe
 use super::table::Table;
 use super::view::{Entry, View};
 
+mod by_id;
+mod contents;
 mod ports;
 
+use by_id::ById;
 use ports::PortLists;
+
+pub(super) use contents::Contents;
 
 /// The index of one cluster.
 #[derive(Debug, Default)]
 pub(crate) struct Index {
     view: View,
-    /// Slices by hash of namespace and name.
-    slices: Map<Arc<SliceRecords>>,
+    /// Slices by hash of namespace and name. Two of 250,000 objects meet by chance once in half a billion clusters; the
+    /// names themselves would cost more memory than what they name.
+    slices: ById<Arc<SliceRecords>>,
     /// Pods likewise.
-    pods: Map<(IpAddr, Arc<[u8]>)>,
+    pods: ById<(IpAddr, Arc<[u8]>)>,
     ports: PortLists,
     /// While a resource is being listed: the objects that the list has named.
     listed: [Option<Set>; Resource::ALL.len()],
 }
 
-/// Keyed by a 64-bit hash that is seeded by the process. Two of 250,000 objects meet by chance once in half a
-/// billion clusters; the names themselves would cost more memory than what they name.
-type Map<V> = HashMap<u64, V, foldhash::fast::RandomState>;
 type Set = HashSet<u64, foldhash::fast::RandomState>;
 
 impl Index {
@@ -48,7 +51,7 @@ impl Index {
             Event::Listed(resource) => self.finish_list(resource, now),
             Event::Applied(object) => self.apply_object(object, now),
             Event::Deleted(object) => self.delete_object(&object, now),
-            Event::Current(_) | Event::Trouble(..) => false,
+            Event::Current(_) | Event::Reached(..) | Event::Trouble(..) => false,
         }
     }
 
@@ -58,6 +61,7 @@ impl Index {
         let known = self.count(resource) > 0;
         self.listed[resource as usize] = None;
         let was_synced = std::mem::take(&mut self.view.synced[resource as usize]);
+        self.view.stale[resource as usize] = None;
         match resource {
             Resource::Services if known => {
                 self.view.services = Table::default();
@@ -65,13 +69,13 @@ impl Index {
                 self.view.serial = now;
             }
             Resource::EndpointSlices if known => {
-                self.slices = Map::default();
+                self.slices = ById::default();
                 self.view.endpoints = Table::default();
                 self.view.endpoint_ips = Addresses::default();
                 self.view.serial = now;
             }
             Resource::Pods => {
-                self.pods = Map::default();
+                self.pods = ById::default();
                 self.view.pods = Addresses::default();
             }
             Resource::Namespaces => self.view.namespaces = Table::default(),
@@ -163,13 +167,15 @@ impl Index {
             }
         }
         self.view.synced[resource as usize] = true;
+        self.view.stale[resource as usize] = None;
         true
     }
 
     fn apply_service(&mut self, service: Service, now: u32) -> bool {
-        let Some(mut records) = ServiceRecords::of(service) else {
-            return false;
-        };
+        ServiceRecords::of(service).is_some_and(|records| self.put_service(records, now))
+    }
+
+    fn put_service(&mut self, mut records: ServiceRecords, now: u32) -> bool {
         let known = self.view.service(&records.key);
         if known == Some(&records) {
             return false;
@@ -209,9 +215,13 @@ impl Index {
     }
 
     fn apply_slice(&mut self, id: u64, slice: EndpointSlice, now: u32) -> bool {
-        let Some(mut records) = SliceRecords::of(slice) else {
-            return self.remove_slice(id, now);
-        };
+        match SliceRecords::of(slice) {
+            Some(records) => self.put_slice(id, records, now),
+            None => self.remove_slice(id, now),
+        }
+    }
+
+    fn put_slice(&mut self, id: u64, mut records: SliceRecords, now: u32) -> bool {
         let old = self.slices.get(&id);
         if old.is_some_and(|old| **old == records) {
             return false;
@@ -299,12 +309,16 @@ impl Index {
         let (Some(&ip), Some(namespace)) = (pod.ips.first(), namespace) else {
             return self.remove_pod(id);
         };
+        self.put_pod(id, ip, &namespace)
+    }
+
+    fn put_pod(&mut self, id: u64, ip: IpAddr, namespace: &[u8]) -> bool {
         let known = self.pods.get(&id);
         if known.is_some_and(|(known, at)| *known == ip && **at == *namespace) {
             return false;
         }
         self.remove_pod(id);
-        let namespace = self.interned(&namespace);
+        let namespace = self.interned(namespace);
         self.view.pods.add(&self.view.seed, ip, &namespace);
         self.pods.insert(id, (ip, namespace));
         true
@@ -326,10 +340,11 @@ impl Index {
     }
 
     fn apply_namespace(&mut self, namespace: &Namespace) -> bool {
-        let Some(label) = label(&namespace.metadata.name) else {
-            return false;
-        };
-        if self.view.has_namespace(&label) {
+        label(&namespace.metadata.name).is_some_and(|label| self.put_namespace(&label))
+    }
+
+    fn put_namespace(&mut self, label: &[u8]) -> bool {
+        if self.view.has_namespace(label) {
             return false;
         }
         self.view.namespaces.insert(&self.view.seed, label.into());
@@ -377,7 +392,7 @@ fn difference(
     (gone, come)
 }
 
-fn unlisted<V>(known: &Map<V>, listed: &Set) -> Vec<u64> {
+fn unlisted<V: Clone>(known: &ById<V>, listed: &Set) -> Vec<u64> {
     known
         .keys()
         .filter(|id| !listed.contains(*id))
@@ -386,4 +401,4 @@ fn unlisted<V>(known: &Map<V>, listed: &Set) -> Vec<u64> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

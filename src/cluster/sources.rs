@@ -124,7 +124,8 @@ async fn run(following: &Following, resources: &[Resource], events: mpsc::Sender
             Feed::Api { client, server } => {
                 let watches = targets.iter().map(|target| {
                     let (client, server) = (client.clone(), server.clone());
-                    watch::follow(client, server, target.clone(), events.clone())
+                    let fresh = following.fresh[target.resource as usize].clone();
+                    watch::follow(client, server, target.clone(), fresh, events.clone())
                 });
                 join_all(watches).await;
             }
@@ -190,6 +191,9 @@ mod tests {
                 server: "https://api".into(),
             },
             observer: panics.clone(),
+            fresh: std::array::from_fn(|_| crate::cluster::watch::Freshness::Any),
+            restored: std::sync::Mutex::default(),
+            saves: tokio::sync::Mutex::new(mpsc::channel(1).1),
         }));
         sources.want(&[Resource::Services]);
         for begun in 0..2 {

@@ -33,6 +33,8 @@ mod tests;
 
 use cause::cause;
 use follow::{Ask, End, Follow};
+
+pub use follow::Freshness;
 use frame::{Frame, Frames};
 use log::Log;
 
@@ -55,11 +57,12 @@ const WATCH_QUIET_MARGIN: Duration = Duration::from_secs(30);
 const REFUSAL_BYTES_MAX: usize = 64 << 10;
 
 /// Follows `target` until the receiver of `events` is dropped. Whatever the server does is said as an event, retried and logged;
-/// `server` is its URL as the log has it.
+/// `server` is its URL as the log has it. `fresh` says how old the first list may be.
 pub async fn follow(
     client: kube::Client,
     server: Arc<str>,
     target: Target,
+    fresh: Freshness,
     events: mpsc::Sender<Event>,
 ) {
     let unheard = events.clone();
@@ -68,7 +71,7 @@ pub async fn follow(
         log: Log::new(target.resource, server),
         target,
         events,
-        follow: Follow::new(),
+        follow: Follow::new(fresh),
     };
     tokio::select! {
         () = unheard.closed() => {}
@@ -136,9 +139,10 @@ impl Watch {
         }
         match page {
             Some(Ok(page)) => {
-                if self.follow.paged(page.next, page.version) {
+                if self.follow.paged(page.next, page.version.clone()) {
                     self.log.recovered();
                     self.say(Event::Listed(resource)).await;
+                    self.say(Event::Reached(resource, page.version)).await;
                 }
                 End::Complete
             }
@@ -221,14 +225,15 @@ impl Watch {
             } if *initial => {
                 if initial_end {
                     *initial = false;
-                    self.follow.streamed(version);
+                    self.follow.streamed(version.clone());
                     self.log.recovered();
                     self.say(Event::Listed(resource)).await;
+                    self.say(Event::Reached(resource, version)).await;
                 }
             }
             Frame::Bookmark { version, .. } => {
-                self.follow.advanced(version);
-                self.say(Event::Current(resource)).await;
+                self.follow.advanced(version.clone());
+                self.say(Event::Reached(resource, version)).await;
             }
             Frame::Error(refusal) => return Some(End::Errored(refusal)),
             Frame::Unknown => {}

@@ -14,6 +14,9 @@ use super::page::Page;
 /// Says whether a plugin is ready, or the reasons why it is not, one a line.
 pub type Check = Arc<dyn Fn() -> Result<(), Vec<String>> + Send + Sync>;
 
+/// Says what is not as it should be and does not keep a plugin from being ready, one a line.
+pub type Note = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
+
 /// How long readiness is asked for: the option `monitor` of `ready`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Monitor {
@@ -26,12 +29,20 @@ pub enum Monitor {
 
 /// The plugins of one generation that may not be ready.
 #[derive(Clone, Default)]
-pub struct ReadyWatches(Vec<(&'static str, Check)>);
+pub struct ReadyWatches {
+    checks: Vec<(&'static str, Check)>,
+    notes: Vec<(&'static str, Note)>,
+}
 
 impl ReadyWatches {
     /// Watches `plugin`; a name may be watched several times, and each is reported.
     pub fn watch(&mut self, plugin: &'static str, check: Check) {
-        self.0.push((plugin, check));
+        self.checks.push((plugin, check));
+    }
+
+    /// Has `plugin` say more where it is ready.
+    pub fn note(&mut self, plugin: &'static str, note: Note) {
+        self.notes.push((plugin, note));
     }
 }
 
@@ -66,7 +77,7 @@ impl Readiness {
         let mut state = self.lock();
         state
             .once
-            .retain(|name| watches.0.iter().any(|(plugin, _)| plugin == name));
+            .retain(|name| watches.checks.iter().any(|(plugin, _)| plugin == name));
         state.watches = watches;
     }
 
@@ -88,7 +99,7 @@ impl Readiness {
         // Asked without the lock: a check belongs to another room.
         let mut asked = BTreeSet::new();
         let mut failed: Vec<(&'static str, Vec<String>)> = Vec::new();
-        for (plugin, check) in &watches.0 {
+        for (plugin, check) in &watches.checks {
             if monitor == Monitor::UntilReady && once.contains(plugin) {
                 continue;
             }
@@ -104,6 +115,22 @@ impl Readiness {
         } else {
             Report::NotReady(failed)
         }
+    }
+
+    /// What plugins have to say although they are ready, each line once.
+    #[must_use]
+    pub fn notes(&self) -> Vec<String> {
+        let notes = self.lock().watches.notes.clone();
+        let mut lines: Vec<String> = Vec::new();
+        for (plugin, note) in notes {
+            for line in note() {
+                let line = format!("{plugin}: {line}");
+                if !lines.contains(&line) {
+                    lines.push(line);
+                }
+            }
+        }
+        lines
     }
 
     /// Remembers who was ready, and logs who is not when that changes: probes come every few seconds.
@@ -124,10 +151,14 @@ impl Readiness {
     }
 }
 
-/// `OK`; or the plugins that are not ready as CoreDNS lists them, and a line for each reason.
+/// `OK`, and a line for each note; or the plugins that are not ready as CoreDNS lists them, and a line for each reason.
 pub(super) fn page(readiness: &Readiness, monitor: Monitor) -> Page {
     match readiness.report(monitor) {
-        Report::Ready => Page::text(StatusCode::OK, "OK"),
+        Report::Ready => {
+            let mut lines = readiness.notes();
+            lines.insert(0, "OK".to_owned());
+            Page::text(StatusCode::OK, lines.join("\n"))
+        }
         Report::Draining => Page::text(StatusCode::SERVICE_UNAVAILABLE, "Shutting down"),
         Report::NotReady(failed) => {
             let mut body = names(&failed).join(",");
@@ -254,6 +285,20 @@ mod tests {
             readiness.report(Monitor::UntilReady),
             not_ready(&["kubernetes", "kubernetes"])
         );
+    }
+
+    #[test]
+    fn what_several_stanzas_note_is_told_once() {
+        let (readiness, mut watches) = (Readiness::default(), ReadyWatches::default());
+        for age in [3, 3, 4] {
+            watches.note(
+                "kubernetes",
+                Arc::new(move || vec![format!("pods: {age} s old")]),
+            );
+        }
+        readiness.replace(watches);
+        let told = ["kubernetes: pods: 3 s old", "kubernetes: pods: 4 s old"];
+        assert_eq!(readiness.notes(), told);
     }
 
     #[test]

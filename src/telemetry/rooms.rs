@@ -12,6 +12,7 @@ use prometheus::{
 };
 
 use super::family::GaugeFamily;
+use super::snapshot::SnapshotMetrics;
 
 /// Buckets of the health self-poll in seconds, CoreDNS's `SlimTimeBuckets`.
 const SLIM_BUCKETS: [f64; 5] = [0.000_25, 0.002_5, 0.025, 0.25, 2.5];
@@ -25,7 +26,10 @@ pub(super) struct Rooms {
 }
 
 impl Rooms {
-    fn add<C: Collector + Clone + 'static>(&mut self, collector: prometheus::Result<C>) -> C {
+    pub(super) fn add<C: Collector + Clone + 'static>(
+        &mut self,
+        collector: prometheus::Result<C>,
+    ) -> C {
         let collector = collector.expect(CONSTANT);
         self.collectors.push(Box::new(collector.clone()));
         collector
@@ -35,7 +39,7 @@ impl Rooms {
         self.add(IntCounter::new(name, help))
     }
 
-    fn gauges(&mut self, name: &str, help: &str, labels: &[&str]) -> GaugeVec {
+    pub(super) fn gauges(&mut self, name: &str, help: &str, labels: &[&str]) -> GaugeVec {
         self.add(GaugeVec::new(Opts::new(name, help), labels))
     }
 
@@ -255,6 +259,7 @@ pub struct KubernetesMetrics {
     requests: CounterVec,
     objects: GaugeVec,
     synced: GaugeVec,
+    snapshot: SnapshotMetrics,
 }
 
 impl KubernetesMetrics {
@@ -294,10 +299,16 @@ impl KubernetesMetrics {
             ),
             synced: rooms.gauges(
                 "cairn_cluster_synced",
-                "Whether the resource has been listed whole and is being watched (1) or not (0).",
+                "Whether the resource has been listed whole and is being watched (1) or not (0). One from a snapshot has not been listed.",
                 &["cluster", "resource"],
             ),
+            snapshot: SnapshotMetrics::new(rooms),
         }
+    }
+
+    /// What is counted of the snapshots of clusters.
+    pub fn snapshot(&self) -> &SnapshotMetrics {
+        &self.snapshot
     }
 
     /// Observes how long after its trigger a change of endpoints is served.
@@ -346,5 +357,6 @@ impl KubernetesMetrics {
         // What was never stated need not be taken back.
         let _ = self.objects.remove_label_values(&[cluster, resource]);
         let _ = self.synced.remove_label_values(&[cluster, resource]);
+        self.snapshot.serves(cluster, resource, None);
     }
 }

@@ -17,6 +17,7 @@ mod liars;
 mod metrics;
 mod ops;
 mod program;
+mod snapshot;
 mod support;
 mod tcp;
 mod upstreams;

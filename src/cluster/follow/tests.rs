@@ -9,7 +9,7 @@ use tokio::runtime::Handle;
 
 use super::*;
 use crate::cluster::connection::{Request, RequestObserver};
-use crate::cluster::registry::{Clusters, Lease, Source};
+use crate::cluster::registry::{Clusters, Lease, Need, Source};
 
 /// What a busy machine may take for something that needs milliseconds.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -71,6 +71,13 @@ fn key(folder: &Path) -> ClusterKey {
     }
 }
 
+fn need(resources: &[Resource]) -> Need {
+    Need {
+        resources: resources.to_vec(),
+        snapshot: None,
+    }
+}
+
 fn write(folder: &Path, namespace: &str) {
     let text = format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: {namespace}}}\n");
     fs::write(folder.join(format!("{namespace}.yaml")), text).unwrap();
@@ -105,7 +112,7 @@ async fn an_index_that_panics_is_made_anew_and_what_was_served_stays() {
     write(folder.path(), "one");
     let (witness, clusters) = clusters();
     let lease = clusters
-        .lease(&key(folder.path()), &[Resource::Namespaces])
+        .lease(&key(folder.path()), &need(&[Resource::Namespaces]))
         .unwrap();
     wait_for("the first list", || has(&lease, "one")).await;
     witness.panics_next.store(true, Ordering::Relaxed);
@@ -141,6 +148,9 @@ fn an_index_that_is_made_anew_is_heard_when_it_knows_as_much_as_is_served() {
             name: "test".into(),
             feed: Feed::Manifests(vec![]),
             observer: Arc::<Witness>::default(),
+            fresh: std::array::from_fn(|_| crate::cluster::watch::Freshness::Any),
+            restored: std::sync::Mutex::default(),
+            saves: tokio::sync::Mutex::new(mpsc::channel(1).1),
         }));
         owner.wanted = vec![Resource::Namespaces];
         let served = |owner: &Owner| {
@@ -164,14 +174,16 @@ async fn a_resource_is_followed_while_some_lease_needs_it() {
     write_pod(folder.path());
     let (witness, clusters) = clusters();
     let key = key(folder.path());
-    let few = clusters.lease(&key, &[Resource::Namespaces]).unwrap();
+    let few = clusters
+        .lease(&key, &need(&[Resource::Namespaces]))
+        .unwrap();
     wait_for("namespaces", || has(&few, "one")).await;
     assert!(!has_pod(&few));
 
     let all = [Resource::Namespaces, Resource::Pods];
     let (first, second) = (
-        clusters.lease(&key, &all).unwrap(),
-        clusters.lease(&key, &all).unwrap(),
+        clusters.lease(&key, &need(&all)).unwrap(),
+        clusters.lease(&key, &need(&all)).unwrap(),
     );
     wait_for("pods", || has_pod(&few)).await;
     drop(first);
@@ -189,9 +201,9 @@ async fn a_resource_is_followed_while_some_lease_needs_it() {
     assert!(!few.view().is_synced(Resource::Pods));
     assert!(has(&few, "one") && few.view().is_synced(Resource::Namespaces));
 
-    let again = clusters.lease(&key, &all).unwrap();
+    let again = clusters.lease(&key, &need(&all)).unwrap();
     wait_for("pods again", || {
-        has_pod(&again) && again.not_ready(&all).is_empty()
+        has_pod(&again) && again.not_ready(&all, Duration::ZERO).is_empty()
     })
     .await;
     drop((few, again));

@@ -21,6 +21,9 @@ pub enum Event {
     /// The source has just heard from the server and missed nothing until now: a watch was accepted, or a bookmark came.
     /// Ends what the last [`Event::Trouble`] said; renews the age of the resource.
     Current(Resource),
+    /// As [`Event::Current`], and the source has come as far as this `resourceVersion`: that of a list which is complete, or
+    /// of a bookmark.
+    Reached(Resource, Box<str>),
     /// The source cannot follow the resource for now. What was applied before stays as it is.
     Trouble(Resource, Trouble),
 }

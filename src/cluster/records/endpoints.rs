@@ -15,6 +15,8 @@ use crate::cluster::object::{Address, Endpoint, EndpointSlice, Port};
 use crate::dns::Name;
 use crate::dns::name::LABEL_MAX;
 
+mod stored;
+
 /// The endpoints of one EndpointSlice that are ready, each address on its own.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct SliceRecords {

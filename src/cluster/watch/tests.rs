@@ -124,6 +124,7 @@ fn brief(event: Event) -> String {
         Event::Deleted(object) => format!("deleted {}", object.metadata().name),
         Event::Listed(_) => "listed".to_owned(),
         Event::Current(_) => "current".to_owned(),
+        Event::Reached(_, version) => format!("reached {version}"),
         Event::Trouble(_, trouble) => format!("trouble {trouble}"),
     }
 }
@@ -146,6 +147,7 @@ async fn run(case: Case) {
         client(case.answers, Arc::clone(&asked)),
         "https://api".into(),
         target,
+        Freshness::Any,
         send,
     ));
     let mut events = Vec::new();
@@ -188,9 +190,10 @@ async fn a_server_that_streams_is_streamed() {
             "applied a",
             "applied b",
             "listed",
+            "reached 3",
             "applied a",
             "deleted b",
-            "current",
+            "reached 9",
             "current",
             "applied c",
         ],
@@ -208,7 +211,14 @@ async fn a_stream_that_is_cut_before_its_end_begins_again_and_lists_nothing() {
             answer(200, &whole, Then::Hang),
         ],
         asked: &["stream", "stream"],
-        events: &["started", "applied a", "started", "applied b", "listed"],
+        events: &[
+            "started",
+            "applied a",
+            "started",
+            "applied b",
+            "listed",
+            "reached 3",
+        ],
     })
     .await;
 }
@@ -238,9 +248,17 @@ async fn a_server_that_does_not_stream_is_listed_in_pages() {
                 "applied a",
                 "applied b",
                 "listed",
+                "reached 5",
                 "current",
             ],
-            _ => &["started", "applied a", "applied b", "listed", "current"],
+            _ => &[
+                "started",
+                "applied a",
+                "applied b",
+                "listed",
+                "reached 5",
+                "current",
+            ],
         };
         run(Case {
             name,
@@ -263,6 +281,7 @@ async fn a_server_that_does_not_stream_is_listed_in_pages() {
             "started",
             "applied a",
             "listed",
+            "reached 5",
             "current",
         ],
     })
@@ -296,6 +315,7 @@ async fn a_list_that_breaks_off_begins_again_with_a_consistent_read() {
             client(answers, Arc::clone(&asked)),
             "https://api".into(),
             target,
+            Freshness::Any,
             send,
         ));
         let mut lists = Vec::new();
@@ -330,18 +350,22 @@ async fn a_version_that_the_server_has_forgotten_is_listed_again() {
                 "started",
                 "applied a",
                 "listed",
+                "reached 3",
                 "current",
                 "started",
                 "applied b",
                 "listed",
+                "reached 9",
             ],
             _ => &[
                 "started",
                 "applied a",
                 "listed",
+                "reached 3",
                 "started",
                 "applied b",
                 "listed",
+                "reached 9",
             ],
         };
         let answers = vec![
@@ -378,6 +402,7 @@ async fn trouble_is_told_in_the_servers_words_and_ends_when_it_answers() {
             "trouble 503: ",
             "started",
             "listed",
+            "reached 3",
             "current",
         ],
     })
@@ -399,7 +424,7 @@ async fn a_bad_object_costs_itself_only() {
         name: "in a stream",
         answers: vec![answer(200, &stream, Then::Hang)],
         asked: &["stream"],
-        events: &["started", "applied a", "listed", "applied b"],
+        events: &["started", "applied a", "listed", "reached 3", "applied b"],
     })
     .await;
     let items = [
@@ -415,7 +440,7 @@ async fn a_bad_object_costs_itself_only() {
             answer(200, &page(&items, 5, ""), Then::Close),
         ],
         asked: &["stream", "list 0"],
-        events: &["started", "applied a", "applied b", "listed"],
+        events: &["started", "applied a", "applied b", "listed", "reached 5"],
     })
     .await;
 }
@@ -430,7 +455,7 @@ async fn a_watch_that_falls_silent_is_asked_for_again() {
             answer(200, "", Then::Hang),
         ],
         asked: &["stream", "watch 3"],
-        events: &["started", "listed", "current"],
+        events: &["started", "listed", "reached 3", "current"],
     })
     .await;
     let quiet = began.elapsed();
@@ -453,6 +478,7 @@ async fn a_server_that_does_not_answer_is_trouble() {
         kube::Client::new(service, "default"),
         "https://api".into(),
         target,
+        Freshness::Any,
         send,
     ));
     let event = receive.recv().await.map(brief);

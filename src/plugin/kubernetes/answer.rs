@@ -46,7 +46,7 @@ impl Asking<'_> {
         rtype: Type,
         found: Found<'a>,
     ) -> Option<&'a [u8]> {
-        let ttl = self.options.ttl;
+        let ttl = self.ttl;
         let push = |records: &mut Records, ip: IpAddr| match (ip, rtype) {
             (IpAddr::V4(ip), Type::A) => {
                 records.push(Section::Answer, owner, Type::A, ttl, &[&ip.octets()])
@@ -90,7 +90,7 @@ impl Asking<'_> {
             if to.is_within(&name) || aliases.contains(&to) || aliases.len() >= ALIASES_MAX {
                 break;
             }
-            let ttl = self.options.ttl;
+            let ttl = self.ttl;
             records.push(Section::Answer, owner, Type::CNAME, ttl, &[to.wire()]);
             let Some(zone_at) = to.offset_of(&zone) else {
                 return Truth::Alias(Box::new(to));
@@ -127,7 +127,7 @@ impl Asking<'_> {
         let Some(target) = target else {
             return Truth::NoData;
         };
-        let (owner, ttl) = (Owner::Asked(0), self.options.ttl);
+        let (owner, ttl) = (Owner::Asked(0), self.ttl);
         records.push(Section::Answer, owner, Type::CNAME, ttl, &[target, ROOT]);
         Truth::Records
     }
@@ -172,7 +172,7 @@ impl Asking<'_> {
     fn push_pointer(&self, records: &mut Records, host: &[u8], key: &ServiceKey) {
         let target = [host, key, SVC, self.options.primary_zone.wire()];
         if target.iter().map(|part| part.len()).sum::<usize>() <= NAME_MAX {
-            let ttl = self.options.ttl;
+            let ttl = self.ttl;
             records.push(Section::Answer, Owner::Asked(0), Type::PTR, ttl, &target);
         }
     }

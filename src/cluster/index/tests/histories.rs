@@ -9,10 +9,10 @@ const HISTORIES: u64 = 3_000;
 const HISTORIES_VARIABLE: &str = "CAIRN_HISTORIES";
 
 /// A small generator of numbers, so that a failing history can be replayed from its seed.
-struct Random(u64);
+pub(in crate::cluster) struct Random(pub(in crate::cluster) u64);
 
 impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
+    pub(in crate::cluster) fn below(&mut self, bound: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -25,7 +25,7 @@ impl Random {
 }
 
 /// Objects that exist, by resource, namespace and name.
-type Exist = BTreeMap<(Resource, String), Object>;
+pub(in crate::cluster) type Exist = BTreeMap<(Resource, String), Object>;
 
 const NAMESPACES: [&str; 2] = ["demo", "Shop"];
 const NAMES: [&str; 3] = ["web", "DB", "api"];
@@ -95,7 +95,7 @@ fn name_of(object: &Object) -> (Resource, String) {
 }
 
 /// Tells `index` a random history and returns the objects that exist at its end.
-fn history(index: &mut Index, random: &mut Random) -> Exist {
+pub(in crate::cluster) fn history(index: &mut Index, random: &mut Random) -> Exist {
     let mut exist = BTreeMap::new();
     for _ in 0..random.below(60) {
         match random.below(20) {
