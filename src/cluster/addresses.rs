@@ -5,8 +5,8 @@
 
 use std::hash::Hash;
 use std::net::IpAddr;
-use std::sync::Arc;
 
+use super::records::SharedLabels;
 use super::seed::Seed;
 use super::table::{Items, Keyed, Table};
 
@@ -24,12 +24,12 @@ struct Held<A> {
     /// At least 1.
     times: u32,
     /// Labels in lower-case wire form.
-    holder: Arc<[u8]>,
+    holder: SharedLabels,
 }
 
 impl Addresses {
     /// Adds one use of an address by a holder and returns how many there are now.
-    pub(super) fn add(&mut self, seed: &Seed, ip: IpAddr, holder: &Arc<[u8]>) -> u32 {
+    pub(super) fn add(&mut self, seed: &Seed, ip: IpAddr, holder: &SharedLabels) -> u32 {
         match ip {
             IpAddr::V4(ip) => add(&mut self.v4, seed, ip.octets(), holder),
             IpAddr::V6(ip) => add(&mut self.v6, seed, ip.octets(), holder),
@@ -52,8 +52,17 @@ impl Addresses {
         }
     }
 
+    /// One who has the address.
+    #[inline]
+    pub(super) fn holder(&self, seed: &Seed, ip: IpAddr) -> Option<&SharedLabels> {
+        match ip {
+            IpAddr::V4(ip) => holders(&self.v4, seed, ip.octets()).next(),
+            IpAddr::V6(ip) => holders(&self.v6, seed, ip.octets()).next(),
+        }
+    }
+
     /// All who have the address.
-    pub(super) fn holders(&self, seed: &Seed, ip: IpAddr) -> impl Iterator<Item = &Arc<[u8]>> {
+    pub(super) fn holders(&self, seed: &Seed, ip: IpAddr) -> impl Iterator<Item = &SharedLabels> {
         let (v4, v6) = match ip {
             IpAddr::V4(ip) => (Some(holders(&self.v4, seed, ip.octets())), None),
             IpAddr::V6(ip) => (None, Some(holders(&self.v6, seed, ip.octets()))),
@@ -81,7 +90,7 @@ impl<A: Copy + Eq + Hash> Held<A> {
 }
 
 impl<A: Copy + Eq + Hash> Keyed for Held<A> {
-    /// 24 octets each for IPv4. A leaf has 24 more of its own, and is copied when one item of it changes.
+    /// 16 octets each for IPv4. A leaf has 24 more of its own, and is copied when one item of it changes.
     const LEAF_MAX: usize = 24;
 
     fn hash(&self, seed: &Seed) -> u64 {
@@ -98,7 +107,7 @@ fn add<A: Copy + Eq + Hash>(
     table: &mut Table<Held<A>>,
     seed: &Seed,
     ip: A,
-    holder: &Arc<[u8]>,
+    holder: &SharedLabels,
 ) -> u32 {
     let hash = hash(seed, ip, holder);
     if let Some(known) = table.find_mut(hash, |held| held.is(ip, holder)) {
@@ -146,7 +155,7 @@ fn holders<'a, A: Copy + Eq + Hash>(
     table: &'a Table<Held<A>>,
     seed: &Seed,
     ip: A,
-) -> impl Iterator<Item = &'a Arc<[u8]>> {
+) -> impl Iterator<Item = &'a SharedLabels> {
     let all: Items<'a, Held<A>> = table.under(seed.hash_one(ip), ADDRESS_BITS);
     all.filter(move |held| held.ip == ip)
         .map(|held| &held.holder)
@@ -161,7 +170,8 @@ mod tests {
         let seed = Seed::default();
         for ip in ["10.0.0.1", "fd00::1"].map(|ip| ip.parse::<IpAddr>().unwrap()) {
             let mut addresses = Addresses::default();
-            let holders: Vec<Arc<[u8]>> = (0..1000u32).map(|n| n.to_be_bytes().into()).collect();
+            let holders: Vec<SharedLabels> =
+                (0..1000u32).map(|n| n.to_be_bytes()[..].into()).collect();
             for holder in &holders {
                 assert_eq!(addresses.add(&seed, ip, holder), 1);
                 assert_eq!(addresses.add(&seed, ip, holder), 2);

@@ -217,7 +217,7 @@ fn trigger(event: &Event, view: &View) -> Option<(bool, SystemTime)> {
         return None;
     }
     let key = service_key(&slice.metadata.namespace, slice.service()?)?;
-    match view.service(&key)?.kind {
+    match view.service(&key)?.kind() {
         ServiceKind::ClusterIps(_) => Some((false, happened)),
         ServiceKind::Headless => Some((true, happened)),
         ServiceKind::ExternalName(_) => None,

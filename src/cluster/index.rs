@@ -10,8 +10,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::addresses::Addresses;
-use super::object::{EndpointSlice, Event, Metadata, Namespace, Object, Pod, Resource, Service};
-use super::records::{EndpointSet, ServiceKey, ServiceRecords, SliceRecords, label, service_key};
+use super::object::{
+    EndpointSlice, Event, Metadata, Namespace, Object, Pod, Port, Resource, Service,
+};
+use super::records::{
+    EndpointSet, ServiceKey, ServiceRecords, SharedLabels, SliceRecords, label, service_key,
+};
 use super::table::Table;
 use super::view::{Entry, View};
 
@@ -30,9 +34,9 @@ pub(crate) struct Index {
     view: View,
     /// Slices by hash of namespace and name. Two of 250,000 objects meet by chance once in half a billion clusters; the
     /// names themselves would cost more memory than what they name.
-    slices: ById<Arc<SliceRecords>>,
+    slices: ById<SliceRecords>,
     /// Pods likewise.
-    pods: ById<(IpAddr, Arc<[u8]>)>,
+    pods: ById<(IpAddr, SharedLabels)>,
     ports: PortLists,
     /// While a resource is being listed: the objects that the list has named.
     listed: [Option<Set>; Resource::ALL.len()],
@@ -110,8 +114,8 @@ impl Index {
             listed.insert(id);
         }
         match object {
-            Object::Service(service) => self.apply_service(service, now),
-            Object::EndpointSlice(slice) => self.apply_slice(id, slice, now),
+            Object::Service(service) => self.apply_service(&service, now),
+            Object::EndpointSlice(slice) => self.apply_slice(id, &slice, now),
             Object::Pod(pod) => self.apply_pod(id, &pod),
             Object::Namespace(namespace) => self.apply_namespace(&namespace),
         }
@@ -141,11 +145,8 @@ impl Index {
             Resource::Services => {
                 let services = self.view.services.iter();
                 let gone = services.filter(|service| !listed.contains(&service.hash));
-                for key in gone
-                    .map(|service| service.of.key.clone())
-                    .collect::<Vec<_>>()
-                {
-                    self.remove_service(&key, now);
+                for service in gone.map(|service| service.of.clone()).collect::<Vec<_>>() {
+                    self.remove_service(service.key(), now);
                 }
             }
             Resource::EndpointSlices => {
@@ -171,70 +172,74 @@ impl Index {
         true
     }
 
-    fn apply_service(&mut self, service: Service, now: u32) -> bool {
-        ServiceRecords::of(service).is_some_and(|records| self.put_service(records, now))
+    fn apply_service(&mut self, service: &Service, now: u32) -> bool {
+        let shared = |ports: &[Port]| self.ports.shared(ports);
+        let records = ServiceRecords::of(service, shared);
+        records.is_some_and(|records| self.put_service(records, now))
     }
 
-    fn put_service(&mut self, mut records: ServiceRecords, now: u32) -> bool {
-        let known = self.view.service(&records.key);
-        if known == Some(&records) {
+    fn put_service(&mut self, records: ServiceRecords, now: u32) -> bool {
+        if self.view.service(records.key()) == Some(&records) {
             return false;
         }
-        records.key = self.known_key(records.key);
-        records.ports = self.ports.shared(records.ports);
-        self.remove_service(&records.key, now);
+        let key = self.known_key(records.key());
+        self.remove_service(&key, now);
+        let hash = self.view.hash(&key);
         let View {
-            seed, cluster_ips, ..
+            seed,
+            cluster_ips,
+            services,
+            ..
         } = &mut self.view;
-        for ip in records.cluster_ips() {
-            cluster_ips.add(seed, *ip, &records.key);
+        for ip in records.cluster_ips().iter() {
+            cluster_ips.add(seed, ip, &key);
         }
-        let entry = Entry {
-            hash: self.view.hash(&records.key),
-            of: Arc::new(records),
-        };
-        self.view.services.insert(&self.view.seed, entry);
+        services.insert(seed, Entry { hash, of: records });
         self.view.serial = now;
         true
     }
 
     fn remove_service(&mut self, key: &[u8], now: u32) -> bool {
         let hash = self.view.hash(key);
-        let is = |service: &Entry<ServiceRecords>| *service.of.key == *key;
+        let is = |service: &Entry<ServiceRecords>| service.of.key() == key;
         let Some(service) = self.view.services.remove(hash, is) else {
             return false;
         };
         let View {
             seed, cluster_ips, ..
         } = &mut self.view;
-        for ip in service.of.cluster_ips() {
-            cluster_ips.remove(seed, *ip, key);
+        for ip in service.of.cluster_ips().iter() {
+            cluster_ips.remove(seed, ip, key);
         }
         self.view.serial = now;
         true
     }
 
-    fn apply_slice(&mut self, id: u64, slice: EndpointSlice, now: u32) -> bool {
-        match SliceRecords::of(slice) {
-            Some(records) => self.put_slice(id, records, now),
-            None => self.remove_slice(id, now),
-        }
+    fn apply_slice(&mut self, id: u64, slice: &EndpointSlice, now: u32) -> bool {
+        let service = slice.service();
+        let Some(key) = service.and_then(|name| service_key(&slice.metadata.namespace, name))
+        else {
+            return self.remove_slice(id, now);
+        };
+        let key = self.known_key(&key);
+        let records = SliceRecords::of(slice, key, |ports| self.ports.shared(ports));
+        self.put_slice(id, records, now)
     }
 
-    fn put_slice(&mut self, id: u64, mut records: SliceRecords, now: u32) -> bool {
+    fn put_slice(&mut self, id: u64, records: SliceRecords, now: u32) -> bool {
         let old = self.slices.get(&id);
-        if old.is_some_and(|old| **old == records) {
+        if old == Some(&records) {
             return false;
         }
         let old = old.cloned();
-        records.service = self.known_key(records.service);
-        records.ports = self.ports.shared(records.ports);
-        let records = Arc::new(records);
-        if let Some(old) = old.as_ref().filter(|old| old.service != records.service) {
-            self.aggregate(&old.service, Some(old), None);
+        if let Some(old) = old
+            .as_ref()
+            .filter(|old| old.service() != records.service())
+        {
+            self.aggregate(old.service(), Some(old), None);
         }
-        let same = old.filter(|old| old.service == records.service);
-        self.aggregate(&records.service, same.as_ref(), Some(&records));
+        let same = old.filter(|old| old.service() == records.service());
+        self.aggregate(records.service(), same.as_ref(), Some(&records));
         self.slices.insert(id, records);
         self.view.serial = now;
         true
@@ -244,7 +249,7 @@ impl Index {
         let Some(old) = self.slices.remove(&id) else {
             return false;
         };
-        self.aggregate(&old.service, Some(&old), None);
+        self.aggregate(old.service(), Some(&old), None);
         self.view.serial = now;
         true
     }
@@ -254,13 +259,13 @@ impl Index {
     fn aggregate(
         &mut self,
         key: &ServiceKey,
-        old: Option<&Arc<SliceRecords>>,
-        new: Option<&Arc<SliceRecords>>,
+        old: Option<&SliceRecords>,
+        new: Option<&SliceRecords>,
     ) {
         let before = self.view.endpoints(key);
         let mut repeats = before.map_or(0, |set| set.repeats);
         let mut slices: Vec<_> = before.map(|set| set.slices().to_vec()).unwrap_or_default();
-        let at = old.and_then(|old| slices.iter().position(|slice| Arc::ptr_eq(slice, old)));
+        let at = old.and_then(|old| slices.iter().position(|slice| slice.is(old)));
         match (at, new) {
             (Some(at), Some(new)) => slices[at] = new.clone(),
             (Some(at), None) => drop(slices.remove(at)),
@@ -281,7 +286,7 @@ impl Index {
         for ip in gone {
             repeats -= u32::from(endpoint_ips.remove(seed, ip, key) > 0);
         }
-        let is = |set: &Entry<EndpointSet>| set.of.service == *key;
+        let is = |set: &Entry<Arc<EndpointSet>>| set.of.service == *key;
         if slices.is_empty() {
             endpoints.remove(hash, is);
             return;
@@ -290,11 +295,16 @@ impl Index {
         endpoints.replace(seed, Entry { hash, of }, is);
     }
 
-    /// This key, or the same one that is held already.
-    fn known_key(&self, key: ServiceKey) -> ServiceKey {
-        let of_endpoints = self.view.endpoints(&key).map(|set| &set.service);
-        let known = of_endpoints.or_else(|| self.view.service(&key).map(|service| &service.key));
-        known.cloned().unwrap_or(key)
+    /// This key, as it is held already if it is.
+    fn known_key(&self, key: &[u8]) -> ServiceKey {
+        let of_endpoints = self.view.endpoints(key).map(|set| &set.service);
+        let of_address = || {
+            let ip = self.view.service(key)?.cluster_ips().iter().next()?;
+            let mut holders = self.view.cluster_ips.holders(&self.view.seed, ip);
+            holders.find(|holder| ***holder == *key)
+        };
+        let known = of_endpoints.or_else(of_address);
+        known.cloned().unwrap_or_else(|| key.into())
     }
 
     fn apply_pod(&mut self, id: u64, pod: &Pod) -> bool {
@@ -333,7 +343,7 @@ impl Index {
     }
 
     /// The label of a namespace, shared with the namespace's own entry where there is one.
-    fn interned(&self, label: &[u8]) -> Arc<[u8]> {
+    fn interned(&self, label: &[u8]) -> SharedLabels {
         let namespaces = &self.view.namespaces;
         let known = namespaces.find(self.view.hash(label), |known| **known == *label);
         known.cloned().unwrap_or_else(|| label.into())
@@ -347,13 +357,15 @@ impl Index {
         if self.view.has_namespace(label) {
             return false;
         }
-        self.view.namespaces.insert(&self.view.seed, label.into());
+        self.view
+            .namespaces
+            .insert(&self.view.seed, (*label).into());
         true
     }
 
     fn remove_namespace(&mut self, label: &[u8]) -> bool {
         let hash = self.view.hash(label);
-        let is = |known: &Arc<[u8]>| **known == *label;
+        let is = |known: &SharedLabels| **known == *label;
         self.view.namespaces.remove(hash, is).is_some()
     }
 
@@ -372,10 +384,10 @@ impl Index {
 
 /// Addresses that only the old slice has and those that only the new one has, each as often as it has it more.
 fn difference(
-    old: Option<&Arc<SliceRecords>>,
-    new: Option<&Arc<SliceRecords>>,
+    old: Option<&SliceRecords>,
+    new: Option<&SliceRecords>,
 ) -> (Vec<IpAddr>, Vec<IpAddr>) {
-    let sorted = |slice: Option<&Arc<SliceRecords>>| {
+    let sorted = |slice: Option<&SliceRecords>| {
         let mut ips: Vec<IpAddr> = slice.into_iter().flat_map(|slice| slice.ips()).collect();
         ips.sort_unstable();
         ips

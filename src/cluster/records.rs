@@ -4,25 +4,35 @@
 //! and an answer copies what stands here. Built from objects when they change, never when a query comes.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::sync::Arc;
 
-use super::object::{Exposure, Port, Service};
-use crate::dns::Name;
+use super::object::Port;
 use crate::dns::name::{LABEL_MAX, Labels, NAME_MAX};
 
 mod endpoints;
+mod service;
+mod shared;
 
 pub(crate) use endpoints::{EndpointRecord, EndpointSet, Place, SliceRecords};
+pub(crate) use service::{ClusterIps, ServiceKind, ServiceRecords};
+pub(crate) use shared::SharedLabels;
+
+pub(super) use endpoints::StoredSlice;
+pub(super) use service::StoredService;
 
 /// The labels of a Service and its Namespace, as they stand in a name: the key of all that belongs to it.
-pub(crate) type ServiceKey = Arc<[u8]>;
+pub(crate) type ServiceKey = SharedLabels;
 
 /// The key of a Service, if its names can be labels at all.
 pub(crate) fn service_key(namespace: &str, service: &str) -> Option<ServiceKey> {
+    service_labels(namespace, service).map(|key| ServiceKey::from(&*key))
+}
+
+/// The same, for whoever goes on behind it.
+fn service_labels(namespace: &str, service: &str) -> Option<Vec<u8>> {
     let mut key = Vec::with_capacity(namespace.len() + service.len() + 2);
     push_label(&mut key, service)?;
     push_label(&mut key, namespace)?;
-    Some(key.into())
+    Some(key)
 }
 
 /// One label in lower-case wire form.
@@ -60,62 +70,6 @@ pub(super) fn labels_in(mut wire: &[u8]) -> Option<usize> {
         labels += 1;
     }
     Some(labels)
-}
-
-/// A Service.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct ServiceRecords {
-    pub(crate) key: ServiceKey,
-    pub(crate) kind: ServiceKind,
-    pub(crate) ports: Arc<[Port]>,
-}
-
-/// How a Service is answered.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum ServiceKind {
-    /// By addresses of its own.
-    ClusterIps(Box<[IpAddr]>),
-    /// By the addresses of its endpoints.
-    Headless,
-    /// By an alias of this name: labels in wire form without the root, in the case of the manifest. `None`: an
-    /// address or no name at all, which is not answered.
-    ExternalName(Option<Box<[u8]>>),
-}
-
-impl ServiceRecords {
-    /// The records of a Service, if its name can be one.
-    pub(crate) fn of(service: Service) -> Option<ServiceRecords> {
-        let key = service_key(&service.metadata.namespace, &service.metadata.name)?;
-        let kind = match service.exposure {
-            Exposure::ClusterIps(ips) => ServiceKind::ClusterIps(ips),
-            Exposure::Headless => ServiceKind::Headless,
-            Exposure::ExternalName(target) => ServiceKind::ExternalName(alias(&target)),
-        };
-        Some(ServiceRecords {
-            key,
-            kind,
-            ports: service.ports.into(),
-        })
-    }
-
-    /// The cluster IPs; none if it is answered in another way.
-    pub(crate) fn cluster_ips(&self) -> &[IpAddr] {
-        match &self.kind {
-            ServiceKind::ClusterIps(ips) => ips,
-            ServiceKind::Headless | ServiceKind::ExternalName(_) => &[],
-        }
-    }
-}
-
-/// An external name as the target of a CNAME; an address is none.
-fn alias(target: &str) -> Option<Box<[u8]>> {
-    if target.is_empty() || target.parse::<IpAddr>().is_ok() {
-        return None;
-    }
-    target
-        .parse::<Name>()
-        .ok()
-        .map(|name| name.labels_wire().into())
 }
 
 /// Whether a port is the one asked for; nothing asked matches every port.
@@ -287,19 +241,5 @@ mod tests {
             service_key("Ns", "Svc").as_deref(),
             Some(&b"\x03svc\x02ns"[..])
         );
-    }
-
-    #[test]
-    fn an_alias_is_a_name_and_never_an_address() {
-        for (target, expected) in [
-            ("www.example.com", Some(&b"\x03www\x07example\x03com"[..])),
-            ("WWW.example.com.", Some(b"\x03WWW\x07example\x03com")),
-            ("192.0.2.1", None),
-            ("2001:db8::1", None),
-            ("", None),
-            ("a..b", None),
-        ] {
-            assert_eq!(alias(target).as_deref(), expected, "{target}");
-        }
     }
 }

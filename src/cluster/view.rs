@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::addresses::Addresses;
 use super::object::Resource;
-use super::records::{EndpointSet, ServiceKey, ServiceRecords};
+use super::records::{EndpointSet, ServiceKey, ServiceRecords, SharedLabels};
 use super::seed::Seed;
 use super::table::{Keyed, Table};
 
@@ -17,9 +17,9 @@ use super::table::{Keyed, Table};
 pub(crate) struct View {
     pub(super) seed: Seed,
     pub(super) services: Table<Entry<ServiceRecords>>,
-    pub(super) endpoints: Table<Entry<EndpointSet>>,
+    pub(super) endpoints: Table<Entry<Arc<EndpointSet>>>,
     /// Labels in lower-case wire form.
-    pub(super) namespaces: Table<Arc<[u8]>>,
+    pub(super) namespaces: Table<SharedLabels>,
     /// Cluster IPs, by Service.
     pub(super) cluster_ips: Addresses,
     /// Addresses of endpoints, by Service.
@@ -33,22 +33,13 @@ pub(crate) struct View {
 }
 
 /// What belongs to a Service, beside the hash of its key: a look-up follows one pointer, that to what it looks for.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Entry<T> {
     pub(super) hash: u64,
-    pub(super) of: Arc<T>,
+    pub(super) of: T,
 }
 
-impl<T> Clone for Entry<T> {
-    fn clone(&self) -> Entry<T> {
-        Entry {
-            hash: self.hash,
-            of: self.of.clone(),
-        }
-    }
-}
-
-impl<T> Keyed for Entry<T> {
+impl<T: Clone> Keyed for Entry<T> {
     const LEAF_MAX: usize = 8;
 
     fn hash(&self, _: &Seed) -> u64 {
@@ -56,7 +47,7 @@ impl<T> Keyed for Entry<T> {
     }
 }
 
-impl Keyed for Arc<[u8]> {
+impl Keyed for SharedLabels {
     const LEAF_MAX: usize = 4;
 
     fn hash(&self, seed: &Seed) -> u64 {
@@ -98,20 +89,20 @@ impl View {
     #[inline]
     pub(crate) fn service(&self, key: &[u8]) -> Option<&ServiceRecords> {
         let hash = self.hash(key);
-        let is = |entry: &Entry<ServiceRecords>| entry.hash == hash && *entry.of.key == *key;
-        self.services.find(hash, is).map(|entry| &*entry.of)
+        let is = |entry: &Entry<ServiceRecords>| entry.hash == hash && entry.of.key() == key;
+        self.services.find(hash, is).map(|entry| &entry.of)
     }
 
     /// The endpoints of the Service of this key, whether or not the Service exists.
     pub(crate) fn endpoints(&self, key: &[u8]) -> Option<&EndpointSet> {
         let hash = self.hash(key);
-        let is = |entry: &Entry<EndpointSet>| entry.hash == hash && *entry.of.service == *key;
+        let is = |entry: &Entry<Arc<EndpointSet>>| entry.hash == hash && *entry.of.service == *key;
         self.endpoints.find(hash, is).map(|entry| &*entry.of)
     }
 
     /// The Service that has this cluster IP.
     pub(crate) fn cluster_ip_owner(&self, ip: IpAddr) -> Option<&ServiceKey> {
-        self.cluster_ips.holders(&self.seed, ip).next()
+        self.cluster_ips.holder(&self.seed, ip)
     }
 
     /// The Services that have an endpoint at this address.

@@ -4,11 +4,12 @@
 //! the cluster, and what the index changes afterwards does not change it.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use super::{ById, Index};
-use crate::cluster::object::Resource;
-use crate::cluster::records::{ServiceRecords, SliceRecords};
+use crate::cluster::object::{Port, Resource};
+use crate::cluster::records::{
+    ServiceRecords, SharedLabels, SliceRecords, StoredService, StoredSlice,
+};
 use crate::cluster::seed::{Seed, SeedNumbers};
 use crate::cluster::table::Table;
 use crate::cluster::view::{Entry, View};
@@ -21,11 +22,11 @@ pub(in crate::cluster) struct Contents {
     /// By resource: whether it has been listed whole.
     pub(in crate::cluster) synced: [bool; Resource::ALL.len()],
     /// Labels in lower-case wire form.
-    pub(in crate::cluster) namespaces: Table<Arc<[u8]>>,
+    pub(in crate::cluster) namespaces: Table<SharedLabels>,
     pub(in crate::cluster) services: Table<Entry<ServiceRecords>>,
-    pub(in crate::cluster) slices: ById<Arc<SliceRecords>>,
+    pub(in crate::cluster) slices: ById<SliceRecords>,
     /// The address and the label of the Namespace.
-    pub(in crate::cluster) pods: ById<(IpAddr, Arc<[u8]>)>,
+    pub(in crate::cluster) pods: ById<(IpAddr, SharedLabels)>,
 }
 
 impl Index {
@@ -59,14 +60,29 @@ impl Index {
         self.put_namespace(label);
     }
 
-    /// Puts in a Service.
-    pub(in crate::cluster) fn restore_service(&mut self, records: ServiceRecords) {
+    /// Puts in a Service; `None` if it cannot have been one.
+    pub(in crate::cluster) fn restore_service(
+        &mut self,
+        stored: StoredService<'_>,
+        ports: &[Port],
+    ) -> Option<()> {
+        let records = ServiceRecords::of_stored(stored, self.ports.shared(ports))?;
         self.put_service(records, 0);
+        Some(())
     }
 
-    /// Puts in a slice.
-    pub(in crate::cluster) fn restore_slice(&mut self, id: u64, records: SliceRecords) {
+    /// Puts in a slice of the Service of this key; `None` if it cannot have been one.
+    pub(in crate::cluster) fn restore_slice(
+        &mut self,
+        id: u64,
+        service: &[u8],
+        stored: StoredSlice<'_>,
+        ports: &[Port],
+    ) -> Option<()> {
+        let service = self.known_key(service);
+        let records = SliceRecords::of_stored(service, stored, self.ports.shared(ports))?;
         self.put_slice(id, records, 0);
+        Some(())
     }
 
     /// Puts in a Pod of a Namespace, whose label is in lower-case wire form.

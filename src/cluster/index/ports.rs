@@ -17,15 +17,16 @@ pub(super) struct PortLists {
 }
 
 impl PortLists {
-    /// The list with the same ports that is held already, or this one.
-    pub(super) fn shared(&mut self, ports: Arc<[Port]>) -> Arc<[Port]> {
-        if let Some(known) = self.known.get(&ports) {
+    /// The list with these ports that is held already, or a new one.
+    pub(super) fn shared(&mut self, ports: &[Port]) -> Arc<[Port]> {
+        if let Some(known) = self.known.get(ports) {
             return known.clone();
         }
         if self.known.len() >= SWEEP_MIN.max(2 * self.used) {
             self.known.retain(|ports| Arc::strong_count(ports) > 1);
             self.used = self.known.len();
         }
+        let ports: Arc<[Port]> = ports.into();
         self.known.insert(ports.clone());
         ports
     }
@@ -36,26 +37,26 @@ mod tests {
     use super::*;
     use crate::cluster::object::Protocol;
 
-    fn ports(name: &str) -> Arc<[Port]> {
-        Arc::from([Port {
+    fn ports(name: &str) -> [Port; 1] {
+        [Port {
             name: name.into(),
             protocol: Protocol::Tcp,
             number: None,
-        }])
+        }]
     }
 
     #[test]
     fn equal_lists_are_one_and_lists_that_nobody_has_do_not_pile_up() {
         let mut lists = PortLists::default();
         let kept: Vec<_> = (0..SWEEP_MIN)
-            .map(|n| lists.shared(ports(&n.to_string())))
+            .map(|n| lists.shared(&ports(&n.to_string())))
             .collect();
         for n in 0..100 * SWEEP_MIN {
-            lists.shared(ports(&format!("short-lived {n}")));
+            lists.shared(&ports(&format!("short-lived {n}")));
             assert!(lists.known.len() <= 2 * kept.len());
         }
         for (n, held) in kept.iter().enumerate() {
-            assert!(Arc::ptr_eq(held, &lists.shared(ports(&n.to_string()))));
+            assert!(Arc::ptr_eq(held, &lists.shared(&ports(&n.to_string()))));
         }
     }
 }

@@ -65,7 +65,7 @@ pub(in crate::cluster) fn told(view: &View) -> BTreeMap<String, Vec<String>> {
     for service in view.services.iter() {
         let service = &service.of;
         told.insert(
-            format!("service {:?}", service.key),
+            format!("service {:?}", service.key()),
             vec![format!("{service:?}")],
         );
     }

@@ -1,7 +1,7 @@
 //! The endpoints of a Service, over its slices.
 //!
-//! Of all that is known of a cluster most is endpoints, so a slice is two allocations: its head, and a row of octets
-//! with the addresses first, ready to send, and the names after them. The endpoints of a Service are its slices side
+//! Of all that is known of a cluster most is endpoints, so a slice is one allocation: its head, and behind it a row of
+//! octets with the addresses first, ready to send, and the names after them. The endpoints of a Service are its slices side
 //! by side: what one slice changes touches that slice. Only a Service that has an address twice, which seldom lasts,
 //! has a list of its addresses beside its slices.
 
@@ -10,25 +10,32 @@ use std::net::IpAddr;
 use std::slice;
 use std::sync::Arc;
 
-use super::{DashedAddress, ServiceKey, service_key, single_label};
+use triomphe::ThinArc;
+
+use super::{DashedAddress, ServiceKey, single_label};
 use crate::cluster::object::{Address, Endpoint, EndpointSlice, Port};
 use crate::dns::Name;
 use crate::dns::name::LABEL_MAX;
 
 mod stored;
 
+pub(in crate::cluster) use stored::StoredSlice;
+
 /// The endpoints of one EndpointSlice that are ready, each address on its own.
+///
+/// The octets are the addresses; then, unless no endpoint has a name at all, for each endpoint three names, each a length
+/// octet and labels in wire form without the root: where it is met if that is a name, its hostname, its Pod.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SliceRecords(ThinArc<Head, u8>);
+
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct SliceRecords {
-    pub(crate) service: ServiceKey,
-    pub(crate) ports: Arc<[Port]>,
+struct Head {
+    service: ServiceKey,
+    ports: Arc<[Port]>,
     /// How many endpoints are met at an IPv4 address, at an IPv6 address, at a name; they stand in this order.
     v4: u32,
     v6: u32,
     named: u32,
-    /// The addresses; then, unless no endpoint has a name at all, for each endpoint three names, each a length octet and
-    /// labels in wire form without the root: where it is met if that is a name, its hostname, its Pod.
-    octets: Box<[u8]>,
 }
 
 /// One address of an endpoint.
@@ -49,9 +56,12 @@ pub(crate) enum Place<'a> {
 }
 
 impl SliceRecords {
-    /// The records of a slice, if it belongs to a Service.
-    pub(crate) fn of(slice: EndpointSlice) -> Option<SliceRecords> {
-        let service = service_key(&slice.metadata.namespace, slice.service()?)?;
+    /// The records of a slice, of the Service of this key. `shared` gives the list of equal ports that others hold.
+    pub(crate) fn of(
+        slice: &EndpointSlice,
+        service: ServiceKey,
+        shared: impl FnOnce(&[Port]) -> Arc<[Port]>,
+    ) -> SliceRecords {
         let (mut v4, mut v6, mut named) = (Vec::new(), Vec::new(), Vec::new());
         for endpoint in slice.endpoints.iter().filter(|endpoint| endpoint.ready) {
             for address in &endpoint.addresses {
@@ -74,21 +84,41 @@ impl SliceRecords {
             octets.truncate(addresses);
         }
         let count = |len: usize| u32::try_from(len).expect("an object has at most 8 MiB");
-        Some(SliceRecords {
+        let head = Head {
             service,
-            ports: slice.ports.into(),
+            ports: shared(&slice.ports),
             v4: count(v4.len()),
             v6: count(v6.len()),
             named: count(named.len()),
-            octets: octets.into(),
-        })
+        };
+        SliceRecords(ThinArc::from_header_and_slice(head, &octets))
+    }
+
+    /// The Service that the slice belongs to.
+    pub(crate) fn service(&self) -> &ServiceKey {
+        &self.head().service
+    }
+
+    /// The ports of every endpoint.
+    pub(crate) fn ports(&self) -> &[Port] {
+        &self.head().ports
+    }
+
+    /// Whether both are the same records, not merely equal ones.
+    pub(crate) fn is(&self, other: &SliceRecords) -> bool {
+        std::ptr::eq(self.head(), other.head())
+    }
+
+    #[inline]
+    fn head(&self) -> &Head {
+        &self.0.header.header
     }
 
     /// The endpoints: those at IPv4 addresses first, those at names last, else in the order of the slice.
     pub(crate) fn endpoints(&self) -> impl Iterator<Item = EndpointRecord<'_>> {
-        let mut names = &self.octets[4 * self.v4().len() + 16 * self.v6().len()..];
+        let mut names = &self.0.slice[4 * self.v4().len() + 16 * self.v6().len()..];
         let ips = self.ips().map(Some);
-        let places = ips.chain(std::iter::repeat_n(None, self.named as usize));
+        let places = ips.chain(std::iter::repeat_n(None, self.head().named as usize));
         places.map(move |ip| {
             let name = take_name(&mut names);
             EndpointRecord {
@@ -101,13 +131,13 @@ impl SliceRecords {
 
     /// The addresses of one family, as they are sent.
     pub(crate) fn v4(&self) -> &[[u8; 4]] {
-        self.octets[..4 * self.v4 as usize].as_chunks().0
+        self.0.slice[..4 * self.head().v4 as usize].as_chunks().0
     }
 
     /// The addresses of the other family.
     pub(crate) fn v6(&self) -> &[[u8; 16]] {
-        let from = 4 * self.v4 as usize;
-        self.octets[from..from + 16 * self.v6 as usize]
+        let from = 4 * self.head().v4 as usize;
+        self.0.slice[from..from + 16 * self.head().v6 as usize]
             .as_chunks()
             .0
     }
@@ -119,7 +149,8 @@ impl SliceRecords {
     }
 
     fn is_empty(&self) -> bool {
-        self.v4 + self.v6 + self.named == 0
+        let head = self.head();
+        head.v4 + head.v6 + head.named == 0
     }
 }
 
@@ -200,8 +231,8 @@ pub(crate) struct EndpointSet {
 /// Most Services have one slice.
 #[derive(Debug)]
 enum Slices {
-    One(Arc<SliceRecords>),
-    Many(Box<[Arc<SliceRecords>]>),
+    One(SliceRecords),
+    Many(Box<[SliceRecords]>),
 }
 
 /// The addresses of a Service that has some of them more than once, each once, in the order of its slices.
@@ -213,11 +244,7 @@ struct Once {
 
 impl EndpointSet {
     /// Aggregates slices of one Service, in which addresses are met again so many times.
-    pub(crate) fn of(
-        service: ServiceKey,
-        slices: Vec<Arc<SliceRecords>>,
-        repeats: u32,
-    ) -> EndpointSet {
+    pub(crate) fn of(service: ServiceKey, slices: Vec<SliceRecords>, repeats: u32) -> EndpointSet {
         let once = (repeats > 0).then(|| Box::new(Once::of(&slices)));
         let slices = match <[_; 1]>::try_from(slices) {
             Ok([slice]) => Slices::One(slice),
@@ -232,7 +259,7 @@ impl EndpointSet {
     }
 
     /// The slices, in the order in which they came.
-    pub(crate) fn slices(&self) -> &[Arc<SliceRecords>] {
+    pub(crate) fn slices(&self) -> &[SliceRecords] {
         match &self.slices {
             Slices::One(slice) => slice::from_ref(slice),
             Slices::Many(slices) => slices,
@@ -253,7 +280,7 @@ impl EndpointSet {
         once.chain(slices.iter().flat_map(|slice| slice.v6()))
     }
 
-    fn once_or_slices(&self) -> (Option<&Once>, &[Arc<SliceRecords>]) {
+    fn once_or_slices(&self) -> (Option<&Once>, &[SliceRecords]) {
         match &self.once {
             Some(once) => (Some(once), &[]),
             None => (None, self.slices()),
@@ -262,7 +289,7 @@ impl EndpointSet {
 
     /// Whether some endpoint is met at a name and not at an address.
     pub(crate) fn has_names(&self) -> bool {
-        self.slices().iter().any(|slice| slice.named > 0)
+        self.slices().iter().any(|slice| slice.head().named > 0)
     }
 
     /// Whether no endpoint is ready.
@@ -272,7 +299,7 @@ impl EndpointSet {
 }
 
 impl Once {
-    fn of(slices: &[Arc<SliceRecords>]) -> Once {
+    fn of(slices: &[SliceRecords]) -> Once {
         let mut seen = HashSet::with_hasher(foldhash::fast::RandomState::default());
         let v4 = slices.iter().flat_map(|slice| slice.v4()).copied();
         let v4 = v4.filter(|ip| seen.insert(IpAddr::from(*ip))).collect();

@@ -5,7 +5,6 @@
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::net::IpAddr;
 use std::num::NonZeroU16;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
@@ -14,11 +13,9 @@ use super::format::{self, Mark, Seal, Times};
 use super::{OCTETS_MAX, Reached, ReachedAll, Refused};
 use crate::cluster::index::Index;
 use crate::cluster::object::{Port, Protocol, Resource};
-use crate::cluster::records::{
-    ServiceKey, ServiceKind, ServiceRecords, SliceRecords, is_labels, labels_in,
-};
+use crate::cluster::records::{StoredService, StoredSlice, labels_in};
 use crate::cluster::seed::SeedNumbers;
-use crate::dns::name::{LABEL_MAX, NAME_MAX};
+use crate::dns::name::LABEL_MAX;
 
 /// Octets that are read, and hashed, at a time.
 const BUFFER: usize = 64 << 10;
@@ -173,14 +170,11 @@ impl<R: Read> Body<R> {
         }
         for _ in 0..self.number()? {
             self.in_time()?;
-            let service = self.service()?;
-            index.restore_service(service);
+            self.service(&mut index)?;
         }
         for _ in 0..self.number()? {
             self.in_time()?;
-            let id = u64::from_be_bytes(self.array()?);
-            let slice = self.slice()?;
-            index.restore_slice(id, slice);
+            self.slice(&mut index)?;
         }
         for _ in 0..self.number()? {
             self.in_time()?;
@@ -209,43 +203,39 @@ impl<R: Read> Body<R> {
         Ok(reached)
     }
 
-    fn service(&mut self) -> Result<ServiceRecords, Refused> {
-        let key = self.service_key()?;
-        let kind = match self.octet()? {
-            0 => {
-                let mut ips = Vec::new();
-                for _ in 0..self.number()? {
-                    ips.push(self.address()?);
-                }
-                ServiceKind::ClusterIps(ips.into())
-            }
-            1 => ServiceKind::Headless,
-            2 => ServiceKind::ExternalName(None),
-            3 => {
-                let target = self.octets(NAME_MAX)?;
-                if !is_labels(&target) {
-                    return Err(Refused::Damaged("a name"));
-                }
-                ServiceKind::ExternalName(Some(target))
-            }
-            _ => return Err(Refused::Damaged("a Service")),
+    fn service(&mut self, index: &mut Index) -> Result<(), Refused> {
+        let [kind, key] = self.array()?;
+        let (octets, ports) = (self.octets(OCTETS_MAX as usize)?, self.ports()?);
+        let stored = StoredService {
+            kind,
+            key,
+            octets: &octets,
         };
-        let ports = self.ports()?;
-        Ok(ServiceRecords { key, kind, ports })
+        let restored = index.restore_service(stored, &ports);
+        restored.ok_or(Refused::Damaged("a Service"))
     }
 
-    fn slice(&mut self) -> Result<SliceRecords, Refused> {
-        let (service, ports) = (self.service_key()?, self.ports()?);
+    fn slice(&mut self, index: &mut Index) -> Result<(), Refused> {
+        let id = u64::from_be_bytes(self.array()?);
+        let service = self.octets(2 * (LABEL_MAX + 1))?;
         let mut counts = [0; 3];
         for count in &mut counts {
             let number = self.number()?;
             *count = u32::try_from(number).map_err(|_| Refused::Damaged("a number"))?;
         }
-        let octets = self.octets(OCTETS_MAX as usize)?;
-        SliceRecords::of_stored(service, ports, counts, octets).ok_or(Refused::Damaged("a slice"))
+        let (octets, ports) = (self.octets(OCTETS_MAX as usize)?, self.ports()?);
+        let stored = StoredSlice {
+            counts,
+            octets: &octets,
+        };
+        let restored = match labels_in(&service) {
+            Some(2) => index.restore_slice(id, &service, stored, &ports),
+            _ => None,
+        };
+        restored.ok_or(Refused::Damaged("a slice"))
     }
 
-    fn ports(&mut self) -> Result<Arc<[Port]>, Refused> {
+    fn ports(&mut self) -> Result<Vec<Port>, Refused> {
         let mut ports = Vec::new();
         for _ in 0..self.number()? {
             let name = self.text(format::WORD_MAX)?;
@@ -262,7 +252,7 @@ impl<R: Read> Body<R> {
                 number: NonZeroU16::new(u16::from_be_bytes(self.array()?)),
             });
         }
-        Ok(ports.into())
+        Ok(ports)
     }
 
     fn address(&mut self) -> Result<IpAddr, Refused> {
@@ -270,14 +260,6 @@ impl<R: Read> Body<R> {
             4 => Ok(IpAddr::from(self.array::<4>()?)),
             6 => Ok(IpAddr::from(self.array::<16>()?)),
             _ => Err(Refused::Damaged("an address")),
-        }
-    }
-
-    fn service_key(&mut self) -> Result<ServiceKey, Refused> {
-        let key = self.octets(2 * (LABEL_MAX + 1))?;
-        match labels_in(&key) {
-            Some(2) => Ok(key.into()),
-            _ => Err(Refused::Damaged("a name")),
         }
     }
 

@@ -9,7 +9,7 @@ use super::format::{self, Seal, Times};
 use super::{OCTETS_MAX, ReachedAll};
 use crate::cluster::index::Contents;
 use crate::cluster::object::{Port, Protocol};
-use crate::cluster::records::{ServiceKind, ServiceRecords, SliceRecords};
+use crate::cluster::records::{ServiceRecords, SliceRecords};
 
 /// Octets that are written, and hashed, at a time.
 const BUFFER: usize = 64 << 10;
@@ -122,33 +122,20 @@ impl<W: Write> Write for Sealed<W> {
 }
 
 fn service(out: &mut impl Write, records: &ServiceRecords) -> io::Result<()> {
-    octets(out, &records.key)?;
-    match &records.kind {
-        ServiceKind::ClusterIps(ips) => {
-            out.write_all(&[0])?;
-            number(out, ips.len() as u64)?;
-            for ip in ips {
-                address(out, *ip)?;
-            }
-        }
-        ServiceKind::Headless => out.write_all(&[1])?,
-        ServiceKind::ExternalName(None) => out.write_all(&[2])?,
-        ServiceKind::ExternalName(Some(target)) => {
-            out.write_all(&[3])?;
-            octets(out, target)?;
-        }
-    }
-    ports(out, &records.ports)
+    let stored = records.stored();
+    out.write_all(&[stored.kind, stored.key])?;
+    octets(out, stored.octets)?;
+    ports(out, records.ports())
 }
 
 fn slice(out: &mut impl Write, records: &SliceRecords) -> io::Result<()> {
-    octets(out, &records.service)?;
-    ports(out, &records.ports)?;
-    let (counts, stored) = records.stored();
-    for count in counts {
+    let stored = records.stored();
+    octets(out, records.service())?;
+    for count in stored.counts {
         number(out, u64::from(count))?;
     }
-    octets(out, stored)
+    octets(out, stored.octets)?;
+    ports(out, records.ports())
 }
 
 fn ports(out: &mut impl Write, ports: &[Port]) -> io::Result<()> {

@@ -59,7 +59,7 @@ impl Asking<'_> {
         match found {
             Found::Nothing | Found::Node | Found::Alias(_) => {}
             Found::Pod(ip, _) => push(records, ip),
-            Found::ClusterIps(_, ips, _) => ips.iter().for_each(|ip| push(records, *ip)),
+            Found::ClusterIps(_, ips, _) => ips.iter().for_each(|ip| push(records, ip)),
             Found::Endpoints(set, selection) if selection.is_all() => {
                 match rtype {
                     Type::A => set.v4().for_each(|ip| push(records, (*ip).into())),

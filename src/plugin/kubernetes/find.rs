@@ -6,8 +6,8 @@ use super::name::{KubeName, Part, is_canonical, pod_address};
 use super::{Asking, Pods};
 use crate::cluster::object::Port;
 use crate::cluster::records::{
-    DashedAddress, EndpointRecord, EndpointSet, ServiceKind, ServiceRecords, SliceRecords,
-    port_matches,
+    ClusterIps, DashedAddress, EndpointRecord, EndpointSet, ServiceKind, ServiceRecords,
+    SliceRecords, port_matches,
 };
 use crate::dns::{Name, reverse};
 
@@ -19,7 +19,7 @@ pub(super) enum Found<'a> {
     /// Something that only has names below it.
     Node,
     /// A Service with addresses of its own, by the ports that the name selects.
-    ClusterIps(&'a ServiceRecords, &'a [IpAddr], Ports<'a>),
+    ClusterIps(&'a ServiceRecords, ClusterIps<'a>, Ports<'a>),
     /// Endpoints of a Service, by the ports and the host that the name selects.
     Endpoints(&'a EndpointSet, Selection<'a>),
     /// A Service that is an alias.
@@ -130,7 +130,7 @@ impl<'a> Asking<'a> {
             spelled: host.and_then(|host| DashedAddress::read(&host[1..])),
             pod_names: self.options.endpoint_pod_names,
         };
-        match &service.kind {
+        match service.kind() {
             ServiceKind::ExternalName(Some(target)) if part == Part::Whole => Found::Alias(target),
             ServiceKind::ExternalName(_) => Found::Nothing,
             ServiceKind::ClusterIps(_)
@@ -140,14 +140,14 @@ impl<'a> Asking<'a> {
             }
             ServiceKind::ClusterIps(ips) if host.is_none() => {
                 // The ports are apart in memory: they are looked at only if it matters.
-                if ports.is_all() || ports.of(&service.ports).next().is_some() {
+                if ports.is_all() || ports.of(service.ports()).next().is_some() {
                     Found::ClusterIps(service, ips, ports)
                 } else {
                     Found::Nothing
                 }
             }
             ServiceKind::ClusterIps(_) | ServiceKind::Headless => match self.endpoints(key) {
-                Some(set) if selection.of(set).next().is_some() => Found::Endpoints(set, selection),
+                Some(set) if selection.has_some_of(set) => Found::Endpoints(set, selection),
                 _ => Found::Nothing,
             },
         }
@@ -210,13 +210,21 @@ impl<'a> Selection<'a> {
         let slices = set
             .slices()
             .iter()
-            .filter(move |slice| self.ports.of(&slice.ports).next().is_some());
+            .filter(move |slice| self.ports.of(slice.ports()).next().is_some());
         slices.flat_map(move |slice| {
             let endpoints = slice
                 .endpoints()
                 .filter(move |endpoint| self.is_host(endpoint));
-            endpoints.map(move |endpoint| (&**slice, endpoint))
+            endpoints.map(move |endpoint| (slice, endpoint))
         })
+    }
+
+    /// Whether some endpoint is selected.
+    fn has_some_of(self, set: &'a EndpointSet) -> bool {
+        if self.is_all() {
+            return !set.is_empty();
+        }
+        self.of(set).next().is_some()
     }
 
     /// Whether all endpoints are selected: their addresses are then prepared.

@@ -105,14 +105,10 @@ fn each_target(found: Found<'_>, mut tell: impl FnMut(Target<'_>)) {
             ip,
         }),
         Found::ClusterIps(service, ips, ports) => {
-            for port in ports.of(&service.ports) {
-                for ip in ips {
-                    let labels: [&[u8]; 3] = [&service.key, SVC, &[]];
-                    tell(Target {
-                        port,
-                        labels,
-                        ip: *ip,
-                    });
+            for port in ports.of(service.ports()) {
+                for ip in ips.iter() {
+                    let labels: [&[u8]; 3] = [service.key(), SVC, &[]];
+                    tell(Target { port, labels, ip });
                 }
             }
         }
@@ -123,7 +119,7 @@ fn each_target(found: Found<'_>, mut tell: impl FnMut(Target<'_>)) {
                 };
                 let mut dashed = DashedAddress::default();
                 let host = endpoint.host_labels(selection.pod_names, &mut dashed);
-                for port in selection.ports.of(&slice.ports) {
+                for port in selection.ports.of(slice.ports()) {
                     let labels: [&[u8]; 3] = [host, &set.service, SVC];
                     tell(Target { port, labels, ip });
                 }

@@ -106,9 +106,9 @@ impl Asking<'_> {
                 let Some(service) = self.view.service(key) else {
                     continue;
                 };
-                match &service.kind {
+                match service.kind() {
                     ServiceKind::ClusterIps(ips) => {
-                        servers.extend(ips.iter().map(|ip| ([key, SVC].concat(), *ip)));
+                        servers.extend(ips.iter().map(|ip| ([key, SVC].concat(), ip)));
                     }
                     ServiceKind::Headless => servers.extend(self.endpoint_servers(key, *local)),
                     ServiceKind::ExternalName(_) => {}

@@ -168,7 +168,8 @@ fn learnt(view: &View) -> Learnt {
             if let Some(service) = view.service(&key) {
                 learnt.insert(format!(
                     "service {key:?} {:?} {:?}",
-                    service.kind, service.ports
+                    service.kind(),
+                    service.ports()
                 ));
             }
             if let Some(set) = view.endpoints(&key) {
@@ -204,7 +205,7 @@ fn learn_endpoints(learnt: &mut Learnt, key: &ServiceKey, set: &EndpointSet) {
                 let host = endpoint.host_labels(pod_names, &mut dashed);
                 own += &format!(" {:?}", String::from_utf8_lossy(host));
             }
-            endpoints.push(format!("{:?} {own} {:?}", endpoint.place, slice.ports));
+            endpoints.push(format!("{:?} {own} {:?}", endpoint.place, slice.ports()));
         }
     }
     endpoints.sort();
@@ -226,9 +227,9 @@ fn looked_up(exist: &Exist) -> Learnt {
                 learnt.insert(format!("pod {} {wire:?}", pod.ips[0]));
             }
             Object::Service(service) => {
-                let records = ServiceRecords::of(service.clone()).unwrap();
-                let (key, ports) = (&records.key, &service.ports);
-                learnt.insert(format!("service {key:?} {:?} {ports:?}", records.kind));
+                let records = ServiceRecords::of(service, |ports| ports.into()).unwrap();
+                let (key, ports) = (records.key(), &service.ports);
+                learnt.insert(format!("service {key:?} {:?} {ports:?}", records.kind()));
                 let ips = records.cluster_ips().iter();
                 learnt.extend(ips.map(|ip| format!("{ip} of {key:?}")));
             }

@@ -2,25 +2,40 @@
 
 use std::sync::Arc;
 
-use super::SliceRecords;
+use triomphe::ThinArc;
+
+use super::{Head, SliceRecords};
 use crate::cluster::object::Port;
 use crate::cluster::records::{ServiceKey, is_labels};
 
+/// What a slice is made of, beside its Service and its ports.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::cluster) struct StoredSlice<'a> {
+    /// How many endpoints are met at an IPv4 address, at an IPv6 address, at a name.
+    pub(in crate::cluster) counts: [u32; 3],
+    /// Their addresses and names.
+    pub(in crate::cluster) octets: &'a [u8],
+}
+
 impl SliceRecords {
-    /// How many endpoints are met at an IPv4 address, at an IPv6 address, at a name; and the octets of them.
-    pub(in crate::cluster) fn stored(&self) -> ([u32; 3], &[u8]) {
-        ([self.v4, self.v6, self.named], &self.octets)
+    /// What is kept.
+    pub(in crate::cluster) fn stored(&self) -> StoredSlice<'_> {
+        let head = self.head();
+        StoredSlice {
+            counts: [head.v4, head.v6, head.named],
+            octets: &self.0.slice,
+        }
     }
 
-    /// The slice of which [`SliceRecords::stored`] gave these; `None` if it cannot have.
+    /// The slice of which this was kept; `None` if it cannot have been.
     pub(in crate::cluster) fn of_stored(
         service: ServiceKey,
+        stored: StoredSlice<'_>,
         ports: Arc<[Port]>,
-        [v4, v6, named]: [u32; 3],
-        octets: Box<[u8]>,
     ) -> Option<SliceRecords> {
+        let [v4, v6, named] = stored.counts;
         let addresses = 4 * u64::from(v4) + 16 * u64::from(v6);
-        let mut names = octets.get(usize::try_from(addresses).ok()?..)?;
+        let mut names = stored.octets.get(usize::try_from(addresses).ok()?..)?;
         let count = match names.is_empty() {
             true => 0,
             false => 3 * (u64::from(v4) + u64::from(v6) + u64::from(named)),
@@ -33,13 +48,14 @@ impl SliceRecords {
             }
             names = rest;
         }
-        names.is_empty().then_some(SliceRecords {
+        let head = Head {
             service,
             ports,
             v4,
             v6,
             named,
-            octets,
-        })
+        };
+        let records = || SliceRecords(ThinArc::from_header_and_slice(head, stored.octets));
+        names.is_empty().then(records)
     }
 }
