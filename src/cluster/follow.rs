@@ -23,6 +23,8 @@ pub(super) struct Following {
     pub(super) key: ClusterKey,
     /// As an operator knows the cluster.
     pub(super) name: Arc<str>,
+    /// Which cluster a snapshot is of: the name, and where it led when the process started.
+    pub(super) identity: Arc<str>,
     pub(super) feed: Feed,
     pub(super) observer: Arc<dyn Observer>,
     /// How old the first list of each resource may be.
@@ -71,9 +73,10 @@ impl Owner {
             .take()
             .unwrap_or_default();
         let (name, observer) = (following.name.clone(), following.observer.clone());
+        let identity = following.identity.clone();
         Owner {
             sources: Sources::new(following.clone()),
-            keeper: Keeper::new(name, observer, restored.reached),
+            keeper: Keeper::new(name, identity, observer, restored.reached),
             following,
             wanted: Vec::new(),
             index: restored.index,

@@ -26,7 +26,7 @@ use super::selector::{Selector, Target};
 use super::snapshot::{self, Restored, SnapshotFile};
 use super::sources::Feed;
 use super::watch::Freshness;
-use super::{Cluster, Observer, unix_seconds};
+use super::{Cluster, Observer};
 
 /// How long the end of the process waits for all snapshots to be written.
 const SAVE_TIME_MAX: Duration = Duration::from_secs(5);
@@ -175,15 +175,20 @@ impl Clusters {
             Source::Manifests(paths) => Feed::Manifests(paths.clone()),
         };
         let name = key.to_string();
-        let restored = snapshot.and_then(|snapshot| {
-            snapshot::restore(snapshot, &name, unix_seconds(), &*self.observer)
-        });
+        // The same kubeconfig may lead to another cluster today.
+        let identity = match &feed {
+            Feed::Api { server, .. } => format!("{name} at {server}"),
+            Feed::Manifests(_) => name.clone(),
+        };
+        let restored = snapshot
+            .and_then(|snapshot| snapshot::restore(snapshot, &name, &identity, &*self.observer));
         let cluster = Arc::new(Cluster::restored(restored.as_ref()));
         let (saves, saves_wanted) = mpsc::channel(1);
         let following = Arc::new(Following {
             cluster: cluster.clone(),
             key: key.clone(),
             name: name.into(),
+            identity: identity.into(),
             feed,
             observer: self.observer.clone(),
             fresh: freshness(restored.as_ref()),

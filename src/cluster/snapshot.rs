@@ -42,7 +42,7 @@ pub struct SnapshotFile {
     pub max_age: Duration,
 }
 
-/// The most octets of a file: 20 times what a cluster of 50,000 endpoints takes. Larger ones are neither written nor read.
+/// The most octets of a file: 25 times what a cluster of 50,000 endpoints takes. Larger ones are neither written nor read.
 pub const OCTETS_MAX: u64 = 64 << 20;
 
 /// What becomes of a snapshot, to be counted.

@@ -186,6 +186,7 @@ mod tests {
                 namespace_labels: None,
             },
             name: "test".into(),
+            identity: "test".into(),
             feed: Feed::Api {
                 client: client(),
                 server: "https://api".into(),

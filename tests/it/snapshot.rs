@@ -357,6 +357,20 @@ fn a_file_that_is_not_ours_is_refused_counted_and_replaced() {
 }
 
 #[test]
+fn a_kubeconfig_that_leads_to_another_cluster_today_has_no_snapshot() {
+    let (world, other) = (World::new(), World::new());
+    let first = world.serve(&world.snapshot());
+    world.wait_for_file("snapshot");
+    drop(first);
+    fs::copy(&other.kubeconfig, &world.kubeconfig).unwrap();
+    other.api.stop();
+    let server = world.serve(&world.snapshot());
+    let asked = dns::ask(server.address(), WEB, "A");
+    assert_eq!(asked.as_deref(), Some("SERVFAIL"));
+    assert!(server.metrics().contains("reason=\"foreign\"} 1\n"));
+}
+
+#[test]
 fn no_list_is_older_than_the_snapshot_unless_the_server_never_comes_as_far() {
     let world = World::new();
     world.api.watch_list(WatchList::Refused);

@@ -146,6 +146,7 @@ fn an_index_that_is_made_anew_is_heard_when_it_knows_as_much_as_is_served() {
             cluster: Arc::new(cluster),
             key: key(Path::new("/nonexistent")),
             name: "test".into(),
+            identity: "test".into(),
             feed: Feed::Manifests(vec![]),
             observer: Arc::<Witness>::default(),
             fresh: std::array::from_fn(|_| crate::cluster::watch::Freshness::Any),

@@ -6,7 +6,7 @@
 //! 8..12       version of the format
 //! 12..16      zero
 //! 16..96      two marks, each: when each resource was current (4 × 8), check (8)
-//! 96..        cluster, time, seed, serial, resources, Namespaces, Services, slices, Pods
+//! 96..        cluster, seed, serial, resources, Namespaces, Services, slices, Pods
 //! last 32     SHA-256 of all of it but the marks: the seal
 //! ```
 //!

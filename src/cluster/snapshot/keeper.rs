@@ -6,6 +6,7 @@
 //! octets.
 
 use std::future::pending;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,10 +19,10 @@ use super::file::{self, Written};
 use super::format::Times;
 use super::heard::Heard;
 use super::write::Draft;
-use super::{ReachedAll, SnapshotEvent, SnapshotFile, pace};
-use crate::cluster::Observer;
+use super::{OCTETS_MAX, ReachedAll, SnapshotEvent, SnapshotFile, pace};
 use crate::cluster::index::Index;
 use crate::cluster::object::{Event, Resource};
+use crate::cluster::{Observer, unix_seconds};
 
 /// A resource that cannot be listed keeps the others from being written for this long, and no longer.
 const PARTIAL_AFTER: Duration = Duration::from_secs(30);
@@ -42,7 +43,10 @@ pub(in crate::cluster) enum Worth {
 
 /// Keeps the snapshot of one cluster.
 pub(in crate::cluster) struct Keeper {
+    /// As an operator knows it.
     cluster: Arc<str>,
+    /// As the file says it.
+    identity: Arc<str>,
     observer: Arc<dyn Observer>,
     snapshot: Option<Arc<SnapshotFile>>,
     /// It has been told whether to keep one.
@@ -67,21 +71,23 @@ struct Done {
 
 #[derive(Debug)]
 enum What {
-    Wrote(std::io::Result<Written>),
+    Wrote(io::Result<Written>),
     /// Whether the file is still where it was.
-    Marked(Written, std::io::Result<bool>),
+    Marked(Written, io::Result<bool>),
 }
 
 impl Keeper {
     /// A keeper of a cluster that was followed so far by the process before.
     pub(in crate::cluster) fn new(
         cluster: Arc<str>,
+        identity: Arc<str>,
         observer: Arc<dyn Observer>,
         reached: ReachedAll,
     ) -> Keeper {
         let now = Instant::now();
         Keeper {
             cluster,
+            identity,
             observer,
             snapshot: None,
             told: false,
@@ -169,9 +175,8 @@ impl Keeper {
         let Some(snapshot) = self.snapshot.clone() else {
             return;
         };
-        let now = crate::cluster::unix_seconds();
         let work: Box<dyn FnOnce() -> What + Send> = match self.written.take() {
-            Some(written) if !self.changed => {
+            Some(written) if !self.changed && !self.was_set_back(&written.times) => {
                 let times = self.times(&written.times);
                 if times == written.times {
                     self.written = Some(written);
@@ -181,8 +186,7 @@ impl Keeper {
             }
             _ => {
                 let draft = Draft {
-                    cluster: self.cluster.to_string(),
-                    now,
+                    cluster: self.identity.to_string(),
                     reached: self.heard.reached.clone(),
                     contents: index.contents(),
                 };
@@ -225,7 +229,9 @@ impl Keeper {
                 took,
             }) => {
                 self.failed(&fault.to_string());
-                (took, 0)
+                // What is too large was written up to the limit, and would be again.
+                let is_too_large = fault.kind() == io::ErrorKind::FileTooLarge;
+                (took, if is_too_large { OCTETS_MAX } else { 0 })
             }
             None => {
                 self.failed("the task that writes it has panicked");
@@ -241,7 +247,7 @@ impl Keeper {
         if self.complaint.succeeded() {
             tracing::info!(target: "plugin/kubernetes", cluster = %self.cluster, "The snapshot can be written again");
         }
-        let at = crate::cluster::unix_seconds();
+        let at = unix_seconds();
         let event = SnapshotEvent::Written { octets, at };
         self.observer.snapshot(&self.cluster, event);
         self.tell_as_of(&written.times);
@@ -271,18 +277,26 @@ impl Keeper {
         }
     }
 
-    /// Whether the file could say that it was current later than it says.
+    /// Whether the file says another time than it could.
     fn is_older_on_disk(&self) -> bool {
-        self.written
-            .as_ref()
-            .is_some_and(|written| self.times(&written.times) != written.times)
+        let times = self.written.as_ref().map(|written| &written.times);
+        times.is_some_and(|times| self.times(times) != *times)
+    }
+
+    /// Whether the clock was set back since the file was written: a mark only ever makes it younger.
+    fn was_set_back(&self, written: &Times) -> bool {
+        let times = self.times(written);
+        times
+            .iter()
+            .zip(written)
+            .any(|(time, written)| time < written)
     }
 
     /// Until when what is in a file, which these times are of, has been current.
     fn times(&self, written: &Times) -> Times {
         std::array::from_fn(|at| match written[at] {
             0 => 0,
-            time => time.max(self.heard.reached[at].as_of),
+            _ => self.heard.reached[at].as_of,
         })
     }
 }

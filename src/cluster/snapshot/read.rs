@@ -150,7 +150,6 @@ impl<R: Read> Body<R> {
         if *cluster != *wanted.cluster {
             return Err(Refused::Foreign(cluster.into()));
         }
-        let written = u64::from_be_bytes(self.array()?);
         let seed = SeedNumbers(
             u64::from_be_bytes(self.array()?),
             u64::from_be_bytes(self.array()?),
@@ -160,7 +159,7 @@ impl<R: Read> Body<R> {
         for times in marks.iter().filter_map(|mark| format::times(seal, mark)) {
             later(&mut reached, &times);
         }
-        judge(&mut reached, written, wanted)?;
+        judge(&mut reached, wanted)?;
 
         let mut index = Index::restoring(seed);
         for _ in 0..self.number()? {
@@ -344,13 +343,13 @@ fn later(reached: &mut ReachedAll, times: &Times) {
 }
 
 /// Takes out resources that are too old. A file is refused if none is left, or if a clock is wrong.
-fn judge(reached: &mut ReachedAll, written: u64, wanted: Wanted<'_>) -> Result<(), Refused> {
+fn judge(reached: &mut ReachedAll, wanted: Wanted<'_>) -> Result<(), Refused> {
     let known = reached.iter().map(|reached| reached.as_of);
     let newest = known.max().unwrap_or_default();
     if newest == 0 {
         return Err(Refused::Empty);
     }
-    let ahead = Duration::from_secs(newest.max(written).saturating_sub(wanted.now));
+    let ahead = Duration::from_secs(newest.saturating_sub(wanted.now));
     if ahead > FUTURE_MAX {
         return Err(Refused::Future(ahead));
     }

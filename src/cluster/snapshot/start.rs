@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::read::{self, Found, Wanted};
 use super::{ReachedAll, Refused, SnapshotEvent, SnapshotFile, file};
-use crate::cluster::Observer;
 use crate::cluster::index::Index;
 use crate::cluster::object::Resource;
+use crate::cluster::{Observer, unix_seconds};
 
 /// What the process before knew.
 #[derive(Debug, Default)]
@@ -17,17 +17,17 @@ pub(in crate::cluster) struct Restored {
     pub(in crate::cluster) reached: ReachedAll,
 }
 
-/// Reads the snapshot of this cluster; `now` is in seconds since 1970. A file that is refused is told in the log and
-/// counted, and is as good as none.
+/// Reads the snapshot of the cluster of this identity, and tells of it under its name. A file that is refused is told in
+/// the log and counted, and is as good as none.
 pub(in crate::cluster) fn restore(
     snapshot: &SnapshotFile,
     cluster: &str,
-    now: u64,
+    identity: &str,
     observer: &dyn Observer,
 ) -> Option<Restored> {
-    let path = snapshot.path.display();
+    let (path, now) = (snapshot.path.display(), unix_seconds());
     let wanted = Wanted {
-        cluster,
+        cluster: identity,
         now,
         max_age: snapshot.max_age,
     };

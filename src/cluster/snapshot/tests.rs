@@ -60,7 +60,6 @@ fn index() -> Index {
 fn draft(index: &Index, reached: ReachedAll) -> Draft {
     Draft {
         cluster: CLUSTER.to_owned(),
-        now: NOW,
         reached,
         contents: index.contents(),
     }

@@ -19,8 +19,6 @@ const BUFFER: usize = 64 << 10;
 pub(super) struct Draft {
     /// Which cluster it is of, as text.
     pub(super) cluster: String,
-    /// Seconds since 1970.
-    pub(super) now: u64,
     pub(super) reached: ReachedAll,
     pub(super) contents: Contents,
 }
@@ -60,7 +58,6 @@ impl Draft {
     fn body(&self, out: &mut impl Write) -> io::Result<()> {
         let contents = &self.contents;
         octets(out, self.cluster.as_bytes())?;
-        out.write_all(&self.now.to_be_bytes())?;
         out.write_all(&contents.seed.0.to_be_bytes())?;
         out.write_all(&contents.seed.1.to_be_bytes())?;
         out.write_all(&contents.serial.to_be_bytes())?;

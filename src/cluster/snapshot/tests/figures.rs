@@ -5,6 +5,25 @@ use std::time::Instant;
 
 use super::super::file::{self, write};
 use super::*;
+use crate::cluster::object::Object;
+
+/// A slice whose endpoints are Pods of a Deployment.
+fn slice(service: &str, ips: &[String]) -> Object {
+    let endpoint = |(nth, ip)| {
+        let pod = format!("{service}-7d4b9c6f5d-abc{nth}x");
+        serde_json::json!({"addresses": [ip], "targetRef": {"kind": "Pod", "name": pod}})
+    };
+    let endpoints: Vec<_> = ips.iter().enumerate().map(endpoint).collect();
+    let labels = serde_json::json!({"kubernetes.io/service-name": service});
+    let name = format!("{service}-abcde");
+    let slice = serde_json::json!({
+        "metadata": {"namespace": "demo", "name": name, "labels": labels},
+        "addressType": "IPv4",
+        "endpoints": endpoints,
+        "ports": [{"name": "http", "port": 8080, "protocol": "TCP"}],
+    });
+    Object::read(Resource::EndpointSlices, &slice).unwrap()
+}
 
 #[test]
 #[ignore = "measures; says little in a debug build"]
@@ -16,10 +35,9 @@ fn ten_thousand_services_with_fifty_thousand_endpoints() {
         let ips: Vec<String> = (0..5)
             .map(|nth| address(0x0a00_0000, n * 5 + nth))
             .collect();
-        let ips: Vec<&str> = ips.iter().map(String::as_str).collect();
         for object in [
             service("demo", &name, &address(0x0a60_0000, n)),
-            slice("demo", &format!("{name}-abcde"), &name, &ips),
+            slice(&name, &ips),
         ] {
             index.apply(Event::Applied(object), SERIAL);
         }

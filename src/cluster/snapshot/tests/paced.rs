@@ -45,7 +45,12 @@ impl Witness {
 
 fn keeper(path: &Path) -> (Arc<Witness>, Keeper) {
     let witness = Arc::<Witness>::default();
-    let mut keeper = Keeper::new(CLUSTER.into(), witness.clone(), ReachedAll::default());
+    let mut keeper = Keeper::new(
+        "test".into(),
+        CLUSTER.into(),
+        witness.clone(),
+        ReachedAll::default(),
+    );
     keeper.keep(Some(snapshot(path)));
     (witness, keeper)
 }
@@ -129,6 +134,25 @@ async fn a_cluster_that_rests_is_written_once_and_stays_young() {
     let later = |keeper: &mut Keeper, second| bookmarks(keeper, second + 400);
     let_work(&mut keeper, &index, Worth::Whole, 40, later).await;
     assert!(path.exists(), "a file that is gone is written again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_file_that_seems_to_be_of_the_future_is_written_again_when_the_clock_is_set_right() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("cluster");
+    let (witness, mut keeper) = keeper(&path);
+    let index = index();
+    listed(&mut keeper, NOW + 365 * 24 * 3600);
+    let_work(&mut keeper, &index, Worth::Whole, 2, |_, _| {}).await;
+    let refused = read_octets(&fs::read(&path).unwrap(), wanted()).unwrap_err();
+    assert_eq!(refused.reason(), "future");
+    for resource in Resource::ALL {
+        keeper.hear(&Event::Current(resource), NOW);
+    }
+    let_work(&mut keeper, &index, Worth::Whole, 20, |_, _| {}).await;
+    assert_eq!(witness.writes().len(), 2);
+    let found = read_octets(&fs::read(&path).unwrap(), wanted()).unwrap();
+    assert_eq!(found.reached[0].as_of, NOW);
 }
 
 #[tokio::test(start_paused = true)]
