@@ -7,7 +7,7 @@
 //!     index ◀── read ──────────────────────────────────────────────────────────┘
 //! ```
 //!
-//! What is kept is the index's own content, not API objects. [`format`](self::format) says how it lies in the file;
+//! What is kept is the index's own content, not API objects. `format` says how it lies in the file;
 //! `write` and `read` go through it in one pass and hold one record at a time. The checksum is over all of it: a file
 //! that was cut, or changed by a bit, is refused whole. What is served from a file is marked as stale in the view until
 //! the first list of this process has been applied. `keeper` decides when to write, and knows no disk; `file` knows the

@@ -138,7 +138,7 @@ impl Keeper {
             return self.done(done.ok());
         }
         match self.snapshot {
-            Some(_) if self.changed || self.is_older_on_disk() => sleep_until(self.next).await,
+            Some(_) if self.has_news() => sleep_until(self.next).await,
             _ => pending().await,
         }
     }
@@ -162,7 +162,7 @@ impl Keeper {
         if self.work.is_some() {
             self.due().await;
         }
-        if worth != Worth::Nothing {
+        if worth != Worth::Nothing && self.has_news() {
             self.begin(index);
         }
         if self.work.is_some() {
@@ -277,10 +277,10 @@ impl Keeper {
         }
     }
 
-    /// Whether the file says another time than it could.
-    fn is_older_on_disk(&self) -> bool {
+    /// Whether the file says less than it could, or another time.
+    fn has_news(&self) -> bool {
         let times = self.written.as_ref().map(|written| &written.times);
-        times.is_some_and(|times| self.times(times) != *times)
+        self.changed || times.is_some_and(|times| self.times(times) != *times)
     }
 
     /// Whether the clock was set back since the file was written: a mark only ever makes it younger.
