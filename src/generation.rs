@@ -296,8 +296,8 @@ impl Generation {
     pub fn readiness(&self) -> ReadyWatches {
         let mut watches = ReadyWatches::default();
         for (kubernetes, _) in &self.kubernetes {
-            let noted = kubernetes.clone();
-            watches.note("kubernetes", Arc::new(move || noted.from_snapshot()));
+            let remarked = kubernetes.clone();
+            watches.remark("kubernetes", Arc::new(move || remarked.from_snapshot()));
             let kubernetes = kubernetes.clone();
             watches.watch(
                 "kubernetes",

@@ -26,7 +26,7 @@ use address::Resolved;
 use page::{Paths, Site, Sources};
 
 pub use address::{AddressError, ListenAddress, parse_listen_address};
-pub use ready::{Check, Monitor, Note, Readiness, ReadyWatches, Report};
+pub use ready::{Check, Monitor, Readiness, ReadyWatches, Remarks, Report};
 
 /// What an endpoint serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

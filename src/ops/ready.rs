@@ -14,9 +14,6 @@ use super::page::Page;
 /// Says whether a plugin is ready, or the reasons why it is not, one a line.
 pub type Check = Arc<dyn Fn() -> Result<(), Vec<String>> + Send + Sync>;
 
-/// Says what is not as it should be and does not keep a plugin from being ready, one a line.
-pub type Note = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
-
 /// How long readiness is asked for: the option `monitor` of `ready`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Monitor {
@@ -27,11 +24,14 @@ pub enum Monitor {
     Continuously,
 }
 
-/// The plugins of one generation that may not be ready.
+/// Says what is wrong with a plugin though it answers, one a line; it never makes a plugin unready.
+pub type Remarks = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
+
+/// The plugins of one generation that may not be ready, or not in good health.
 #[derive(Clone, Default)]
 pub struct ReadyWatches {
     checks: Vec<(&'static str, Check)>,
-    notes: Vec<(&'static str, Note)>,
+    remarks: Vec<(&'static str, Remarks)>,
 }
 
 impl ReadyWatches {
@@ -40,9 +40,9 @@ impl ReadyWatches {
         self.checks.push((plugin, check));
     }
 
-    /// Has `plugin` say more where it is ready.
-    pub fn note(&mut self, plugin: &'static str, note: Note) {
-        self.notes.push((plugin, note));
+    /// Tells what `plugin` remarks, whether or not it is ready.
+    pub fn remark(&mut self, plugin: &'static str, remarks: Remarks) {
+        self.remarks.push((plugin, remarks));
     }
 }
 
@@ -117,14 +117,15 @@ impl Readiness {
         }
     }
 
-    /// What plugins have to say although they are ready, each line once.
+    /// What is wrong though queries are answered: a line for each thing, the plugin first.
     #[must_use]
-    pub fn notes(&self) -> Vec<String> {
-        let notes = self.lock().watches.notes.clone();
-        let mut lines: Vec<String> = Vec::new();
-        for (plugin, note) in notes {
-            for line in note() {
-                let line = format!("{plugin}: {line}");
+    pub fn remarks(&self) -> Vec<String> {
+        let watches = self.lock().watches.clone();
+        let mut lines = Vec::new();
+        for (plugin, remarks) in &watches.remarks {
+            for remark in remarks() {
+                let line = format!("{plugin}: {remark}");
+                // Stanzas of one cluster say the same.
                 if !lines.contains(&line) {
                     lines.push(line);
                 }
@@ -151,14 +152,16 @@ impl Readiness {
     }
 }
 
-/// `OK`, and a line for each note; or the plugins that are not ready as CoreDNS lists them, and a line for each reason.
+/// `OK`; or the plugins that are not ready as CoreDNS lists them, and a line for each reason. Then a line for each remark.
 pub(super) fn page(readiness: &Readiness, monitor: Monitor) -> Page {
-    match readiness.report(monitor) {
-        Report::Ready => {
-            let mut lines = readiness.notes();
-            lines.insert(0, "OK".to_owned());
-            Page::text(StatusCode::OK, lines.join("\n"))
+    let with_remarks = |status, mut body: String| {
+        for remark in readiness.remarks() {
+            body.push_str(&format!("\n{remark}"));
         }
+        Page::text(status, body)
+    };
+    match readiness.report(monitor) {
+        Report::Ready => with_remarks(StatusCode::OK, "OK".to_owned()),
         Report::Draining => Page::text(StatusCode::SERVICE_UNAVAILABLE, "Shutting down"),
         Report::NotReady(failed) => {
             let mut body = names(&failed).join(",");
@@ -167,7 +170,7 @@ pub(super) fn page(readiness: &Readiness, monitor: Monitor) -> Page {
                     body.push_str(&format!("\n{plugin}: {reason}"));
                 }
             }
-            Page::text(StatusCode::SERVICE_UNAVAILABLE, body)
+            with_remarks(StatusCode::SERVICE_UNAVAILABLE, body)
         }
     }
 }
@@ -288,17 +291,16 @@ mod tests {
     }
 
     #[test]
-    fn what_several_stanzas_note_is_told_once() {
-        let (readiness, mut watches) = (Readiness::default(), ReadyWatches::default());
-        for age in [3, 3, 4] {
-            watches.note(
-                "kubernetes",
-                Arc::new(move || vec![format!("pods: {age} s old")]),
-            );
+    fn remarks_are_told_once_and_change_nothing() {
+        let readiness = Readiness::default();
+        let (_, good) = flag(true);
+        let mut watches = watching(&[("kubernetes", &good), ("kubernetes", &good)]);
+        for _ in 0..2 {
+            watches.remark("kubernetes", Arc::new(|| vec!["services: old".to_owned()]));
         }
         readiness.replace(watches);
-        let told = ["kubernetes: pods: 3 s old", "kubernetes: pods: 4 s old"];
-        assert_eq!(readiness.notes(), told);
+        assert_eq!(readiness.report(Monitor::Continuously), Report::Ready);
+        assert_eq!(readiness.remarks(), ["kubernetes: services: old"]);
     }
 
     #[test]

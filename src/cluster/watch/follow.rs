@@ -135,10 +135,10 @@ enum Stage {
 }
 
 impl Follow {
-    /// Nothing has been listed; the first list may be so old.
-    pub(super) fn new(fresh: Freshness) -> Follow {
+    /// Nothing has been asked yet; the first list must be this fresh.
+    pub(super) fn new(first: Freshness) -> Follow {
         Follow {
-            stage: Stage::Empty(fresh),
+            stage: Stage::Empty(first),
             streams: true,
             streams_unfinished: 0,
             ahead: 0,
