@@ -14,6 +14,7 @@ use crate::config::{Config, Setting};
 use crate::counting::Listening;
 use crate::generation::{Generation, Process};
 use crate::ops::{BoundEndpoint, Endpoint, Ops, Readiness};
+use crate::server::router::Router;
 use crate::server::{Listener, Serving};
 
 mod error;
@@ -40,7 +41,8 @@ impl App {
     /// The configuration cannot be served.
     pub async fn start(config: Config, process: Process) -> Result<App, AppError> {
         let generation = Generation::build(config, &process, None)?;
-        let bound = bind(&generation, &process, |_| true)?;
+        let (bound, fault) = bind(&generation, &process, |_| true);
+        fault.map_or(Ok(()), Err)?;
         let readiness = Readiness::default();
         // Before anybody can ask: no watches would mean ready.
         readiness.replace(generation.readiness());
@@ -66,24 +68,36 @@ impl App {
     /// The new configuration cannot be served; the old one goes on as if nothing had been.
     pub async fn reload(&mut self, config: Config) -> Result<(), AppError> {
         let generation = Generation::build(config, &self.process, Some(&self.generation))?;
-        let bound = bind(&generation, &self.process, |address| {
+        let (bound, fault) = bind(&generation, &self.process, |address| {
             !self.listeners.contains_key(address)
-        })?;
-        // Dropped if the next step fails, these have served a moment too early; the other way round, operators would
-        // look at endpoints of a configuration that is not served.
+        });
+        if let Some(fault) = fault {
+            // What cannot be served even as before can only be dropped.
+            let opened = serve(bound, &self.generation, &self.process);
+            self.hand_back(opened.unwrap_or_default());
+            return Err(fault);
+        }
+        // If the next step fails, these have served a moment too early; the other way round, operators would look at
+        // endpoints of a configuration that is not served.
         let opened = serve(bound, &generation, &self.process)?;
-        self.endpoints = self.ops.apply(&wanted(&generation.config)).await?;
+        self.endpoints = match self.ops.apply(&wanted(&generation.config)).await {
+            Ok(endpoints) => endpoints,
+            Err(fault) => {
+                self.hand_back(opened);
+                return Err(fault.into());
+            }
+        };
         for (address, listener) in &self.listeners {
-            if let Some(router) = generation.routers.get(address) {
+            if let Some(router) = router_at(&generation, address) {
                 listener.set_router(router.clone());
             }
         }
         self.generation = generation;
         self.listeners.extend(opened);
-        let served = &self.generation.routers;
+        let served = &self.generation;
         let gone = self
             .listeners
-            .extract_if(|address, _| !served.contains_key(address));
+            .extract_if(|address, _| router_at(served, address).is_none());
         for (_, listener) in gone {
             self.process.runtime.spawn(listener.drain(DRAIN_TIME));
         }
@@ -91,10 +105,22 @@ impl App {
         Ok(())
     }
 
+    /// Ends listeners that were opened in vain. Those of one address have taken queries from the listener of all
+    /// addresses from the moment they were open, and answer these as it would.
+    fn hand_back(&self, opened: HashMap<ListenAddress, Serving>) {
+        for (address, listener) in opened {
+            if let Some(router) = router_at(&self.generation, &address) {
+                listener.set_router(router.clone());
+                self.process.runtime.spawn(listener.drain(DRAIN_TIME));
+            }
+        }
+    }
+
     /// Stops: not ready at once, then `lameduck` of serving as before, so that clients learn to go elsewhere, then
     /// the end of what is on its way.
     pub async fn stop(self) {
         self.readiness.drain();
+        self.listeners.values().for_each(Serving::leave);
         let lameduck = self.lameduck();
         if !lameduck.is_zero() {
             tracing::info!(target: "plugin/health", "Going into lameduck mode for {lameduck:?}");
@@ -146,6 +172,7 @@ impl App {
         self.process.panics_end_it.store(debug, Ordering::Relaxed);
         let listeners = &self.listeners;
         let bound = |address: &ListenAddress| listeners.get(address).map(Serving::local_address);
+        self.process.metrics.loops().forget();
         self.generation.probe(&self.process.runtime, bound);
         self.generation.tell_unsynced(&self.process.runtime);
         self.readiness.replace(self.generation.readiness());
@@ -173,28 +200,41 @@ impl App {
     }
 }
 
-/// Binds the listeners of a generation that are wanted, all or none.
+/// What a generation serves on an address that is bound. What comes to a socket of one address while it closes is lost,
+/// and does not come to that of all addresses: so it stays open beside it and serves the same.
+fn router_at<'a>(generation: &'a Generation, address: &ListenAddress) -> Option<&'a Arc<Router>> {
+    let of_all = ListenAddress {
+        ip: None,
+        ..*address
+    };
+    let routers = &generation.routers;
+    routers.get(address).or_else(|| routers.get(&of_all))
+}
+
+/// Binds the listeners of a generation that are wanted, up to the first that cannot be had.
 fn bind(
     generation: &Generation,
     process: &Process,
     wanted: impl Fn(&ListenAddress) -> bool,
-) -> Result<Vec<(ListenAddress, Listener)>, AppError> {
-    let addresses = generation.routers.keys().filter(|address| wanted(address));
-    let bound = addresses.map(|address| {
-        let bound = Listener::bind(address.socket(), process.listener)?;
-        Ok((*address, bound))
-    });
-    bound.collect()
+) -> (Vec<(ListenAddress, Listener)>, Option<AppError>) {
+    let mut bound = Vec::new();
+    for address in generation.routers.keys().filter(|address| wanted(address)) {
+        match Listener::bind(address.socket(), process.listener) {
+            Ok(listener) => bound.push((*address, listener)),
+            Err(fault) => return (bound, Some(fault.into())),
+        }
+    }
+    (bound, None)
 }
 
-/// Starts listeners that are bound, all or none.
+/// Starts listeners that are bound, all or none; what the generation does not serve is closed.
 fn serve(
     bound: Vec<(ListenAddress, Listener)>,
     generation: &Generation,
     process: &Process,
 ) -> Result<HashMap<ListenAddress, Serving>, AppError> {
-    let started = bound.into_iter().map(|(address, listener)| {
-        let router = generation.routers[&address].clone();
+    let started = bound.into_iter().filter_map(|(address, listener)| {
+        let router = router_at(generation, &address)?.clone();
         let panics_end_it = process.panics_end_it.clone();
         let hooks = Arc::new(Listening::new(
             process.metrics.clone(),
@@ -202,9 +242,8 @@ fn serve(
             panics_end_it,
         ));
         let serving = listener.serve(router, hooks, &process.runtime);
-        serving
-            .map(|serving| (address, serving))
-            .map_err(|source| AppError::Serve { address, source })
+        let serving = serving.map(|serving| (address, serving));
+        Some(serving.map_err(|source| AppError::Serve { address, source }))
     });
     started.collect()
 }

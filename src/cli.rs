@@ -3,6 +3,7 @@
 //! The flags are CoreDNS's, written as Go programs take them: one dash or two, `=` or a blank before the value.
 //! What is printed for people is printed here and in the rooms below; everything else is logged.
 
+mod begin;
 mod check;
 mod descriptors;
 mod serve;
@@ -72,6 +73,9 @@ struct Serve {
     /// Show the version, and exit
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, action = ArgAction::Set, value_name = "BOOL", hide_default_value = true, hide_possible_values = true)]
     version: bool,
+    /// Keep the last Corefile that could be served here, and serve it if at the start the Corefile cannot be
+    #[arg(long, value_name = "FILE")]
+    last_good: Option<PathBuf>,
     /// How log lines are written
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     log_format: Format,
@@ -121,7 +125,7 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
         Some(Command::Check { files, dns_port }) => check::run(&files, dns_port),
         None if !cli.serve.extra.is_empty() => {
             let extra = cli.serve.extra.join(" ");
-            serve::failed(&format!("extra command line arguments: [{extra}]"))
+            begin::failed(&format!("extra command line arguments: [{extra}]"))
         }
         None if cli.serve.version => print(&version()),
         None if cli.serve.plugins => print(&plugins()),

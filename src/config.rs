@@ -66,6 +66,8 @@ pub struct Loaded {
     pub diagnostics: Vec<Diagnostic>,
     /// The texts that the diagnostics point into.
     pub sources: Sources,
+    /// The tree, for a copy of what is served.
+    pub corefile: Corefile,
 }
 
 /// Reads the configuration at `location`; `dns_port` is the port of keys that name none.
@@ -96,6 +98,7 @@ pub fn load(outside: &dyn Outside, location: &Location, dns_port: u16) -> Loaded
         built_in,
         diagnostics,
         sources: parsed.sources,
+        corefile,
     }
 }
 

@@ -14,6 +14,7 @@
 //! the same way.
 
 mod body;
+mod copy;
 mod diagnostic;
 mod expand;
 mod fault;

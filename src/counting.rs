@@ -10,9 +10,10 @@ use crate::cluster::connection::{Request, RequestObserver};
 use crate::cluster::object::Resource;
 use crate::cluster::snapshot::SnapshotEvent;
 use crate::config::listen::ListenAddress;
-use crate::dns::{Query, Rcode, Transport};
+use crate::dns::{Name, Query, Rcode, Transport};
 use crate::plugin::cache::{Counters, Kind};
 use crate::plugin::forward::{self, Over, UpstreamObserver};
+use crate::plugin::loop_guard::News;
 use crate::server::{Closing, Hooks};
 use crate::telemetry::{
     Answered, BlockMetrics, CacheMetrics, CacheType, Counter, Family, KubernetesMetrics, Metrics,
@@ -103,6 +104,31 @@ impl Hooks for Listening {
             PluginId::SERVER,
             Duration::ZERO,
         ));
+    }
+}
+
+/// States whether a server block forwards in circles.
+pub(crate) struct Looping {
+    metrics: Arc<Metrics>,
+    server: String,
+    zone: String,
+}
+
+impl Looping {
+    pub(crate) fn new(metrics: Arc<Metrics>, server: String, zone: Name) -> Looping {
+        Looping {
+            metrics,
+            server,
+            zone: zone.to_string(),
+        }
+    }
+
+    pub(crate) fn told(&self, news: News<'_>) {
+        let loops = self.metrics.loops();
+        match news {
+            News::Found(_) => loops.found(&self.server, &self.zone),
+            News::Gone => loops.gone(&self.server, &self.zone),
+        }
     }
 }
 

@@ -20,7 +20,7 @@ use crate::cluster::ClusterKey;
 use crate::cluster::registry::Need;
 use crate::config::listen::ListenAddress;
 use crate::config::{Block, Config, Setting};
-use crate::counting::Caching;
+use crate::counting::{Caching, Looping};
 use crate::dns::{Name, Zones};
 use crate::ops::ReadyWatches;
 use crate::plugin::cache::{self, Cache, Counters, Store, Uncounted};
@@ -28,7 +28,7 @@ use crate::plugin::errors::{self, Errors};
 use crate::plugin::forward::{self, Forward};
 use crate::plugin::kubernetes::{self, Kubernetes};
 use crate::plugin::log::{Log, Sink};
-use crate::plugin::loop_guard::{self, LoopGuard};
+use crate::plugin::loop_guard::{self, LoopGuard, News};
 use crate::plugin::prometheus::Prometheus;
 use crate::plugin::{Plugin, bind};
 use crate::server::router::Router;
@@ -104,9 +104,14 @@ impl Generation {
         process: &Process,
         previous: Option<&Generation>,
     ) -> Result<Vec<Part>, BuildError> {
+        let mut settings = block.settings.iter();
+        let forward = settings.find_map(|setting| match setting {
+            Setting::Forward(config) => Some(self.forward(config, process)),
+            _ => None,
+        });
         let settings = block.settings.iter();
         let parts: Result<Vec<Option<Part>>, BuildError> = settings
-            .map(|setting| self.part(setting, block, process, previous))
+            .map(|setting| self.part(setting, block, process, previous, forward.as_ref()))
             .collect();
         Ok(parts?.into_iter().flatten().collect())
     }
@@ -117,6 +122,7 @@ impl Generation {
         block: &Block,
         process: &Process,
         previous: Option<&Generation>,
+        forward: Option<&Arc<Forward>>,
     ) -> Result<Option<Part>, BuildError> {
         let plugin = match setting {
             Setting::Prometheus(_) => return Ok(Some(Part::Prometheus)),
@@ -139,8 +145,12 @@ impl Generation {
                 Plugin::Log(Arc::new(Log::new(config.clone(), query_log(process))))
             }
             Setting::Loadbalance(_) => Plugin::Loadbalance,
-            Setting::Loop(config) => Plugin::Loop(self.loop_guard(config, block, process)),
-            Setting::Forward(config) => Plugin::Forward(self.forward(config, process)),
+            Setting::Loop(config) => {
+                Plugin::Loop(self.loop_guard(config, block, process, forward.cloned()))
+            }
+            Setting::Forward(_) => {
+                return Ok(forward.cloned().map(Plugin::Forward).map(Part::Shared));
+            }
             Setting::Whoami(_) => Plugin::Whoami,
         };
         Ok(Some(Part::Shared(plugin)))
@@ -207,24 +217,35 @@ impl Generation {
         forward
     }
 
-    /// A guard that probes the first listener of its block.
+    /// A guard that probes the first listener of its block. Names that the block forwards as it forwards the probe are
+    /// those that would go in circles, too.
     fn loop_guard(
         &mut self,
         config: &loop_guard::Config,
         block: &Block,
         process: &Process,
+        forward: Option<Arc<Forward>>,
     ) -> Arc<LoopGuard> {
         let address = block.addresses().next().map(|(_, address)| address);
         let text = address.map_or(String::new(), |address| match address.ip {
             None => format!(":{}", address.port),
             Some(ip) => SocketAddr::new(ip, address.port).to_string(),
         });
-        let on_loop = process.on_loop.clone();
-        let guard = Arc::new(LoopGuard::new(
-            *config,
-            text,
-            Box::new(move |found| on_loop(found)),
-        ));
+        let goes_with = move |probe: &Name, name: &Name| {
+            let mut forward = forward.iter();
+            forward.any(|forward| forward.goes_with(probe, name))
+        };
+        let server = address.map_or(String::new(), |address| address.to_string());
+        let looping = Looping::new(process.metrics.clone(), server, config.zone);
+        let on_loop = config.is_fatal.then(|| process.on_loop.clone());
+        let tell = move |news: News<'_>| {
+            looping.told(news);
+            if let (News::Found(found), Some(on_loop)) = (news, &on_loop) {
+                on_loop(found);
+            }
+        };
+        let guard = LoopGuard::new(*config, text, Box::new(goes_with), Box::new(tell));
+        let guard = Arc::new(guard);
         self.guards
             .extend(address.map(|address| (address, guard.clone())));
         guard

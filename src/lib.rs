@@ -37,6 +37,7 @@
 //! environment. A test holds these arrows.
 
 pub mod app;
+mod blocking;
 pub mod chain;
 pub mod cli;
 pub mod cluster;

@@ -118,22 +118,24 @@ impl Ops {
     pub async fn apply(&mut self, wanted: &[Endpoint]) -> Result<Vec<BoundEndpoint>, OpsError> {
         let mut resolved = Vec::with_capacity(wanted.len());
         let mut paths: HashMap<Resolved, Paths> = HashMap::new();
-        let mut opened: HashMap<Resolved, Opened> = HashMap::new();
         for endpoint in wanted {
-            let refused = |source| OpsError {
-                plugin: endpoint.kind.plugin(),
-                address: endpoint.address.clone(),
-                source,
-            };
-            let address = endpoint.address.resolve().await.map_err(refused)?;
-            if !self.listeners.contains_key(&address) && !opened.contains_key(&address) {
-                opened.insert(
-                    address,
-                    address.bind().and_then(Opened::new).map_err(refused)?,
-                );
-            }
+            let address = endpoint.address.resolve().await;
+            let address = address.map_err(|source| endpoint.refused(source))?;
             paths.entry(address).or_default().add(endpoint.kind);
             resolved.push(address);
+        }
+        let mut opened: HashMap<Resolved, Opened> = HashMap::new();
+        for (endpoint, address) in wanted.iter().zip(&resolved) {
+            if self.listeners.contains_key(address) || opened.contains_key(address) {
+                continue;
+            }
+            match address.bind().and_then(Opened::new) {
+                Ok(socket) => opened.insert(*address, socket),
+                Err(source) => {
+                    self.hand_back(opened);
+                    return Err(endpoint.refused(source));
+                }
+            };
         }
         for (address, opened) in opened {
             self.listeners.insert(
@@ -141,14 +143,19 @@ impl Ops {
                 Listener::start(opened, &self.sources, paths[&address]),
             );
         }
-        self.listeners
-            .retain(|address, listener| match paths.get(address) {
-                Some(paths) => {
-                    listener.serve(*paths);
-                    true
-                }
-                None => false,
-            });
+        self.listeners.retain(|address, listener| {
+            if let Some(paths) = paths.get(address) {
+                listener.serve(*paths, true);
+                return true;
+            }
+            // What comes to a socket of one address while it closes is lost, and does not come to that of all addresses:
+            // so it stays open beside it.
+            let of_all = paths.get(&address.of_all());
+            if let Some(paths) = of_all {
+                listener.serve(*paths, false);
+            }
+            of_all.is_some()
+        });
         let bound = wanted.iter().zip(resolved);
         Ok(bound
             .map(|(endpoint, address)| BoundEndpoint {
@@ -156,6 +163,30 @@ impl Ops {
                 local: self.listeners[&address].local,
             })
             .collect())
+    }
+
+    /// Ends sockets that were opened in vain. Those of one address have taken connections from the socket of all
+    /// addresses from the moment they were open, and answer these as it would.
+    fn hand_back(&self, opened: HashMap<Resolved, Opened>) {
+        for (address, opened) in opened {
+            if let Some(of_all) = self.listeners.get(&address.of_all()) {
+                drop(Listener::start(
+                    opened,
+                    &self.sources,
+                    **of_all.site.paths.load(),
+                ));
+            }
+        }
+    }
+}
+
+impl Endpoint {
+    fn refused(&self, source: io::Error) -> OpsError {
+        OpsError {
+            plugin: self.kind.plugin(),
+            address: self.address.clone(),
+            source,
+        }
     }
 }
 
@@ -197,10 +228,10 @@ impl Listener {
         }
     }
 
-    /// Serves these paths from now on.
-    fn serve(&mut self, paths: Paths) {
+    /// Serves these paths from now on. `is_polled`: whether the server asks itself here, if one of them is its health.
+    fn serve(&mut self, paths: Paths, is_polled: bool) {
         self.site.paths.store(Arc::new(paths));
-        if !paths.health {
+        if !paths.health || !is_polled {
             self.stop_poll();
         } else if self.poll.is_none() {
             let poll = health::poll(self.local, Arc::clone(&self.site.sources.metrics));

@@ -231,10 +231,7 @@ impl Plugin {
             }
             Plugin::Cache(cache) => cache.down(query),
             Plugin::Kubernetes(kubernetes) => kubernetes.down(query),
-            Plugin::Loop(guard) => {
-                guard.down(query);
-                Step::Next
-            }
+            Plugin::Loop(guard) => guard.down(query),
             Plugin::Forward(forward) => forward.down(query),
             Plugin::Whoami => whoami::down(query),
             #[cfg(test)]

@@ -2,20 +2,47 @@
 //!
 //! The files are read at an interval, because a ConfigMap mount changes by symbolic links and not by writes. What
 //! is compared is the SHA-512 of the words: blanks and comments do not count, the environment and imported files
-//! do. A change that cannot be served changes nothing; it is logged and counted once, tried again at each
-//! interval (a port that was taken may be free by then), and told of again when it changes.
+//! do. A change that cannot be served changes nothing; it is logged and counted once, and tried again at each interval
+//! (a port that was taken may be free by then). Until it is mended it is told again and again, and the files are looked
+//! at every two seconds. What is served may be a copy that was kept (`last_good`); then the Corefile is followed in
+//! any case.
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use crate::app::App;
+use crate::blocking;
 use crate::config::{self, Config, Loaded};
 use crate::corefile::{Diagnostic, Filesystem, Location, Sources};
+
+mod last_good;
+
+pub use last_good::Keeper;
+
+/// Why what is served without a Corefile is not.
+pub const MISSING: &str = "the Corefile is missing or empty";
+
+/// How often the files are looked at while they cannot be served.
+pub const GLANCE_EVERY: Duration = Duration::from_secs(2);
+/// How often the Corefile is looked at in whose place the last good one is served, and how much that may be moved:
+/// what `reload` means without arguments.
+const INTERVAL: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(15));
+/// How often it is told that the Corefile cannot be served.
+const TELL_EVERY: Duration = Duration::from_secs(300);
+/// Likewise where the next start would fail if a copy were lost.
+const TELL_LAST_GOOD_EVERY: Duration = Duration::from_secs(60);
 
 /// Who wants the Corefile to be looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum By {
     /// The interval: what is served already, or is still wrong, is passed over.
     Interval,
+    /// Ourselves, because it could not be served: what is still the same is not tried again.
+    Glance {
+        /// Whether a change is to be served. Without `reload` it is for the operator to say when.
+        follows: bool,
+    },
     /// An operator: it is served anew even if its words are the same, because files that it names may have changed,
     /// and what is wrong is told again.
     Signal,
@@ -36,14 +63,74 @@ pub enum Outcome {
     StillFailing,
 }
 
-/// Remembers what was last wrong, so that it is told once.
-#[derive(Debug, Default)]
+/// Follows the Corefile.
+#[derive(Debug)]
 pub struct Reload {
-    failed: Option<String>,
+    keeper: Option<Keeper>,
+    failing: Option<Failing>,
+}
+
+/// What is wrong with the Corefile.
+#[derive(Debug)]
+struct Failing {
+    reason: String,
+    /// Of the words that cannot be served; `None` if they cannot be read.
+    sha512: Option<String>,
+    told: Instant,
+    is_last_good: bool,
 }
 
 impl Reload {
-    /// Looks at the Corefile and serves it if it has changed.
+    /// The Corefile is served. What is served from now on is kept by `keeper`.
+    pub fn new(keeper: Option<Keeper>) -> Reload {
+        Reload {
+            keeper,
+            failing: None,
+        }
+    }
+
+    /// The last good one is, because the Corefile cannot be: this is why, and has been told.
+    pub fn on_last_good(app: &App, keeper: Keeper, reason: String) -> Reload {
+        let failing = Failing {
+            reason,
+            sha512: None,
+            told: Instant::now(),
+            is_last_good: true,
+        };
+        let reload = Reload {
+            keeper: Some(keeper),
+            failing: Some(failing),
+        };
+        reload.state(app);
+        reload
+    }
+
+    /// Whether the Corefile is known to be one that cannot be served.
+    pub fn is_failing(&self) -> bool {
+        self.failing.is_some()
+    }
+
+    /// How often to look at the Corefile, and how much that may be moved; `None` for never.
+    pub fn setting(&self, served: &Config) -> Option<(Duration, Duration)> {
+        let is_last_good = self.failing.iter().any(|failing| failing.is_last_good);
+        setting(served).or(is_last_good.then_some(INTERVAL))
+    }
+
+    /// What is still wrong, if it is time to tell again.
+    pub fn reminder(&mut self, now: Instant) -> Option<String> {
+        let failing = self.failing.as_mut()?;
+        let every = match failing.is_last_good {
+            true => TELL_LAST_GOOD_EVERY,
+            false => TELL_EVERY,
+        };
+        if now < failing.told + every {
+            return None;
+        }
+        failing.told = now;
+        Some(format!("{}: {}", failing.fact(), failing.reason))
+    }
+
+    /// Looks at the Corefile and serves it if it has changed. Dropped before it is done, it may have.
     pub async fn look(
         &mut self,
         app: &mut App,
@@ -51,38 +138,54 @@ impl Reload {
         dns_port: u16,
         by: By,
     ) -> Outcome {
-        if *location == Location::Stdin {
-            return self.failed("standard input can be read once only".to_owned(), by);
-        }
-        let location = location.clone();
-        // Files may lie on a slow disk; the runtime's threads answer queries over TCP.
-        let read = move || config::load(&Filesystem, &location, dns_port);
-        match tokio::task::spawn_blocking(read).await {
-            Ok(loaded) => self.serve(app, loaded, by).await,
-            Err(fault) => self.failed(format!("the Corefile could not be read: {fault}"), by),
-        }
+        let outcome = if *location == Location::Stdin {
+            self.failed("standard input can be read once only".to_owned(), None, by)
+        } else {
+            let location = location.clone();
+            // Files may lie on a slow disk; the runtime's threads answer queries over TCP.
+            let read = move || config::load(&Filesystem, &location, dns_port);
+            match blocking::run("reload", read).await {
+                Ok(loaded) => self.serve(app, loaded, by).await,
+                Err(fault) => {
+                    let reason = format!("the Corefile could not be read: {fault}");
+                    self.failed(reason, None, by)
+                }
+            }
+        };
+        self.state(app);
+        outcome
     }
 
     async fn serve(&mut self, app: &mut App, loaded: Loaded, by: By) -> Outcome {
         // Also where a file that it names, as one of upstreams, cannot be read now: what is served has read it.
         let is_same = loaded.sha512.as_ref() == Some(&app.config().sha512);
-        if is_same && by == By::Interval && !loaded.built_in {
-            return match self.failed.take() {
+        if is_same && by != By::Signal && !loaded.built_in {
+            return match self.failing.take() {
                 Some(_) => Outcome::Mended,
                 None => Outcome::Unchanged,
             };
         }
-        let Some(config) = loaded.config else {
-            return self.failed(reasons(&loaded.diagnostics, &loaded.sources), by);
+        let sha512 = loaded.sha512.clone();
+        let Some(config) = loaded.config.clone() else {
+            return self.failed(reasons(&loaded.diagnostics, &loaded.sources), sha512, by);
         };
         // A file that is being written is empty for a moment; to serve what is served without one would take
         // everything from the cluster.
         if loaded.built_in {
-            return self.failed("the Corefile is missing or empty".to_owned(), by);
+            return self.failed(MISSING.to_owned(), sha512, by);
+        }
+        if let By::Glance { follows } = by {
+            let mut failing = self.failing.iter();
+            if !follows || failing.any(|failing| failing.sha512 == sha512) {
+                return Outcome::StillFailing;
+            }
         }
         match app.reload(config).await {
             Ok(()) => {
-                self.failed = None;
+                self.failing = None;
+                if let Some(keeper) = &self.keeper {
+                    keeper.keep(&loaded);
+                }
                 let warnings = loaded.diagnostics.iter();
                 Outcome::Reloaded(
                     warnings
@@ -90,21 +193,55 @@ impl Reload {
                         .collect(),
                 )
             }
-            Err(fault) => self.failed(fault.to_string(), by),
+            Err(fault) => self.failed(fault.to_string(), sha512, by),
         }
     }
 
-    fn failed(&mut self, reason: String, by: By) -> Outcome {
-        if self.failed.as_ref() == Some(&reason) && by == By::Interval {
+    fn failed(&mut self, reason: String, sha512: Option<String>, by: By) -> Outcome {
+        let is_last_good = self.failing.iter().any(|failing| failing.is_last_good);
+        if let Some(failing) = &mut self.failing
+            && failing.reason == reason
+            && by != By::Signal
+        {
+            failing.sha512 = sha512;
             return Outcome::StillFailing;
         }
-        self.failed = Some(reason.clone());
+        self.failing = Some(Failing {
+            reason: reason.clone(),
+            sha512,
+            told: Instant::now(),
+            is_last_good,
+        });
         Outcome::Failed(reason)
+    }
+
+    /// Has `/metrics` and `/ready` say it.
+    fn state(&self, app: &App) {
+        let failing = self.failing.as_ref();
+        let is_last_good = failing.is_some_and(|failing| failing.is_last_good);
+        let metrics = app.process().metrics.reload();
+        metrics.failing(failing.is_some(), is_last_good);
+        app.readiness()
+            .remark("reload", failing.map(Failing::one_line));
+    }
+}
+
+impl Failing {
+    fn fact(&self) -> &'static str {
+        match self.is_last_good {
+            true => "The Corefile cannot be served, and the last good one is served in its place",
+            false => "The Corefile cannot be served, and what was served before still is",
+        }
+    }
+
+    fn one_line(&self) -> String {
+        let first = self.reason.lines().next().unwrap_or_default();
+        format!("{}: {first}", self.fact())
     }
 }
 
 /// The faults of a Corefile, with their places and carets.
-fn reasons(diagnostics: &[Diagnostic], sources: &Sources) -> String {
+pub fn reasons(diagnostics: &[Diagnostic], sources: &Sources) -> String {
     let errors = diagnostics.iter().filter(|fault| fault.is_error());
     errors.map(|fault| fault.render(sources)).collect()
 }
@@ -124,6 +261,37 @@ pub fn setting(config: &Config) -> Option<(Duration, Duration)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_wrong_is_told_again_and_more_often_where_a_copy_is_served() {
+        for (is_last_good, seconds, expected) in [
+            (false, 299, None),
+            (false, 300, Some("what was served before still is: no\n^^")),
+            (true, 59, None),
+            (
+                true,
+                60,
+                Some("the last good one is served in its place: no\n^^"),
+            ),
+        ] {
+            let told = Instant::now();
+            let mut reload = Reload::new(None);
+            assert_eq!(reload.reminder(told + TELL_EVERY), None, "nothing is");
+            reload.failing = Some(Failing {
+                reason: "no\n^^".to_owned(),
+                sha512: None,
+                told,
+                is_last_good,
+            });
+            let now = told + Duration::from_secs(seconds);
+            let reminder = reload.reminder(now);
+            let told_again = reminder
+                .as_deref()
+                .and_then(|text| text.split_once(", and "));
+            assert_eq!(told_again.map(|(_, text)| text), expected, "{seconds}");
+            assert_eq!(reload.reminder(now), None, "once");
+        }
+    }
 
     #[test]
     fn the_next_look_is_an_interval_away_give_or_take_half_the_jitter() {

@@ -28,8 +28,8 @@ pub use family::CounterFamily;
 pub use labels::{Family, PluginId, Proto};
 pub use registry::{BuildInfo, EnabledPlugin, Metrics};
 pub use rooms::{
-    ForwardMetrics, HealthMetrics, HostsMetrics, KubernetesMetrics, LocalMetrics, ReloadMetrics,
-    ServerMetrics, ServiceKind,
+    ForwardMetrics, HealthMetrics, HostsMetrics, KubernetesMetrics, LocalMetrics, LoopMetrics,
+    ReloadMetrics, ServerMetrics, ServiceKind,
 };
 pub use sharded::Counter;
 pub use snapshot::SnapshotMetrics;

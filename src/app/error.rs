@@ -32,6 +32,30 @@ pub enum AppError {
     Ops(#[from] OpsError),
 }
 
+impl AppError {
+    /// Whether it is what the configuration says that cannot be served. Else it is what the system has to give at the
+    /// moment: an address that another process has, threads, descriptors, memory.
+    pub fn is_of_the_configuration(&self) -> bool {
+        let source = match self {
+            AppError::Build(_) => return true,
+            AppError::Serve { .. } => return false,
+            AppError::Bind(fault) => &fault.source,
+            AppError::Ops(fault) => &fault.source,
+        };
+        !matches!(
+            source.raw_os_error(),
+            Some(
+                libc::EADDRINUSE
+                    | libc::EAGAIN
+                    | libc::EMFILE
+                    | libc::ENFILE
+                    | libc::ENOBUFS
+                    | libc::ENOMEM
+            )
+        )
+    }
+}
+
 /// The system's reason as Go programs give it: `bind: address already in use`, without a number.
 struct Reason<'a>(&'a io::Error);
 

@@ -37,6 +37,8 @@ pub enum Reason {
     TooManyAlike(usize),
     /// The question for the target of an alias was dropped.
     TargetDropped,
+    /// What is forwarded comes back, so that nothing is; in words.
+    Looping(Arc<str>),
 }
 
 impl Failure {
@@ -50,7 +52,8 @@ impl Failure {
             | Reason::NoHealthyUpstream
             | Reason::NoAddress(_)
             | Reason::TooManyAlike(_)
-            | Reason::TargetDropped => Rcode::SERVFAIL,
+            | Reason::TargetDropped
+            | Reason::Looping(_) => Rcode::SERVFAIL,
         }
     }
 
@@ -73,7 +76,7 @@ impl Failure {
                 };
                 (code, unanswered.of_upstream())
             }
-            Reason::NoHealthyUpstream | Reason::NoAddress(_) => {
+            Reason::NoHealthyUpstream | Reason::NoAddress(_) | Reason::Looping(_) => {
                 (ErrorCode::NoReachableAuthority, self.to_string())
             }
             Reason::TooManyConcurrent(_) | Reason::TooManyAlike(_) => {
@@ -103,6 +106,7 @@ impl fmt::Display for Failure {
             Reason::TooManyAlike(max) => {
                 write!(f, "concurrent queries for this name exceeded maximum {max}")
             }
+            Reason::Looping(why) => f.write_str(why),
             Reason::TargetDropped => {
                 f.write_str("the query for the target of an alias was dropped")
             }
@@ -143,6 +147,7 @@ mod tests {
                 Some((24, "udp 8.8.8.8:53: name in another case")),
             ),
             (Reason::NoHealthyUpstream, Some((22, "no healthy proxies"))),
+            (Reason::Looping("a loop".into()), Some((22, "a loop"))),
             (
                 Reason::TooManyConcurrent(7),
                 Some((0, "concurrent queries exceeded maximum 7")),

@@ -5,16 +5,19 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, sleep_until};
 
+use super::begin::{self, begin, failed, fatal, tell_lines};
 use super::descriptors::Descriptors;
 use super::{Format, Serve, print, version};
 use crate::app::App;
 use crate::config::{self, Config, Loaded};
-use crate::corefile::{Diagnostic, Filesystem, Location};
+use crate::corefile::{Filesystem, Location};
 use crate::generation::Process;
-use crate::reload::{self, By, Outcome, Reload};
+use crate::reload::{self, By, GLANCE_EVERY, Keeper, Outcome, Reload};
 use crate::telemetry::lines::Lines;
 use crate::telemetry::log::LogControl;
 
@@ -37,74 +40,10 @@ pub(super) fn run(flags: &Serve) -> ExitCode {
     code
 }
 
-/// Prints why there is no server; the log may not be there to tell.
-pub(super) fn failed(reason: &str) -> ExitCode {
-    use std::io::Write;
-    let _ = write!(
-        std::io::stderr(),
-        "{}{}",
-        reason,
-        if reason.ends_with('\n') { "" } else { "\n" }
-    );
-    ExitCode::FAILURE
-}
-
-/// Says why there is no server, where whoever reads the log looks for it: among other objects, if lines are objects.
-fn fatal(format: Format, reason: &str) -> ExitCode {
-    match format {
-        Format::Text => failed(reason),
-        Format::Json => {
-            tracing::error!(fatal = true, "{reason}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-/// Says what is wrong with the Corefile: for people with carets, else an object for each fault.
-fn refuse(format: Format, loaded: &Loaded) -> ExitCode {
-    let faults = &loaded.diagnostics;
-    match format {
-        Format::Text => {
-            let faults = faults.iter().map(|fault| fault.render(&loaded.sources));
-            failed(&faults.collect::<String>())
-        }
-        Format::Json => {
-            faults.iter().for_each(|fault| tell_fault(fault, loaded));
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn tell_fault(fault: &Diagnostic, loaded: &Loaded) {
-    let at = fault.span.map(|span| loaded.sources.position(span));
-    let file = at.as_ref().map(|at| at.path.display().to_string());
-    let (line, column) = (
-        at.as_ref().map(|at| at.line),
-        at.as_ref().map(|at| at.column),
-    );
-    let hint = fault.hint.as_deref();
-    let plugin = fault.plugin.iter().map(|name| format!("plugin/{name}: "));
-    let message = plugin.collect::<String>() + &fault.message;
-    if fault.is_error() {
-        tracing::error!(fatal = true, file, line, column, hint, "{message}");
-    } else {
-        tracing::warn!(file, line, column, hint, "{message}");
-    }
-}
-
 fn start(flags: &Serve, descriptors: Descriptors, lines: Lines, log: &LogControl) -> ExitCode {
     let location = Location::from_flag(flags.conf.as_deref());
     let loaded = config::load(&Filesystem, &location, flags.dns_port);
     let format = flags.log_format;
-    let Some(config) = loaded.config.clone() else {
-        return refuse(format, &loaded);
-    };
-    for fault in &loaded.diagnostics {
-        match format {
-            Format::Text => tracing::warn!("{}", fault.one_line(&loaded.sources)),
-            Format::Json => tell_fault(fault, &loaded),
-        }
-    }
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -117,13 +56,17 @@ fn start(flags: &Serve, descriptors: Descriptors, lines: Lines, log: &LogControl
             );
         }
     };
-    let mut process = Process::new(runtime.handle().clone(), lines);
-    process.listener.connections_max =
-        descriptors.connections_max(process.listener.connections_max);
     let (looping, loops) = mpsc::channel(1);
-    // One is enough to end the process.
-    process.on_loop = Arc::new(move |found| drop(looping.try_send(found.to_string())));
-    let code = runtime.block_on(serve(flags, &location, config, process, log, loops));
+    let process = || {
+        let mut process = Process::new(runtime.handle().clone(), lines.clone());
+        let connections_max = process.listener.connections_max;
+        process.listener.connections_max = descriptors.connections_max(connections_max);
+        let looping = looping.clone();
+        // One is enough to end the process.
+        process.on_loop = Arc::new(move |found| drop(looping.try_send(found.to_string())));
+        process
+    };
+    let code = runtime.block_on(serve(flags, &location, loaded, process, log, loops));
     // What still waits for the network has lost its client.
     runtime.shutdown_background();
     code
@@ -132,8 +75,8 @@ fn start(flags: &Serve, descriptors: Descriptors, lines: Lines, log: &LogControl
 async fn serve(
     flags: &Serve,
     location: &Location,
-    config: Config,
-    process: Process,
+    loaded: Loaded,
+    process: impl Fn() -> Process,
     log: &LogControl,
     mut loops: mpsc::Receiver<String>,
 ) -> ExitCode {
@@ -144,9 +87,10 @@ async fn serve(
             return fatal(flags.log_format, &reason);
         }
     };
-    let mut app = match App::start(config, process).await {
-        Ok(app) => app,
-        Err(fault) => return fatal(flags.log_format, &fault.to_string()),
+    let keeper = begin::last_good(flags).map(|path| Keeper::start(path, &Handle::current()));
+    let (mut app, reload) = match begin(flags, loaded, keeper, process).await {
+        Ok(begun) => begun,
+        Err(code) => return code,
     };
     if let Some(path) = &flags.pidfile
         && let Err(fault) = std::fs::write(path, format!("{}\n", std::process::id()))
@@ -162,7 +106,7 @@ async fn serve(
     }
     tell_running(app.config(), log);
     tokio::select! {
-        () = until_stopped(&mut app, &mut signals, location, flags, log) => {}
+        () = until_stopped(&mut app, reload, &mut signals, location, flags, log) => {}
         Some(found) = loops.recv() => {
             // Answering on would only feed the loop.
             tracing::error!(target: "plugin/loop", fatal = true, "{found}");
@@ -178,28 +122,33 @@ async fn serve(
 /// Follows signals and the Corefile until a signal says stop.
 async fn until_stopped(
     app: &mut App,
+    mut reload: Reload,
     signals: &mut Signals,
     location: &Location,
     flags: &Serve,
     log: &LogControl,
 ) {
-    let mut reload = Reload::default();
+    let is_file = *location != Location::Stdin;
+    let setting = |reload: &Reload, app: &App| reload.setting(app.config()).filter(|_| is_file);
+    let mut next = next_look(setting(&reload, app));
     loop {
-        let setting = reload::setting(app.config()).filter(|_| *location != Location::Stdin);
+        let follows = setting(&reload, app).is_some();
         let by = tokio::select! {
-            () = next_look(setting) => By::Interval,
+            () = at(next) => By::Interval,
+            () = sleep(GLANCE_EVERY), if reload.is_failing() && is_file => By::Glance { follows },
             asked = signals.next() => match asked {
                 Asked::Reload => By::Signal,
-                Asked::Stop(signal) => {
-                    tracing::info!("{signal}: Shutting down servers then terminating");
-                    return;
-                }
+                Asked::Stop(signal) => return tell_stop(signal),
             },
         };
         if by == By::Signal {
             tracing::info!("SIGUSR1: Reloading");
         }
-        match reload.look(app, location, flags.dns_port, by).await {
+        let outcome = tokio::select! {
+            outcome = reload.look(app, location, flags.dns_port, by) => outcome,
+            signal = signals.stop() => return tell_stop(signal),
+        };
+        match outcome {
             Outcome::Reloaded(warnings) => {
                 for warning in warnings {
                     tracing::warn!("{warning}");
@@ -212,33 +161,32 @@ async fn until_stopped(
             }
             Outcome::Failed(reason) => {
                 app.process().metrics.reload().failed();
-                tell_failed(flags.log_format, &reason);
+                let told = format!("Corefile changed but reload failed: {reason}");
+                tell_lines(flags.log_format, &told);
             }
             Outcome::Unchanged | Outcome::StillFailing => {}
         }
-    }
-}
-
-/// A reason may have several lines, with carets under words: each is a line of the log, so that they stay there. An
-/// object holds them all.
-fn tell_failed(format: Format, reason: &str) {
-    let mut lines = match format {
-        Format::Text => reason.lines().collect(),
-        Format::Json => vec![reason.trim_end()],
-    }
-    .into_iter();
-    let first = lines.next().unwrap_or_default();
-    tracing::error!(target: "plugin/reload", "Corefile changed but reload failed: {first}");
-    for line in lines {
-        tracing::error!(target: "plugin/reload", "{line}");
-    }
-}
-
-async fn next_look(setting: Option<(Duration, Duration)>) {
-    match setting {
-        Some((interval, jitter)) => {
-            tokio::time::sleep(reload::next_look(interval, jitter, rand::random())).await
+        if let Some(reminder) = reload.reminder(Instant::now()) {
+            tell_lines(flags.log_format, &reminder);
         }
+        if !matches!(by, By::Glance { .. }) || !reload.is_failing() {
+            next = next_look(setting(&reload, app));
+        }
+    }
+}
+
+fn tell_stop(signal: &str) {
+    tracing::info!("{signal}: Shutting down servers then terminating");
+}
+
+fn next_look(setting: Option<(Duration, Duration)>) -> Option<Instant> {
+    let (interval, jitter) = setting?;
+    Some(Instant::now() + reload::next_look(interval, jitter, rand::random()))
+}
+
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
         None => std::future::pending().await,
     }
 }
@@ -332,6 +280,15 @@ impl Signals {
                 _ = self.hangup.recv() => {}
                 _ = self.upgrade.recv() => tracing::warn!("SIGUSR2: an upgrade in place is not supported; ignored"),
             }
+        }
+    }
+
+    /// The name of the next signal that says stop, while others wait.
+    async fn stop(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.quit.recv() => std::process::exit(0),
         }
     }
 }

@@ -36,6 +36,8 @@ pub enum ErrorCode {
     StaleAnswer = 3,
     /// The failure was met before, and nobody was asked again.
     CachedError = 13,
+    /// The server does not do all of its work: not yet, or no more.
+    NotReady = 14,
     /// The denial is older than its TTL allows.
     StaleNxDomain = 19,
     /// No server that could know was reached.

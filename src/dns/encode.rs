@@ -134,7 +134,8 @@ fn fixed(entry: &Entry, len: u16) -> [u8; 10] {
 }
 
 /// The OPT record, for clients that sent one (RFC 6891 section 7): their size and DO come back, and the options
-/// of the reply or else theirs. How long a connection is kept is nobody's to say but ours (RFC 7828 section 3.3.2).
+/// of the reply or else theirs. How long a connection is kept is nobody's to say but ours, and may be said to all of
+/// them (RFC 7828 section 3.3.2).
 fn opt(query: &Query, reply: &Reply, out: &mut Vec<u8>) {
     let Some(edns) = &query.edns else { return };
     let keepalive = query.keepalive.map(u16::to_be_bytes);
@@ -143,9 +144,27 @@ fn opt(query: &Query, reply: &Reply, out: &mut Vec<u8>) {
         _ => (code, data),
     };
     match &reply.options {
-        Some(options) => write_opt(reply.rcode, edns, Options::of(options).map(ours), out),
-        None => write_opt(reply.rcode, edns, edns.repeated().map(ours), out),
+        Some(options) => {
+            let end = end_of_connection(query, Options::of(options));
+            let options = Options::of(options).map(ours);
+            write_opt(reply.rcode, edns, options.chain(end), out);
+        }
+        None => {
+            let end = end_of_connection(query, edns.repeated());
+            let options = edns.repeated().map(ours);
+            write_opt(reply.rcode, edns, options.chain(end), out);
+        }
     }
+}
+
+/// What asks the client to end its connection (RFC 7828 section 3.4), unless `options` will.
+fn end_of_connection<'a>(
+    query: &Query,
+    mut options: impl Iterator<Item = (u16, &'a [u8])>,
+) -> Option<(u16, &'static [u8])> {
+    let is_to_end = query.keepalive == Some(0);
+    let is_unsaid = is_to_end && !options.any(|(code, _)| code == option::KEEPALIVE);
+    is_unsaid.then_some((option::KEEPALIVE, &[0, 0]))
 }
 
 fn write_opt<'a>(

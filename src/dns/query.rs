@@ -112,7 +112,7 @@ pub struct Query {
     /// When it came. Packets read in one batch share it, so that a known answer costs no look at the clock.
     pub received: Instant,
     /// Over TCP, how long an idle connection of the client is kept, in units of 100 ms; clients that ask are told
-    /// (RFC 7828). The caller's to set, as the addresses are.
+    /// (RFC 7828). 0 asks for its end, and all clients with EDNS are told. The caller's to set, as the addresses are.
     pub keepalive: Option<u16>,
     /// Whether an upstream is to be asked whether its data is authentic (AD, RFC 6840 section 5.7) though the
     /// client did not: an answer that is kept must also serve those who do.

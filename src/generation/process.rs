@@ -34,7 +34,7 @@ pub struct Process {
     pub listener: server::Config,
     /// A panic ends the process and not one query, as the served configuration says (`debug`).
     pub panics_end_it: Arc<AtomicBool>,
-    /// What is done about a forwarding loop.
+    /// What is done about a forwarding loop that shall end the process (`loop fatal`).
     pub on_loop: Arc<OnLoop>,
 }
 

@@ -2,10 +2,12 @@
 
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
 use std::str::FromStr;
 
 use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::blocking;
 
 /// Connections that the kernel completes before we accept them; as many as we serve at once on an address.
 const BACKLOG: i32 = 128;
@@ -128,9 +130,9 @@ impl ListenAddress {
             Host::Any => None,
             Host::Ip(ip) => Some(*ip),
             Host::Name(name) => {
-                let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), self.port))
-                    .await?
-                    .collect();
+                let asked = (name.clone(), self.port);
+                let look_up = move || asked.to_socket_addrs().map(Iterator::collect);
+                let found: Vec<SocketAddr> = blocking::run("resolve", look_up).await??;
                 let first = found
                     .iter()
                     .find(|address| address.is_ipv4())
@@ -148,6 +150,11 @@ impl ListenAddress {
 }
 
 impl Resolved {
+    /// All addresses, with the same port.
+    pub(super) fn of_all(self) -> Resolved {
+        Resolved { ip: None, ..self }
+    }
+
     /// Opens a listening socket, not blocking. All addresses means both families on one socket, or IPv4 alone where
     /// the system has no IPv6.
     pub(super) fn bind(self) -> io::Result<TcpListener> {

@@ -39,25 +39,46 @@ const FINISH_TIME_MAX: Duration = Duration::from_secs(5);
 /// Pause after a failed accept, which is for want of file descriptors: they come back as connections end.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves `listener` until the sender of `stop` is gone; open requests are answered after that.
-pub(super) async fn serve(listener: TcpListener, site: Arc<Site>, mut stop: watch::Receiver<()>) {
+/// How long connections are still accepted that were on their way when an address was given up.
+const SETTLE: Duration = Duration::from_millis(50);
+
+/// Serves `listener` until the sender of `stop` is gone; open requests are answered after that, and those of
+/// connections that the kernel has completed.
+pub(super) async fn serve(listener: TcpListener, site: Arc<Site>, stop: watch::Receiver<()>) {
     let mut connections: VecDeque<AbortHandle> = VecDeque::new();
+    let mut admit = |stream| {
+        make_room(&mut connections);
+        let connection = serve_connection(stream, Arc::clone(&site), stop.clone());
+        connections.push_back(tokio::spawn(connection).abort_handle());
+    };
+    let mut stopped = stop.clone();
+    let mut stopped = pin!(async move {
+        let _ = stopped.changed().await;
+        sleep(SETTLE).await;
+    });
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            _ = stop.changed() => return,
+            () = &mut stopped => break,
         };
         match accepted {
-            Ok((stream, _)) => {
-                make_room(&mut connections);
-                let connection = serve_connection(stream, Arc::clone(&site), stop.clone());
-                connections.push_back(tokio::spawn(connection).abort_handle());
-            }
+            Ok((stream, _)) => admit(stream),
             Err(error) if is_clients(&error) => {}
             Err(error) => {
                 tracing::debug!(%error, "Accepting an operator's connection failed");
                 sleep(ACCEPT_PAUSE).await;
             }
+        }
+    }
+    let Ok(listener) = listener.into_std() else {
+        return;
+    };
+    while let Ok((stream, _)) = listener.accept() {
+        let stream = stream
+            .set_nonblocking(true)
+            .and_then(|()| stream.try_into());
+        if let Ok(stream) = stream {
+            admit(stream);
         }
     }
 }

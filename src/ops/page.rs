@@ -39,6 +39,7 @@ pub(super) struct Site {
 }
 
 /// A response before it is one.
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct Page {
     status: StatusCode,
     content_type: &'static str,

@@ -4,7 +4,7 @@
 //! that was ready once is not asked again, also after a reload that keeps it: all replicas see a changed ConfigMap at
 //! the same time, and must not leave the Service together.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hyper::StatusCode;
@@ -56,6 +56,8 @@ struct State {
     /// Plugins that were ready once, all watches of the name together.
     once: BTreeSet<&'static str>,
     draining: bool,
+    /// What operators shall know, by what it is about.
+    remarks: BTreeMap<&'static str, String>,
     /// The plugins that the log last called not ready.
     told: Vec<&'static str>,
 }
@@ -84,6 +86,16 @@ impl Readiness {
     /// From now on the process is going down.
     pub fn drain(&self) {
         self.lock().draining = true;
+    }
+
+    /// What operators shall read behind the verdict, which it does not change, from now on; `None` takes back what was
+    /// said about this. One line.
+    pub fn remark(&self, about: &'static str, remark: Option<String>) {
+        let mut state = self.lock();
+        match remark {
+            Some(remark) => state.remarks.insert(about, remark),
+            None => state.remarks.remove(about),
+        };
     }
 
     /// Asks the plugins.
@@ -152,17 +164,11 @@ impl Readiness {
     }
 }
 
-/// `OK`; or the plugins that are not ready as CoreDNS lists them, and a line for each reason. Then a line for each remark.
+/// `OK`; or the plugins that are not ready as CoreDNS lists them, and a line for each reason. Remarks follow.
 pub(super) fn page(readiness: &Readiness, monitor: Monitor) -> Page {
-    let with_remarks = |status, mut body: String| {
-        for remark in readiness.remarks() {
-            body.push_str(&format!("\n{remark}"));
-        }
-        Page::text(status, body)
-    };
-    match readiness.report(monitor) {
-        Report::Ready => with_remarks(StatusCode::OK, "OK".to_owned()),
-        Report::Draining => Page::text(StatusCode::SERVICE_UNAVAILABLE, "Shutting down"),
+    let (status, mut body) = match readiness.report(monitor) {
+        Report::Ready => (StatusCode::OK, "OK".to_owned()),
+        Report::Draining => (StatusCode::SERVICE_UNAVAILABLE, "Shutting down".to_owned()),
         Report::NotReady(failed) => {
             let mut body = names(&failed).join(",");
             for (plugin, reasons) in &failed {
@@ -170,9 +176,16 @@ pub(super) fn page(readiness: &Readiness, monitor: Monitor) -> Page {
                     body.push_str(&format!("\n{plugin}: {reason}"));
                 }
             }
-            with_remarks(StatusCode::SERVICE_UNAVAILABLE, body)
+            (StatusCode::SERVICE_UNAVAILABLE, body)
         }
+    };
+    for remark in readiness.remarks() {
+        body.push_str(&format!("\n{remark}"));
     }
+    for (about, remark) in &readiness.lock().remarks {
+        body.push_str(&format!("\n{about}: {remark}"));
+    }
+    Page::text(status, body)
 }
 
 fn names(failed: &[(&'static str, Vec<String>)]) -> Vec<&'static str> {
@@ -301,6 +314,26 @@ mod tests {
         readiness.replace(watches);
         assert_eq!(readiness.report(Monitor::Continuously), Report::Ready);
         assert_eq!(readiness.remarks(), ["kubernetes: services: old"]);
+    }
+
+    #[test]
+    fn remarks_follow_the_verdict_and_do_not_change_it() {
+        let readiness = Readiness::default();
+        for (about, remark, expected) in [
+            ("reload", Some("no"), "OK\nreload: no"),
+            ("cluster", Some("old"), "OK\ncluster: old\nreload: no"),
+            (
+                "reload",
+                Some("not yet"),
+                "OK\ncluster: old\nreload: not yet",
+            ),
+            ("cluster", None, "OK\nreload: not yet"),
+            ("reload", None, "OK"),
+        ] {
+            readiness.remark(about, remark.map(str::to_owned));
+            let page = page(&readiness, Monitor::UntilReady);
+            assert_eq!(page, Page::text(StatusCode::OK, expected));
+        }
     }
 
     #[test]

@@ -17,7 +17,7 @@ use futures_util::future::join_all;
 
 use crate::chain::{Failure, Reason, Step};
 use crate::dns::query::opcode;
-use crate::dns::{Query, Rcode, Reply, Section, Type};
+use crate::dns::{Name, Query, Rcode, Reply, Section, Type};
 
 mod budget;
 mod case;
@@ -151,8 +151,15 @@ impl Forward {
         let stanzas = self.stanzas[from..].iter();
         stanzas
             .map(|stanza| &stanza.config)
-            .position(|config| config.takes(query))
+            .position(|config| config.takes(&query.question.name))
             .map(|at| from + at)
+    }
+
+    /// Whether `name` goes to upstreams that `other` may go to as well.
+    pub(crate) fn goes_with(&self, other: &Name, name: &Name) -> bool {
+        let mut stanzas = self.stanzas.iter().map(|stanza| &stanza.config);
+        let first = stanzas.find(|stanza| stanza.takes(name));
+        first.is_some_and(|stanza| stanza.takes(other))
     }
 
     fn too_many(&self, limit: &Limit) -> Step {
@@ -163,8 +170,7 @@ impl Forward {
 
 impl Stanza {
     /// Whether the name goes to these upstreams. Nothing is excepted of the zone's own name.
-    fn takes(&self, query: &Query) -> bool {
-        let name = &query.question.name;
+    fn takes(&self, name: &Name) -> bool {
         name.is_within(&self.from) && (*name == self.from || !self.except.contains(name))
     }
 }

@@ -12,11 +12,12 @@ use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use futures_util::FutureExt;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
 
 use super::Hooks;
 use super::router::Router;
 use crate::chain::{Answer, Progress, Waiting};
+use crate::dns::edns::{ErrorCode, ExtendedError};
 use crate::dns::{Query, Rcode, Reply, Transport, encode};
 
 /// What the sockets of a listener share.
@@ -24,7 +25,7 @@ pub(super) struct Service {
     /// The generation's; loaded once for all queries that arrived together.
     pub(super) router: ArcSwap<Router>,
     pub(super) hooks: Arc<dyn Hooks>,
-    /// One permit for each query that may wait.
+    /// One permit for each query that may wait. Closed, none may any more.
     pub(super) waiting: Arc<Semaphore>,
 }
 
@@ -116,15 +117,30 @@ impl Service {
     }
 
     fn wait(&self, query: &mut Query, waiting: Waiting, out: &mut Vec<u8>) -> Handled {
-        if let Ok(permit) = self.waiting.clone().try_acquire_owned() {
-            return Handled::Waiting(Box::new(Pending { waiting, permit }));
-        }
+        let refused = match self.waiting.clone().try_acquire_owned() {
+            Ok(permit) => return Handled::Waiting(Box::new(Pending { waiting, permit })),
+            Err(refused) => refused,
+        };
         if let Some(answer) = waiting.instead(query) {
             return reply(query, answer, out);
         }
-        self.hooks.overloaded();
         query.restore_question();
-        self.answer_outside(query, Rcode::SERVFAIL, out)
+        match refused {
+            TryAcquireError::NoPermits => {
+                self.hooks.overloaded();
+                self.answer_outside(query, Rcode::SERVFAIL, out)
+            }
+            TryAcquireError::Closed => {
+                let text = "this server is leaving".to_owned();
+                let code = ErrorCode::NotReady;
+                self.explain_outside(
+                    query,
+                    Rcode::SERVFAIL,
+                    Some(ExtendedError { code, text }),
+                    out,
+                )
+            }
+        }
     }
 
     fn fail(&self, query: &mut Query, out: &mut Vec<u8>) -> Handled {
@@ -135,7 +151,21 @@ impl Service {
 
     /// The server's own answer: the question and a code.
     fn answer_outside(&self, query: &mut Query, rcode: Rcode, out: &mut Vec<u8>) -> Handled {
-        let reply = Reply::new(query, rcode);
+        self.explain_outside(query, rcode, None, out)
+    }
+
+    /// Likewise, with the reason for a client with EDNS.
+    fn explain_outside(
+        &self,
+        query: &mut Query,
+        rcode: Rcode,
+        why: Option<ExtendedError>,
+        out: &mut Vec<u8>,
+    ) -> Handled {
+        let mut reply = Reply::new(query, rcode);
+        if let Some(why) = why.filter(|_| query.edns.is_some()) {
+            reply.explain(query, &why);
+        }
         encode::reply(query, &reply, out);
         query.recycle(reply.records);
         self.hooks.answered_outside(query, rcode, out.len());

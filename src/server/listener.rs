@@ -1,8 +1,9 @@
 //! One address of the server: its sockets from `bind` to the last reply.
 //!
 //! A [`Listener`] is bound and silent: what arrives waits in the kernel, so that a generation is put together
-//! with all its ports, or not at all. [`Serving`] answers with whatever router was set last, and ends in two
-//! steps: it stops reading, then waits for the queries it has taken.
+//! with all its ports, or not at all. [`Serving`] answers with whatever router was set last, and ends in steps, so
+//! that nothing that was sent to an open socket is left without an answer: nothing new may wait, what waits ends,
+//! connections are parted from, and datagrams are read until the moment in which their sockets close.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
@@ -12,13 +13,13 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::task::JoinHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::handle::Service;
 use super::router::Router;
-use super::tcp::{self, Phase, Places, Timeouts};
+use super::tcp::{Door, Phase, Places, Timeouts};
 use super::{Hooks, udp};
 use crate::dns::Transport;
 
@@ -39,10 +40,16 @@ const TCP_RECEIVE_BUFFER: usize = 64 << 10;
 const TCP_SEND_BUFFER: usize = 128 << 10;
 /// Ports tried for one that is free for TCP as well as UDP, where the port is ours to choose.
 const PORTS_TRIED: usize = 16;
-/// The part of its time for which a listener that ends goes on reading while queries wait: the rest is for those.
-const QUIET_SHARE: u32 = 8;
-/// How often a listener that ends looks whether its threads have.
-const THREADS_POLL: Duration = Duration::from_millis(2);
+/// The part of its time for which a listener that ends goes on as before while queries wait. The rest is for those
+/// that wait then, and must be longer than `forward` takes for any (4.5 s of 5).
+const QUIET_SHARE: u32 = 16;
+/// How often a listener that ends looks whether what it waits for has come.
+const POLL: Duration = Duration::from_millis(2);
+/// What a connection that is being made is given to be one, and what the first query behind it is given to come. Beyond
+/// a cluster's round trip, and not so long that an end takes long.
+const SETTLE: Duration = Duration::from_millis(50);
+/// For the last look at the sockets, which waits for nothing, however late it is.
+const LAST_LOOK: Duration = Duration::from_millis(500);
 
 /// What a listener may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,6 +106,8 @@ pub struct Serving {
     readers: Vec<udp::Reader>,
     places: Arc<Places>,
     accepting: JoinHandle<()>,
+    /// Gone, it ends `accepting` in good order.
+    door: Option<oneshot::Sender<()>>,
     timeouts: watch::Sender<Timeouts>,
 }
 
@@ -191,13 +200,19 @@ impl Listener {
         };
         let timeouts = watch::Sender::new(config.timeouts);
         let places = Arc::new(Places::new(config.connections_max));
-        let accept = tcp::accept(tcp, service.clone(), timeouts.subscribe(), places.clone());
+        let (open, closing) = oneshot::channel();
+        let door = Door {
+            service: service.clone(),
+            timeouts: timeouts.subscribe(),
+            places: places.clone(),
+        };
         let mut serving = Serving {
             local_address: self.local_address,
             config,
             service: service.clone(),
             readers: Vec::new(),
-            accepting: runtime.spawn(accept),
+            accepting: runtime.spawn(door.accept(tcp, closing)),
+            door: Some(open),
             places,
             timeouts,
         };
@@ -225,36 +240,56 @@ impl Serving {
         self.timeouts.send_replace(timeouts);
     }
 
-    /// Stops reading, answers what was read, and closes; what is not done after `grace` is given up. Returns how
-    /// many queries that is.
+    /// From now on clients over TCP that ask nothing are parted from, and the others are asked to go (RFC 7828).
+    pub fn leave(&self) {
+        self.places.enter(Phase::Leaving);
+    }
+
+    /// Answers what has been asked, and closes; what still waits after `grace` is given up. Returns how many queries
+    /// that is.
+    ///
+    /// On a busy server something always waits, and as long as a socket is open it is given datagrams: so from some
+    /// time on a query that would have to wait is told SERVFAIL, and those that are known are answered to the end.
     pub async fn drain(mut self, grace: Duration) -> usize {
-        self.accepting.abort();
-        // The socket is closed when the task is gone, which must be before the port can be said to be free.
-        let _ = (&mut self.accepting).await;
-        self.places.enter(Phase::Draining);
-        let queries = u32::try_from(self.config.waiting_max).unwrap_or(u32::MAX);
-        let done = async {
-            // A socket that nobody reads would still be given datagrams. So known names are answered until nothing waits
-            // that needs the socket for its reply; but on a busy server something always does.
-            let quiet = async {
-                while self.service.waiting.available_permits() < self.config.waiting_max {
-                    sleep(THREADS_POLL).await;
-                }
-            };
-            let _ = timeout(grace / QUIET_SHARE, quiet).await;
-            self.stop_readers();
-            while !self.readers.iter().all(udp::Reader::is_finished) {
-                sleep(THREADS_POLL).await;
-            }
-            // All permits are back when no connection is open, and when nothing waits. Connections come first: who asks
-            // for all permits is given each that comes back, and what they have read still needs some.
-            self.places.all_free().await;
-            let _ = self.service.waiting.acquire_many(queries).await;
+        let end = Instant::now() + grace;
+        self.leave();
+        let quiet = async {
+            sleep(SETTLE).await;
+            self.nothing_waits().await;
         };
-        match timeout(grace, done).await {
-            Ok(()) => 0,
-            Err(_) => self.config.waiting_max - self.service.waiting.available_permits(),
+        let _ = timeout(grace / QUIET_SHARE, quiet).await;
+        self.service.waiting.close();
+        let _ = timeout_at(end, self.nothing_waits()).await;
+        let given_up = self.waiting_count();
+        let parted = async {
+            drop(self.door.take());
+            // A task that panicked has dropped its socket, too.
+            let _ = (&mut self.accepting).await;
+            sleep(SETTLE).await;
+            self.places.enter(Phase::Draining);
+            self.places.all_free().await;
+        };
+        let _ = timeout_at(end, parted).await;
+        // Last, because parting takes as long as clients take.
+        self.stop_readers();
+        let _ = timeout(LAST_LOOK, self.readers_have_ended()).await;
+        given_up
+    }
+
+    async fn nothing_waits(&self) {
+        while self.waiting_count() > 0 {
+            sleep(POLL).await;
         }
+    }
+
+    async fn readers_have_ended(&self) {
+        while !self.readers.iter().all(udp::Reader::is_finished) {
+            sleep(POLL).await;
+        }
+    }
+
+    fn waiting_count(&self) -> usize {
+        self.config.waiting_max - self.service.waiting.available_permits()
     }
 
     fn stop_readers(&self) {

@@ -12,8 +12,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep};
 
 use self::connection::Connection;
@@ -48,44 +48,65 @@ impl Default for Timeouts {
     }
 }
 
-/// Accepts connections until it is dropped. While all places are taken by clients that wait for an answer, further
-/// ones wait in the backlog of the kernel.
-pub(super) async fn accept(
-    listener: TcpListener,
-    service: Arc<Service>,
-    timeouts: watch::Receiver<Timeouts>,
-    places: Arc<Places>,
-) {
-    let mut failures = Failures::default();
-    let bound = listener.local_addr().ok().map(canonical);
-    let bound = bound.filter(|bound| !bound.ip().is_unspecified());
-    loop {
-        match listener.accept().await {
-            Ok((stream, client)) => {
-                service.hooks.connection_opened();
-                let client = canonical(client);
-                let Some(place) = places.take(client.ip()).await else {
-                    service.hooks.connection_closed(Closing::ClientLimit);
-                    continue;
-                };
-                let server = bound.map_or_else(|| stream.local_addr().map(canonical), Ok);
-                let Ok(server) = server else {
-                    service.hooks.connection_closed(Closing::Client);
-                    continue;
-                };
-                let (service, timeouts) = (service.clone(), *timeouts.borrow());
-                let connection = Connection::new(stream, client, server, service, timeouts, place);
-                tokio::spawn(connection.serve());
-            }
-            Err(error) if concerns_one_connection(&error) => {}
-            Err(error) => {
-                service.hooks.accept_failed();
-                failures.tell(&listener, &error);
-                // A descriptor that an idle client has is worth more to one that asks.
-                places.make_room();
-                sleep(BACK_OFF).await;
+/// Who is let in, and how.
+pub(super) struct Door {
+    pub(super) service: Arc<Service>,
+    pub(super) timeouts: watch::Receiver<Timeouts>,
+    pub(super) places: Arc<Places>,
+}
+
+impl Door {
+    /// Accepts connections until the sender of `closing` is gone, and then closes the socket. While all places are
+    /// taken by clients that wait for an answer, further ones wait in the backlog of the kernel.
+    pub(super) async fn accept(self, listener: TcpListener, mut closing: oneshot::Receiver<()>) {
+        let mut failures = Failures::default();
+        let bound = listener.local_addr().ok().map(canonical);
+        let bound = bound.filter(|bound| !bound.ip().is_unspecified());
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                _ = &mut closing => break,
+            };
+            match accepted {
+                Ok((stream, client)) => self.admit(stream, client, bound).await,
+                Err(error) if concerns_one_connection(&error) => {}
+                Err(error) => {
+                    self.service.hooks.accept_failed();
+                    failures.tell(&listener, &error);
+                    // A descriptor that an idle client has is worth more to one that asks.
+                    self.places.make_room();
+                    sleep(BACK_OFF).await;
+                }
             }
         }
+        // Those in the backlog believe that they are connected, and may have asked.
+        let Ok(listener) = listener.into_std() else {
+            return;
+        };
+        while let Ok((stream, client)) = listener.accept() {
+            let stream = stream
+                .set_nonblocking(true)
+                .and_then(|()| stream.try_into());
+            if let Ok(stream) = stream {
+                self.admit(stream, client, bound).await;
+            }
+        }
+    }
+
+    async fn admit(&self, stream: TcpStream, client: SocketAddr, bound: Option<SocketAddr>) {
+        let hooks = &self.service.hooks;
+        hooks.connection_opened();
+        let client = canonical(client);
+        let Some(place) = self.places.take(client.ip()).await else {
+            return hooks.connection_closed(Closing::ClientLimit);
+        };
+        let server = bound.map_or_else(|| stream.local_addr().map(canonical), Ok);
+        let Ok(server) = server else {
+            return hooks.connection_closed(Closing::Client);
+        };
+        let (service, timeouts) = (self.service.clone(), *self.timeouts.borrow());
+        let connection = Connection::new(stream, client, server, service, timeouts, place);
+        tokio::spawn(connection.serve());
     }
 }
 

@@ -12,9 +12,9 @@ mod waiting;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
+use std::sync::{Arc, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -43,7 +43,8 @@ const LAST_BATCHES: usize = 128;
 
 /// A socket and the thread that reads it.
 pub(super) struct Reader {
-    socket: Arc<UdpSocket>,
+    /// The thread's own, which closes it as soon as it has read it for the last time: what comes in between is lost.
+    socket: Weak<UdpSocket>,
     stopping: Arc<AtomicBool>,
     thread: JoinHandle<()>,
 }
@@ -90,10 +91,11 @@ impl Reader {
             batch::tell_addresses(&socket, bound.is_ipv6())?;
         }
         let (socket, stopping) = (Arc::new(socket), Arc::new(AtomicBool::new(false)));
+        let alarm = Arc::downgrade(&socket);
         let worker = Arc::new(Worker {
             service,
             outbox: Arc::default(),
-            socket: socket.clone(),
+            socket,
             stopping: stopping.clone(),
             bound,
         });
@@ -111,16 +113,18 @@ impl Reader {
             })?;
         starting.recv().map_err(io::Error::other)??;
         Ok(Reader {
-            socket,
+            socket: alarm,
             stopping,
             thread,
         })
     }
 
-    /// Tells the thread to end once it has handled what is queued.
+    /// Tells the thread to end once it has handled what is queued. What waits then is given up.
     pub(super) fn stop(&self) {
         self.stopping.store(true, Ordering::Release);
-        batch::wake(&self.socket);
+        if let Some(socket) = self.socket.upgrade() {
+            batch::wake(&socket);
+        }
     }
 
     /// Whether the thread has ended.
@@ -163,7 +167,6 @@ impl Worker {
                 Err(_) => break,
             }
         }
-        turn(runtime, self.clone().finish(last));
     }
 
     fn is_stopping(&self) -> bool {

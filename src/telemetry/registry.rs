@@ -17,8 +17,8 @@ use super::family::{CounterFamily, GaugeFamily, Schema, counter};
 use super::lines::Lines;
 use super::process::Process;
 use super::rooms::{
-    ForwardMetrics, HealthMetrics, HostsMetrics, KubernetesMetrics, LocalMetrics, ReloadMetrics,
-    Rooms, ServerMetrics,
+    ForwardMetrics, HealthMetrics, HostsMetrics, KubernetesMetrics, LocalMetrics, LoopMetrics,
+    ReloadMetrics, Rooms, ServerMetrics,
 };
 use super::upstream::{UpstreamMetrics, Upstreams};
 
@@ -74,6 +74,7 @@ pub struct Metrics {
     server: ServerMetrics,
     health: HealthMetrics,
     reload: ReloadMetrics,
+    loops: LoopMetrics,
     forward: ForwardMetrics,
     hosts: HostsMetrics,
     local: LocalMetrics,
@@ -105,6 +106,7 @@ impl Metrics {
             server: ServerMetrics::new(&mut rooms),
             health: HealthMetrics::new(&mut rooms),
             reload: ReloadMetrics::new(&mut rooms),
+            loops: LoopMetrics::new(&mut rooms),
             forward: ForwardMetrics::new(&mut rooms),
             hosts: HostsMetrics::new(&mut rooms),
             local: LocalMetrics::new(&mut rooms),
@@ -189,6 +191,12 @@ impl Metrics {
     #[must_use]
     pub fn reload(&self) -> &ReloadMetrics {
         &self.reload
+    }
+
+    /// What `loop` counts.
+    #[must_use]
+    pub fn loops(&self) -> &LoopMetrics {
+        &self.loops
     }
 
     /// What `forward` counts of all upstreams together.

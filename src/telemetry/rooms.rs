@@ -114,6 +114,8 @@ impl HealthMetrics {
 pub struct ReloadMetrics {
     failed: IntCounter,
     version: GaugeFamily,
+    failing: Gauge,
+    last_good: Gauge,
 }
 
 impl ReloadMetrics {
@@ -129,7 +131,21 @@ impl ReloadMetrics {
                 help,
                 &["hash", "value"],
             ))),
+            failing: rooms.add(Gauge::new(
+                "cairn_reload_failing",
+                "Whether the Corefile is not what is served, because it cannot be (1), or is (0).",
+            )),
+            last_good: rooms.add(Gauge::new(
+                "cairn_config_last_good",
+                "Whether the last good Corefile is served, because at the start the real one could not be (1), or the real one (0).",
+            )),
         }
+    }
+
+    /// States whether the Corefile cannot be served, and whether the last good one is served in its place.
+    pub fn failing(&self, is_failing: bool, is_last_good: bool) {
+        self.failing.set(f64::from(u8::from(is_failing)));
+        self.last_good.set(f64::from(u8::from(is_last_good)));
     }
 
     /// Counts a configuration that could not be put to work.
@@ -141,6 +157,48 @@ impl ReloadMetrics {
     pub fn running(&self, sha512: &str) {
         self.version
             .replace([(vec!["sha512".to_owned(), sha512.to_owned()], 1.0)]);
+    }
+}
+
+/// What `loop` counts.
+pub struct LoopMetrics {
+    found: CounterVec,
+    looping: GaugeFamily,
+}
+
+impl LoopMetrics {
+    pub(super) fn new(rooms: &mut Rooms) -> Self {
+        const LABELS: &[&str] = &["server", "zone"];
+        Self {
+            found: rooms.add(CounterVec::new(
+                Opts::new(
+                    "cairn_loop_detected_total",
+                    "Times that forwarded queries were found to come back.",
+                ),
+                LABELS,
+            )),
+            looping: rooms.add(Ok(GaugeFamily::new(
+                "cairn_loop_detected",
+                "Whether forwarded queries come back (1), so that nothing is forwarded, or did before (0).",
+                LABELS,
+            ))),
+        }
+    }
+
+    /// A loop was found on `server` for `zone`, as in [`Metrics::block`](super::Metrics::block).
+    pub fn found(&self, server: &str, zone: &str) {
+        self.found.with_label_values(&[server, zone]).inc();
+        self.looping.set(&[server, zone], 1.0);
+    }
+
+    /// It is gone.
+    pub fn gone(&self, server: &str, zone: &str) {
+        self.looping.set(&[server, zone], 0.0);
+    }
+
+    /// A new configuration is served, which has found none yet.
+    pub fn forget(&self) {
+        self.looping.replace([]);
     }
 }
 

@@ -10,6 +10,7 @@ const KNOWS: &[(&str, &[&str])] = &[
         "app",
         &["config", "counting", "generation", "ops", "server"],
     ),
+    ("blocking", &[]),
     ("chain", &["dns", "plugin", "server"]),
     (
         "cli",
@@ -48,7 +49,7 @@ const KNOWS: &[(&str, &[&str])] = &[
     ),
     ("lib", &[]),
     ("main", &[]),
-    ("ops", &["telemetry"]),
+    ("ops", &["blocking", "telemetry"]),
     (
         "plugin",
         &[
@@ -62,7 +63,7 @@ const KNOWS: &[(&str, &[&str])] = &[
             "telemetry",
         ],
     ),
-    ("reload", &["app", "config", "corefile"]),
+    ("reload", &["app", "blocking", "config", "corefile"]),
     ("server", &["chain", "dns"]),
     ("telemetry", &[]),
 ];

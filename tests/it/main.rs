@@ -14,6 +14,7 @@ mod docs;
 mod fuzz_corpus;
 mod house;
 mod liars;
+mod lifecycle;
 mod metrics;
 mod ops;
 mod program;

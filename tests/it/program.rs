@@ -19,10 +19,10 @@ use crate::support::dns;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// `cairn` in a folder of its own; it ends with the handle.
-struct Cairn {
-    child: Child,
-    folder: tempfile::TempDir,
-    port: u16,
+pub(crate) struct Cairn {
+    pub(crate) child: Child,
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) port: u16,
 }
 
 /// A port that is free for UDP and TCP. It is none of those that the kernel gives away, of which other tests take
@@ -40,37 +40,45 @@ pub(crate) fn free_port() -> u16 {
 
 impl Cairn {
     /// Starts with this Corefile, in which `PORT` stands for the port, and waits until it answers.
-    fn serving(corefile: &str, flags: &[&str]) -> Cairn {
-        let port = free_port();
-        let folder = tempfile::tempdir().unwrap();
-        fs::write(
-            folder.path().join("Corefile"),
-            corefile.replace("PORT", &port.to_string()),
-        )
-        .unwrap();
-        let cairn = Cairn {
-            child: start(folder.path(), flags),
-            folder,
-            port,
-        };
+    pub(crate) fn serving(corefile: &str, flags: &[&str]) -> Cairn {
+        let cairn = Cairn::starting(corefile, &[], flags, free_port());
         cairn.wait_for(|cairn| cairn.ask("example.org.").is_some());
         cairn
     }
 
-    fn address(&self) -> SocketAddr {
+    /// Starts likewise with these files beside the Corefile, on this port, and waits for nothing.
+    pub(crate) fn starting(
+        corefile: &str,
+        files: &[(&str, &str)],
+        flags: &[&str],
+        port: u16,
+    ) -> Cairn {
+        let folder = tempfile::tempdir().unwrap();
+        let corefile = corefile.replace("PORT", &port.to_string());
+        for (name, text) in [("Corefile", corefile.as_str())].iter().chain(files) {
+            fs::write(folder.path().join(name), text).unwrap();
+        }
+        Cairn {
+            child: start(folder.path(), flags),
+            folder,
+            port,
+        }
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
         SocketAddr::from((Ipv4Addr::LOCALHOST, self.port))
     }
 
     /// The text of the reply's code and records, if one comes.
-    fn ask(&self, name: &str) -> Option<String> {
+    pub(crate) fn ask(&self, name: &str) -> Option<String> {
         dns::ask(self.address(), name, "A")
     }
 
-    fn path(&self, file: &str) -> PathBuf {
+    pub(crate) fn path(&self, file: &str) -> PathBuf {
         self.folder.path().join(file)
     }
 
-    fn write_corefile(&self, corefile: &str) {
+    pub(crate) fn write_corefile(&self, corefile: &str) {
         fs::write(
             self.path("Corefile"),
             corefile.replace("PORT", &self.port.to_string()),
@@ -78,7 +86,7 @@ impl Cairn {
         .unwrap();
     }
 
-    fn signal(&self, signal: &str) {
+    pub(crate) fn signal(&self, signal: &str) {
         let status = Command::new("kill")
             .args([signal, &self.child.id().to_string()])
             .status()
@@ -86,11 +94,11 @@ impl Cairn {
         assert!(status.success(), "kill {signal}");
     }
 
-    fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.path("log")).unwrap()
     }
 
-    fn wait_for(&self, is: impl Fn(&Cairn) -> bool) {
+    pub(crate) fn wait_for(&self, is: impl Fn(&Cairn) -> bool) {
         let deadline = Instant::now() + PATIENCE;
         while !is(self) {
             assert!(
@@ -102,7 +110,7 @@ impl Cairn {
         }
     }
 
-    fn ended(&mut self) -> ExitStatus {
+    pub(crate) fn ended(&mut self) -> ExitStatus {
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -126,7 +134,7 @@ impl Drop for Cairn {
 }
 
 /// Starts the program in `folder`; both of its outputs go to the file `log` there.
-fn start(folder: &Path, flags: &[&str]) -> Child {
+pub(crate) fn start(folder: &Path, flags: &[&str]) -> Child {
     let log = fs::File::create(folder.join("log")).unwrap();
     Command::new(env!("CARGO_BIN_EXE_cairn"))
         .args(flags)
@@ -140,7 +148,7 @@ fn start(folder: &Path, flags: &[&str]) -> Child {
 }
 
 /// Runs the program to its end: exit code and both outputs.
-fn run(folder: &Path, flags: &[&str]) -> (Option<i32>, String) {
+pub(crate) fn run(folder: &Path, flags: &[&str]) -> (Option<i32>, String) {
     let mut child = start(folder, flags);
     let deadline = Instant::now() + PATIENCE;
     let status = loop {

@@ -74,7 +74,8 @@ pub(super) fn failure_ttl(config: &Config, failure: &Failure, before: Option<u32
         | Reason::NoAddress(_)
         | Reason::TooManyConcurrent(_)
         | Reason::TooManyAlike(_)
-        | Reason::TargetDropped => 0,
+        | Reason::TargetDropped
+        | Reason::Looping(_) => 0,
     };
     wanted.min(failure_ttl_max(config))
 }

@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 use super::*;
 use crate::chain::Chain;
 use crate::plugin::Plugin;
-use crate::server::tests::{Fixture, PATIENCE, ask, query, read, two_threads};
+use crate::server::tests::{Fixture, PATIENCE, ask, query, query_with, read, two_threads};
 
 #[test]
 fn port_0_becomes_one_port_for_all_sockets_and_no_two_listeners_share_it() {
@@ -221,4 +221,97 @@ async fn a_drain_answers_all_that_a_connection_has_sent() {
     }
     drop(client);
     assert_eq!(drain.await.unwrap(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listener_that_ends_answers_to_the_end_what_is_known_and_says_why_it_does_not_wait() {
+    const EDNS: &[u8] = b"\0\0\x29\x04\xd0\0\0\0\0\0\0";
+    let server = Fixture::start(two_threads());
+    let (client, counts, script) = (
+        server.client(),
+        server.counts.clone(),
+        server.script.clone(),
+    );
+    client.send(&query(0, "wait.example.")).unwrap();
+    assert_eq!(read(&ask(&client, &query(1, "a.example."))).metadata.id, 1);
+    let drained = tokio::spawn(server.serving.drain(PATIENCE));
+    let refused = tokio::task::spawn_blocking(move || {
+        client
+            .set_read_timeout(Some(Duration::from_millis(20)))
+            .unwrap();
+        let mut reply = [0; 512];
+        // Until it is refused to wait, each waits.
+        let mut waiting = 1;
+        let refused = loop {
+            let packet = query_with(2, 0, [1, 0, 0, 1], "wait.example.", EDNS);
+            client.send(&packet).unwrap();
+            match client.recv(&mut reply) {
+                Ok(len) => break read(&reply[..len]),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => waiting += 1,
+                Err(error) => panic!("it was never refused to wait: {error}"),
+            }
+        };
+        client.set_read_timeout(Some(PATIENCE)).unwrap();
+        let known = read(&ask(&client, &query(3, "a.example.")));
+        script.gate.add_permits(waiting);
+        for _ in 0..waiting {
+            let len = client.recv(&mut reply).unwrap();
+            let code = read(&reply[..len]).metadata.response_code;
+            assert_eq!(
+                code,
+                ResponseCode::NoError,
+                "those before have waited for it"
+            );
+        }
+        (refused, known)
+    });
+    let (refused, known) = refused.await.unwrap();
+    assert_eq!(refused.metadata.response_code, ResponseCode::ServFail);
+    let told = format!("{:?}", refused.edns);
+    let not_ready = [[0, 14].as_slice(), b"this server is leaving"].concat();
+    assert!(told.contains(&format!("{not_ready:?}")), "{told}");
+    assert_eq!(
+        (known.metadata.id, known.metadata.response_code),
+        (3, ResponseCode::NoError)
+    );
+    assert_eq!(drained.await.unwrap(), 0);
+    assert_eq!(
+        counts.overloads.load(Ordering::Relaxed),
+        0,
+        "it is no overload"
+    );
+}
+
+/// The kernel tells a client that it is connected before anybody has accepted it.
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_in_the_backlog_of_a_listener_that_ends_are_answered() {
+    const CLIENTS: usize = 20;
+    let server = Fixture::start(two_threads());
+    let door = Door {
+        service: server.serving.service.clone(),
+        timeouts: server.serving.timeouts.subscribe(),
+        places: server.serving.places.clone(),
+    };
+    let listener = tokio::net::TcpListener::bind(localhost()).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let packet = query(9, "a.example.");
+    let mut clients = Vec::new();
+    for _ in 0..CLIENTS {
+        let mut client = TcpStream::connect(address).await.unwrap();
+        client.write_u16(packet.len() as u16).await.unwrap();
+        client.write_all(&packet).await.unwrap();
+        clients.push(client);
+    }
+    let (open, closing) = oneshot::channel();
+    drop(open);
+    door.accept(listener, closing).await;
+    for mut client in clients {
+        let mut reply = vec![0; usize::from(client.read_u16().await.unwrap())];
+        client.read_exact(&mut reply).await.unwrap();
+        assert_eq!(read(&reply).metadata.id, 9);
+    }
+    assert!(
+        TcpStream::connect(address).await.is_err(),
+        "nobody else is let in"
+    );
 }

@@ -45,6 +45,8 @@ pub(super) const WAITING_MAX: usize = 128;
 /// How long a client may go on sending to a connection that we have ended. To close while its messages are unread
 /// resets the connection, which takes with it the replies that the client has not read yet.
 const LINGER: Duration = Duration::from_secs(1);
+/// How long a client may ask nothing once the listener leaves: one that asked just now is in the middle of something.
+const IDLE_LEAVING: Duration = Duration::from_secs(1);
 
 thread_local! {
     static DESK: RefCell<Desk> = RefCell::new(Desk {
@@ -81,6 +83,8 @@ pub(super) struct Connection {
     /// When a client that says nothing more is given up.
     deadline: Instant,
     reading: Reading,
+    /// The listener leaves, and the client is asked to.
+    is_leaving: bool,
     /// No more is read: the client has ended its side, or the listener ends.
     input_ended: bool,
     /// The last field, so that it is free when all the rest is gone.
@@ -137,6 +141,7 @@ impl Connection {
             waiting: None,
             deadline: Instant::now() + timeouts.read,
             reading: Reading::GoesOn,
+            is_leaving: false,
             input_ended: false,
             place,
         }
@@ -162,8 +167,11 @@ impl Connection {
         match poll_fn(|cx| self.poll_event(cx, timer.as_mut())).await {
             Event::Read(read) => read?,
             Event::Replied(reply) => self.take(reply),
+            // With a last look, because what was asked meanwhile would be lost.
+            Event::Expired if self.is_leaving && self.input.is_empty() => self.end_input().await?,
             Event::Expired if self.input.is_empty() => return Err(Closing::Idle),
             Event::Expired => return Err(Closing::SlowQuery),
+            Event::Told(Phase::Leaving) => self.leave(),
             Event::Told(Phase::Draining) => self.end_input().await?,
             Event::Told(Phase::MakingRoom) => return Err(Closing::Room),
             Event::Told(_) => return Err(Closing::Shutdown),
@@ -194,6 +202,7 @@ impl Connection {
     fn poll_event(&mut self, cx: &mut Context<'_>, timer: Pin<&mut Sleep>) -> Poll<Event> {
         match self.place.phase(cx.waker()) {
             Phase::Open => {}
+            Phase::Leaving if self.is_leaving => {}
             Phase::Draining if self.input_ended => {}
             phase => return Poll::Ready(Event::Told(phase)),
         }
@@ -318,8 +327,7 @@ impl Connection {
     /// Handles messages until none is whole, too many wait, or too much is to be written; whether there are more.
     fn handle(&mut self, input: &[u8], at: &mut usize, now: Instant, desk: &mut Desk) -> bool {
         let router = self.service.router.load();
-        let idle = self.timeouts.idle.as_millis() / 100;
-        desk.query.keepalive = Some(u16::try_from(idle).unwrap_or(u16::MAX));
+        desk.query.keepalive = Some(self.keepalive());
         while let Some(message) = framed(&input[*at..]) {
             if desk.output.len() >= WRITE || self.waiting_count() >= WAITING_MAX {
                 return true;
@@ -346,6 +354,15 @@ impl Connection {
             }
         }
         false
+    }
+
+    /// How long the client may be idle, as RFC 7828 counts it; 0 asks it to end the connection.
+    fn keepalive(&self) -> u16 {
+        if self.is_leaving {
+            return 0;
+        }
+        let idle = self.timeouts.idle.as_millis() / 100;
+        u16::try_from(idle).unwrap_or(u16::MAX).max(1)
     }
 
     /// Writes as much as the client takes at once; the rest is kept.
@@ -427,6 +444,15 @@ impl Connection {
         self.deadline = Instant::now() + time;
     }
 
+    /// The listener leaves: a client that asks nothing is in nobody's way, but will have to go.
+    fn leave(&mut self) {
+        self.is_leaving = true;
+        self.timeouts.idle = self.timeouts.idle.min(IDLE_LEAVING);
+        if self.input.is_empty() {
+            self.deadline = self.deadline.min(Instant::now() + IDLE_LEAVING);
+        }
+    }
+
     /// The listener ends: what has come until now is the last.
     async fn end_input(&mut self) -> io::Result<()> {
         let last = |cx: &mut Context<'_>| match self.reading {
@@ -454,7 +480,7 @@ impl Connection {
         let why = match phase {
             Phase::Open => Closing::Client,
             Phase::MakingRoom => Closing::Room,
-            Phase::Draining | Phase::Closed => Closing::Shutdown,
+            Phase::Leaving | Phase::Draining | Phase::Closed => Closing::Shutdown,
         };
         if phase > Phase::Draining || timer.poll(cx).is_ready() {
             return Poll::Ready(why);

@@ -33,6 +33,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 pub(in crate::server) enum Phase {
     /// Serving.
     Open,
+    /// Serving, but no longer for those that ask nothing; the others are asked to go.
+    Leaving,
     /// What was read is answered, and nothing more is read.
     Draining,
     /// Another client needs the place.
@@ -210,7 +212,7 @@ impl Table {
 impl Seat {
     fn can_go(&self) -> bool {
         !self.is_busy.load(Ordering::Relaxed)
-            && self.phase.load(Ordering::Relaxed) == Phase::Open as u8
+            && self.phase.load(Ordering::Relaxed) <= Phase::Leaving as u8
     }
 
     fn tell(&self, phase: Phase) {
@@ -226,6 +228,7 @@ impl Place {
         let phase = self.seat.phase.load(Ordering::Acquire);
         let all = [
             Phase::Open,
+            Phase::Leaving,
             Phase::Draining,
             Phase::MakingRoom,
             Phase::Closed,

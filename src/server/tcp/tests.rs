@@ -440,3 +440,26 @@ async fn why_a_connection_has_ended_is_told() {
     drop(connect(&server).await);
     assert_eq!(closings(&server, before + 1).await[before], Closing::Client);
 }
+
+#[tokio::test]
+async fn once_the_listener_leaves_clients_are_asked_to_go_and_idle_ones_are_parted_from() {
+    const EDNS: &[u8] = b"\0\0\x29\x04\xd0\0\0\0\0\0\0";
+    const GO: &[u8] = b"\0\0\x29\x04\xd0\0\0\0\0\0\x06\0\x0b\0\x02\0\0";
+    let server = Fixture::start(two_threads());
+    let (mut idle, mut asking) = (connect(&server).await, connect(&server).await);
+    ask(&mut idle, "a.example.").await;
+    server.serving.leave();
+    for tail in [EDNS, b"\0\0\x29\x04\xd0\0\0\0\0\0\x04\0\x0b\0\0"] {
+        let mut output = Vec::new();
+        let packet = query_with(1, 0, [1, 0, 0, 1], "a.example.", tail);
+        frame(&packet, &mut output);
+        asking.write_all(&output).await.unwrap();
+        // What was sent before it was told may be answered before it is told.
+        let reply = next(&mut asking).await.unwrap();
+        assert!(reply.ends_with(GO), "{reply:02x?}");
+    }
+    assert_eq!(next(&mut idle).await, None, "an end, and in good order");
+    assert_eq!(closings(&server, 1).await[0], Closing::Shutdown);
+    // It has said nothing for less than the other, and others may still come.
+    ask(&mut connect(&server).await, "a.example.").await;
+}

@@ -50,15 +50,6 @@ impl Worker {
         let _: io::Result<usize> = self.read_batch(buffers);
     }
 
-    /// Takes what waits to its end, and reads nothing more.
-    pub(super) async fn finish(self: Arc<Self>, mut buffers: Buffers) -> Buffers {
-        self.spawn(&mut buffers);
-        while let Some(ended) = poll_fn(|context| self.outbox.poll(context)).await {
-            self.send(ended, &mut buffers);
-        }
-        buffers
-    }
-
     fn poll(
         &self,
         context: &mut Context<'_>,
