@@ -139,6 +139,7 @@ impl App {
             // A drain that panicked has dropped its sockets, which is all that is left to do.
             let _ = drain.await;
         }
+        self.process.clusters.save().await;
     }
 
     /// What is served.

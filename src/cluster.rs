@@ -11,7 +11,7 @@
 //! generations, `follow` owns the index and has `sources` run for what is leased, and `supervise` begins anew what
 //! fails. That the index is what the API server has is proven beside: [`freshness`] says when each source was heard,
 //! [`audit`] compares objects, `hold` doubts a list that would take out most, [`inspect`] tells what an answer is made of.
-//! What is worth counting is told to an [`Observer`].
+//! [`snapshot`] keeps what the index knows on disk, and gives it back at a start. What is worth counting is told to an [`Observer`].
 
 mod addresses;
 pub mod audit;
@@ -27,7 +27,9 @@ pub mod object;
 mod pace;
 pub(crate) mod records;
 pub mod registry;
+mod seed;
 pub mod selector;
+pub mod snapshot;
 mod sources;
 mod supervise;
 mod table;
@@ -35,7 +37,7 @@ pub(crate) mod view;
 pub mod watch;
 
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use arc_swap::{ArcSwap, Guard};
 
@@ -57,6 +59,8 @@ pub struct Cluster {
     standings: Mutex<[Standing; Resource::ALL.len()]>,
     /// What of these an answer tells, for threads that take no lock. Written by the owner of the index alone.
     troubles: ArcSwap<Troubles>,
+    /// When a snapshot was put in the place of a first list.
+    restored: Option<Instant>,
 }
 
 /// What keeps each resource from being followed now.
@@ -82,6 +86,8 @@ pub trait Observer: connection::RequestObserver {
     /// So many endpoints that a slice of this cluster left out without a word have been held, or not, since it was
     /// told last.
     fn held(&self, cluster: &str, ends: HeldEnds);
+    /// Something became of the snapshot of this cluster.
+    fn snapshot(&self, _cluster: &str, _event: snapshot::SnapshotEvent) {}
     /// A task has panicked; it begins again.
     fn panicked(&self);
 }
@@ -104,6 +110,15 @@ impl Cluster {
         }
     }
 
+    /// As if this resource were known from a snapshot, which was current at `as_of`.
+    #[cfg(test)]
+    pub(crate) fn aged(self, resource: Resource, as_of: u64) -> Cluster {
+        let mut view = View::clone(&self.view());
+        view.stale[resource as usize] = Some(as_of);
+        self.view.store(Arc::new(view));
+        self
+    }
+
     /// The latest view. It writes nothing that another thread reads.
     #[inline]
     pub(crate) fn view(&self) -> Guard<Arc<View>> {
@@ -116,12 +131,18 @@ impl Cluster {
     }
 
     /// A line for each of these resources that has never been listed whole, with the reason where it is known.
-    pub fn not_ready(&self, resources: &[Resource]) -> Vec<String> {
+    ///
+    /// One that is served from a snapshot is ready as soon as the source has had its chance: it has told of a trouble, or
+    /// `patience` has passed since the start.
+    pub fn not_ready(&self, resources: &[Resource], patience: Duration) -> Vec<String> {
         let view = self.view();
         let standings = self.standings();
-        let unsynced = resources
-            .iter()
-            .filter(|resource| !view.is_synced(**resource));
+        let is_early = self.restored.is_some_and(|at| at.elapsed() < patience);
+        let unsynced = resources.iter().filter(|resource| {
+            let is_troubled = standings[**resource as usize].trouble().is_some();
+            let waits = view.is_stale(**resource) && is_early && !is_troubled;
+            !view.is_synced(**resource) || waits
+        });
         unsynced
             .map(|resource| standings[*resource as usize].not_listed(*resource))
             .collect()
@@ -161,4 +182,20 @@ impl Cluster {
             .lock()
             .expect("held for a copy only, which does not panic")
     }
+
+    /// A line for each of these resources that is served from a snapshot, with its age.
+    pub fn from_snapshot(&self, resources: &[Resource]) -> Vec<String> {
+        let (view, now) = (self.view(), unix_seconds());
+        let stale = resources.iter().filter_map(|resource| {
+            let age = now.saturating_sub(view.stale_since([*resource])?);
+            Some(format!("{resource}: from a snapshot, {age} s old"))
+        });
+        stale.collect()
+    }
+}
+
+/// Seconds since 1970.
+pub(crate) fn unix_seconds() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.unwrap_or_default().as_secs()
 }

@@ -17,6 +17,7 @@ use crate::corefile::{
     self, Corefile, Diagnostic, Faults, Location, Outside, ServerBlock, Sources,
 };
 use crate::dns::Name;
+use crate::plugin::kubernetes::Snapshots;
 
 pub use directives::{Setting, is_built};
 use listen::{Key, ListenAddress, Taken};
@@ -48,6 +49,8 @@ pub struct Scope<'a> {
     pub zones: &'a [Name],
     /// Files and environment.
     pub outside: &'a dyn Outside,
+    /// The snapshots of the stanzas that have been read before.
+    pub snapshots: &'a Snapshots,
 }
 
 /// What became of a Corefile.
@@ -111,30 +114,31 @@ fn blocks(
     faults: &Faults,
 ) -> Vec<Block> {
     let mut taken = Taken::default();
+    let snapshots = Snapshots::default();
     corefile
         .blocks
         .iter()
-        .map(|tree| block(tree, outside, dns_port, faults, &mut taken))
+        .map(|tree| {
+            let keys = listen::keys(tree, dns_port, faults);
+            let zones: Vec<Name> = keys.iter().map(|key| key.zone).collect();
+            let scope = Scope {
+                zones: &zones,
+                outside,
+                snapshots: &snapshots,
+            };
+            block(tree, keys, &scope, faults, &mut taken)
+        })
         .collect()
 }
 
 fn block(
     tree: &ServerBlock,
-    outside: &dyn Outside,
-    dns_port: u16,
+    keys: Vec<Key>,
+    scope: &Scope<'_>,
     faults: &Faults,
     taken: &mut Taken,
 ) -> Block {
-    let keys = listen::keys(tree, dns_port, faults);
-    let zones: Vec<Name> = keys.iter().map(|key| key.zone).collect();
-    let settings = directives::settings(
-        tree,
-        &Scope {
-            zones: &zones,
-            outside,
-        },
-        faults,
-    );
+    let settings = directives::settings(tree, scope, faults);
     let bind = settings
         .iter()
         .find_map(Setting::bind)

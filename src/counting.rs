@@ -9,6 +9,7 @@ use crate::cluster::audit::{self, Repairs};
 use crate::cluster::connection::{Request, RequestObserver};
 use crate::cluster::freshness::Heard;
 use crate::cluster::object::Resource;
+use crate::cluster::snapshot::SnapshotEvent;
 use crate::cluster::{HeldEnds, Observer};
 use crate::config::listen::ListenAddress;
 use crate::dns::{Name, Query, Rcode, Transport};
@@ -407,6 +408,19 @@ impl Observer for Following {
         } = ends;
         for (outcome, endpoints) in [("moved", moved), ("gone", gone), ("no_room", no_room)] {
             self.room().held(cluster, outcome, endpoints);
+        }
+    }
+
+    fn snapshot(&self, cluster: &str, event: SnapshotEvent) {
+        let snapshot = self.room().snapshot();
+        match event {
+            SnapshotEvent::Written { octets, at } => snapshot.written(cluster, octets, at),
+            SnapshotEvent::CurrentAsOf(time) => snapshot.current_as_of(cluster, time),
+            SnapshotEvent::WriteFailed => snapshot.write_failed(cluster),
+            SnapshotEvent::ReadFailed(reason) => snapshot.read_failed(cluster, reason),
+            SnapshotEvent::Serves(resource, as_of) => {
+                snapshot.serves(cluster, &resource.to_string(), as_of)
+            }
         }
     }
 

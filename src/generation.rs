@@ -16,6 +16,8 @@ use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
 use crate::chain::Chain;
+use crate::cluster::ClusterKey;
+use crate::cluster::registry::Need;
 use crate::config::listen::ListenAddress;
 use crate::config::{Block, Config, Setting};
 use crate::counting::{Caching, Looping};
@@ -166,7 +168,7 @@ impl Generation {
         };
         let lease = process
             .clusters
-            .lease(&config.cluster, &config.options.resources())
+            .lease(&config.cluster, &self.need(&config.cluster))
             .map_err(failed)?;
         let mut options = config.options.clone();
         options.local_addresses = if block.bind.is_empty() {
@@ -174,10 +176,27 @@ impl Generation {
         } else {
             block.bind.clone()
         };
-        let kubernetes = Arc::new(Kubernetes::new(options, lease));
+        let patience = config.startup_timeout;
+        let kubernetes = Arc::new(Kubernetes::new(options, lease, patience));
         self.kubernetes
             .push((kubernetes.clone(), config.startup_timeout));
         Ok(kubernetes)
+    }
+
+    /// What all stanzas of a cluster need together. The first of them must have it all: a resource that is in the
+    /// snapshot and that nobody needs is forgotten at once.
+    fn need(&self, cluster: &ClusterKey) -> Need {
+        let settings = self.config.blocks.iter().flat_map(|block| &block.settings);
+        let mut need = Need::default();
+        for setting in settings {
+            if let Setting::Kubernetes(config) = setting
+                && config.cluster == *cluster
+            {
+                need.resources.extend(config.options.resources());
+                need.snapshot = need.snapshot.or_else(|| config.snapshot.clone());
+            }
+        }
+        need
     }
 
     /// Errors that are told many together, or left out, are told by a task, which ends with the generation.
@@ -240,6 +259,9 @@ impl Generation {
             self.tasks.spawn_on(
                 async move {
                     tokio::time::sleep(timeout).await;
+                    for note in kubernetes.from_snapshot() {
+                        tracing::warn!(target: "plugin/kubernetes", "starting server with unsynced Kubernetes API: {note}");
+                    }
                     for reason in kubernetes.not_ready() {
                         tracing::warn!(target: "plugin/kubernetes", "starting server with unsynced Kubernetes API: {reason}");
                     }
@@ -295,6 +317,8 @@ impl Generation {
     pub fn readiness(&self) -> ReadyWatches {
         let mut watches = ReadyWatches::default();
         for (kubernetes, _) in &self.kubernetes {
+            let remarked = kubernetes.clone();
+            watches.remark("kubernetes", Arc::new(move || remarked.from_snapshot()));
             let kubernetes = kubernetes.clone();
             watches.watch(
                 "kubernetes",

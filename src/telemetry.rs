@@ -20,6 +20,7 @@ mod process;
 mod registry;
 mod rooms;
 mod sharded;
+mod snapshot;
 mod upstream;
 
 pub use block::{Answered, BlockMetrics};
@@ -33,4 +34,5 @@ pub use rooms::{
     ReloadMetrics, ServerMetrics, ServiceKind,
 };
 pub use sharded::Counter;
+pub use snapshot::SnapshotMetrics;
 pub use upstream::{UpstreamMetrics, UpstreamProto};

@@ -30,7 +30,11 @@ fn router(aliases: &[(&str, &str)], script: &Arc<Scripted>) -> Arc<Router> {
     let cluster = Cluster::told(events.chain(Resource::ALL.map(Event::Listed)));
     let zone: Name = "cluster.local.".parse().unwrap();
     let options = Options::of_zone(zone);
-    let kubernetes = Plugin::Kubernetes(Arc::new(Kubernetes::new(options, cluster.into())));
+    let kubernetes = Plugin::Kubernetes(Arc::new(Kubernetes::new(
+        options,
+        cluster.into(),
+        std::time::Duration::ZERO,
+    )));
     let chains = [
         (zone, kubernetes),
         (Name::root(), Plugin::Scripted(script.clone())),

@@ -3,12 +3,11 @@
 //! Each pair of address and holder stands here once, with how often it is meant. The table is ordered by address
 //! first, so all holders of an address are found together, and one of thousands costs no more than an only one.
 
-use std::hash::{BuildHasher, Hash};
+use std::hash::Hash;
 use std::net::IpAddr;
 
-use foldhash::fast::RandomState;
-
 use super::records::SharedLabels;
+use super::seed::Seed;
 use super::table::{Items, Keyed, Table};
 
 /// Addresses and their holders. The families are apart because most clusters have no IPv6, and IPv4 takes half as much.
@@ -30,7 +29,7 @@ struct Held<A> {
 
 impl Addresses {
     /// Adds one use of an address by a holder and returns how many there are now.
-    pub(super) fn add(&mut self, seed: &RandomState, ip: IpAddr, holder: &SharedLabels) -> u32 {
+    pub(super) fn add(&mut self, seed: &Seed, ip: IpAddr, holder: &SharedLabels) -> u32 {
         match ip {
             IpAddr::V4(ip) => add(&mut self.v4, seed, ip.octets(), holder),
             IpAddr::V6(ip) => add(&mut self.v6, seed, ip.octets(), holder),
@@ -38,7 +37,7 @@ impl Addresses {
     }
 
     /// Takes one use away and returns how many are left; of an address that the holder does not have, 0.
-    pub(super) fn remove(&mut self, seed: &RandomState, ip: IpAddr, holder: &[u8]) -> u32 {
+    pub(super) fn remove(&mut self, seed: &Seed, ip: IpAddr, holder: &[u8]) -> u32 {
         match ip {
             IpAddr::V4(ip) => remove(&mut self.v4, seed, ip.octets(), holder),
             IpAddr::V6(ip) => remove(&mut self.v6, seed, ip.octets(), holder),
@@ -46,7 +45,7 @@ impl Addresses {
     }
 
     /// Whether this holder has the address.
-    pub(super) fn has(&self, seed: &RandomState, ip: IpAddr, holder: &[u8]) -> bool {
+    pub(super) fn has(&self, seed: &Seed, ip: IpAddr, holder: &[u8]) -> bool {
         match ip {
             IpAddr::V4(ip) => find(&self.v4, seed, ip.octets(), holder).is_some(),
             IpAddr::V6(ip) => find(&self.v6, seed, ip.octets(), holder).is_some(),
@@ -55,7 +54,7 @@ impl Addresses {
 
     /// One who has the address.
     #[inline]
-    pub(super) fn holder(&self, seed: &RandomState, ip: IpAddr) -> Option<&SharedLabels> {
+    pub(super) fn holder(&self, seed: &Seed, ip: IpAddr) -> Option<&SharedLabels> {
         match ip {
             IpAddr::V4(ip) => holders(&self.v4, seed, ip.octets()).next(),
             IpAddr::V6(ip) => holders(&self.v6, seed, ip.octets()).next(),
@@ -63,11 +62,7 @@ impl Addresses {
     }
 
     /// All who have the address.
-    pub(super) fn holders(
-        &self,
-        seed: &RandomState,
-        ip: IpAddr,
-    ) -> impl Iterator<Item = &SharedLabels> {
+    pub(super) fn holders(&self, seed: &Seed, ip: IpAddr) -> impl Iterator<Item = &SharedLabels> {
         let (v4, v6) = match ip {
             IpAddr::V4(ip) => (Some(holders(&self.v4, seed, ip.octets())), None),
             IpAddr::V6(ip) => (None, Some(holders(&self.v6, seed, ip.octets()))),
@@ -98,19 +93,19 @@ impl<A: Copy + Eq + Hash> Keyed for Held<A> {
     /// 16 octets each for IPv4. A leaf has 24 more of its own, and is copied when one item of it changes.
     const LEAF_MAX: usize = 24;
 
-    fn hash(&self, seed: &RandomState) -> u64 {
+    fn hash(&self, seed: &Seed) -> u64 {
         hash(seed, self.ip, &self.holder)
     }
 }
 
-fn hash<A: Hash>(seed: &RandomState, ip: A, holder: &[u8]) -> u64 {
+fn hash<A: Hash>(seed: &Seed, ip: A, holder: &[u8]) -> u64 {
     let lower = u64::MAX >> ADDRESS_BITS;
     seed.hash_one(ip) & !lower | seed.hash_one(holder) >> ADDRESS_BITS
 }
 
 fn add<A: Copy + Eq + Hash>(
     table: &mut Table<Held<A>>,
-    seed: &RandomState,
+    seed: &Seed,
     ip: A,
     holder: &SharedLabels,
 ) -> u32 {
@@ -127,7 +122,7 @@ fn add<A: Copy + Eq + Hash>(
 
 fn remove<A: Copy + Eq + Hash>(
     table: &mut Table<Held<A>>,
-    seed: &RandomState,
+    seed: &Seed,
     ip: A,
     holder: &[u8],
 ) -> u32 {
@@ -149,7 +144,7 @@ fn remove<A: Copy + Eq + Hash>(
 
 fn find<'a, A: Copy + Eq + Hash>(
     table: &'a Table<Held<A>>,
-    seed: &RandomState,
+    seed: &Seed,
     ip: A,
     holder: &[u8],
 ) -> Option<&'a Held<A>> {
@@ -158,7 +153,7 @@ fn find<'a, A: Copy + Eq + Hash>(
 
 fn holders<'a, A: Copy + Eq + Hash>(
     table: &'a Table<Held<A>>,
-    seed: &RandomState,
+    seed: &Seed,
     ip: A,
 ) -> impl Iterator<Item = &'a SharedLabels> {
     let all: Items<'a, Held<A>> = table.under(seed.hash_one(ip), ADDRESS_BITS);
@@ -172,7 +167,7 @@ mod tests {
 
     #[test]
     fn an_address_is_known_with_all_its_holders_until_each_has_left_it_as_often_as_it_came() {
-        let seed = RandomState::default();
+        let seed = Seed::default();
         for ip in ["10.0.0.1", "fd00::1"].map(|ip| ip.parse::<IpAddr>().unwrap()) {
             let mut addresses = Addresses::default();
             let holders: Vec<SharedLabels> =

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use tokio::sync::{Mutex, mpsc, watch};
+use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use super::freshness::{Heard, Standing};
@@ -14,9 +14,11 @@ use super::object::{EVENTS_QUEUED_MAX, Event, Object, Resource};
 use super::pace::Pace;
 use super::records::{ServiceKind, service_key};
 use super::registry::{ClusterKey, Leased};
+use super::snapshot::{Keeper, Restored, SnapshotEvent, Worth};
 use super::sources::{Feed, Sources};
 use super::supervise::supervise;
 use super::view::View;
+use super::watch::Freshness;
 use super::{Cluster, Observer};
 
 mod oversight;
@@ -29,9 +31,28 @@ pub(super) struct Following {
     pub(super) key: ClusterKey,
     /// As an operator knows the cluster.
     pub(super) name: Arc<str>,
+    /// Which cluster a snapshot is of: the name, and where it led when the process started.
+    pub(super) identity: Arc<str>,
     pub(super) feed: Feed,
     pub(super) observer: Arc<dyn Observer>,
     pub(super) pace: Pace,
+    /// How old the first list of each resource may be.
+    pub(super) fresh: [Freshness; Resource::ALL.len()],
+    /// What a snapshot told, for the first index.
+    pub(super) restored: std::sync::Mutex<Option<Restored>>,
+    /// Who wants the snapshot to be brought up to date, and is told when it is.
+    pub(super) saves: Mutex<mpsc::Receiver<oneshot::Sender<()>>>,
+}
+
+impl Following {
+    /// How old the first list of a resource may be. What this process was told may not be taken back.
+    pub(super) fn freshness(&self, resource: Resource) -> Freshness {
+        let view = self.cluster.view();
+        if view.is_synced(resource) && !view.is_stale(resource) {
+            return Freshness::Consistent;
+        }
+        self.fresh[resource as usize].clone()
+    }
 }
 
 /// Follows the resources that are leased until it is dropped. If the index panics, it is made anew from what the
@@ -67,6 +88,7 @@ struct Owner {
     index: Index,
     /// When the index was new.
     began: Instant,
+    keeper: Keeper,
     /// Changes of endpoints that the next view answers.
     changes: Vec<(bool, SystemTime)>,
     standings: [Standing; Resource::ALL.len()],
@@ -75,11 +97,20 @@ struct Owner {
 
 impl Owner {
     fn new(following: Arc<Following>) -> Owner {
+        let restored = following
+            .restored
+            .lock()
+            .expect("held for a move only, which does not panic")
+            .take()
+            .unwrap_or_default();
+        let (name, observer) = (following.name.clone(), following.observer.clone());
+        let identity = following.identity.clone();
         Owner {
             sources: Sources::new(following.clone()),
+            keeper: Keeper::new(name, identity, observer, restored.reached),
             following,
             wanted: Vec::new(),
-            index: Index::default(),
+            index: restored.index,
             began: Instant::now(),
             changes: Vec::new(),
             standings: Default::default(),
@@ -90,17 +121,31 @@ impl Owner {
     /// A view is published after each batch: whatever has arrived when the index gets to look. An event on its own
     /// is published at once.
     async fn run(mut self, mut leased: watch::Receiver<Leased>, questions: Questions) {
-        let mut questions = questions.lock().await;
-        self.want(leased.borrow_and_update().resources());
+        let following = self.following.clone();
+        let (mut questions, mut saves) = (questions.lock().await, following.saves.lock().await);
+        self.want(&leased.borrow_and_update());
+        if self.index.latest().stale_since(Resource::ALL).is_some() {
+            self.publish();
+        }
         loop {
             let due = self.due();
             let end = self.index.next_end().map(|end| self.began + end);
             tokio::select! {
-                Ok(()) = leased.changed() => self.want(leased.borrow_and_update().resources()),
+                Ok(()) = leased.changed() => self.want(&leased.borrow_and_update()),
                 event = self.sources.next() => self.apply(event),
                 Some(question) = questions.recv() => self.answer(question),
                 () = oversight::until(due) => {}
                 () = reached(end) => self.end_held(),
+                () = self.keeper.due() => {
+                    let worth = self.worth();
+                    self.keeper.work(&self.index, worth);
+                }
+                Some(saved) = saves.recv() => {
+                    let worth = self.worth();
+                    self.keeper.finish(&self.index, worth).await;
+                    // Whoever asked may have gone.
+                    let _ = saved.send(());
+                }
             }
             self.oversee(Instant::now());
         }
@@ -128,8 +173,10 @@ impl Owner {
         }
     }
 
-    /// Follows these resources from now on, and forgets the others: nobody can ask for them.
-    fn want(&mut self, resources: Vec<Resource>) {
+    /// Follows the resources that are leased from now on, and forgets the others: nobody can ask for them.
+    fn want(&mut self, leased: &Leased) {
+        let resources = leased.resources();
+        self.keeper.keep(leased.snapshot());
         self.sources.want(&resources);
         let unwanted = Resource::ALL
             .into_iter()
@@ -139,6 +186,7 @@ impl Owner {
             changed |= self.index.forget(resource, unix_seconds(SystemTime::now()));
             self.oversight.forget(resource);
             self.standings[resource as usize] = Standing::default();
+            self.keeper.forget(resource);
             self.following
                 .observer
                 .forgets(&self.following.name, resource);
@@ -146,6 +194,7 @@ impl Owner {
         self.state(&Resource::ALL);
         self.wanted = resources;
         if changed {
+            self.keeper.changed();
             self.publish();
         }
     }
@@ -159,6 +208,7 @@ impl Owner {
             let resource = event.resource();
             heard[resource as usize] = true;
             self.standings[resource as usize].note(&event, instant, clock);
+            self.keeper.hear(&event, super::unix_seconds());
             self.changes.extend(trigger(&event, self.index.latest()));
             changed |= match event {
                 Event::ListStarted(_) => {
@@ -183,6 +233,7 @@ impl Owner {
             .filter(|resource| heard[*resource as usize]);
         self.state(&heard.collect::<Vec<_>>());
         if changed {
+            self.keeper.changed();
             self.publish();
         }
         self.tell_held_ends();
@@ -214,22 +265,37 @@ impl Owner {
     /// Publishes what the index knows, unless more is served: an index that was made anew is not heard before it has
     /// been told all that the one before was told.
     fn publish(&self) {
-        let (view, cluster) = (self.index.view(), &self.following.cluster);
-        let served = cluster.view();
-        let is_news =
-            |resource: &Resource| view.is_synced(*resource) || !served.is_synced(*resource);
-        if !self.wanted.iter().all(is_news) {
+        if !self.knows_what_is_served() {
             return;
         }
+        let view = self.index.view();
+        let (name, observer) = (&self.following.name, &self.following.observer);
         for resource in &self.wanted {
-            let (objects, synced) = (self.index.count(*resource), view.is_synced(*resource));
-            let name = &self.following.name;
-            self.following
-                .observer
-                .holds(name, *resource, objects, synced);
+            let (objects, stale) = (self.index.count(*resource), view.stale_since([*resource]));
+            let synced = view.is_synced(*resource) && stale.is_none();
+            observer.holds(name, *resource, objects, synced);
+            observer.snapshot(name, SnapshotEvent::Serves(*resource, stale));
         }
-        drop(served);
-        cluster.view.store(Arc::new(view));
+        self.following.cluster.view.store(Arc::new(view));
+    }
+
+    /// Whether the index has been told each resource whole that is served.
+    fn knows_what_is_served(&self) -> bool {
+        let (latest, served) = (self.index.latest(), self.following.cluster.view());
+        let mut wanted = self.wanted.iter();
+        wanted.all(|resource| latest.is_synced(*resource) || !served.is_synced(*resource))
+    }
+
+    /// What the index is worth as a snapshot.
+    fn worth(&self) -> Worth {
+        let is_synced = |resource: &Resource| self.index.latest().is_synced(*resource);
+        if self.wanted.iter().all(is_synced) && !self.wanted.is_empty() {
+            Worth::Whole
+        } else if self.knows_what_is_served() && self.wanted.iter().any(is_synced) {
+            Worth::Partial
+        } else {
+            Worth::Nothing
+        }
     }
 }
 
@@ -248,7 +314,7 @@ fn trigger(event: &Event, view: &View) -> Option<(bool, SystemTime)> {
         return None;
     };
     let happened = slice.last_change?;
-    if !view.is_synced(Resource::EndpointSlices) {
+    if !view.is_synced(Resource::EndpointSlices) || view.is_stale(Resource::EndpointSlices) {
         return None;
     }
     let key = service_key(&slice.metadata.namespace, slice.service()?)?;

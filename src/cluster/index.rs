@@ -5,7 +5,7 @@
 //! difference: objects that it names are put in as they come, and those it did not name are taken out at its
 //! end, so that a view is never empty in between and never held twice.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,16 +22,20 @@ use super::table::Table;
 use super::view::{Entry, View};
 
 mod audit;
+mod by_id;
+mod contents;
 mod held;
 mod known;
 mod list;
 mod ports;
 
+use by_id::ById;
 use held::Held;
 use known::Known;
 use ports::PortLists;
 
 pub(crate) use audit::Note;
+pub(super) use contents::Contents;
 pub use held::HeldEnds;
 pub(crate) use known::Version;
 pub(crate) use list::Outcome;
@@ -49,19 +53,16 @@ pub(crate) struct Now {
 #[derive(Debug, Default)]
 pub(crate) struct Index {
     view: View,
-    /// Slices by hash of namespace and name.
-    slices: Map<SliceRecords>,
+    /// Slices by hash of namespace and name. Two of 250,000 objects meet by chance once in half a billion clusters; the
+    /// names themselves would cost more memory than what they name.
+    slices: ById<SliceRecords>,
     /// Pods likewise.
-    pods: Map<(IpAddr, SharedLabels)>,
+    pods: ById<(IpAddr, SharedLabels)>,
     ports: PortLists,
     /// By resource: which version of each object was told.
     known: [Known; Resource::ALL.len()],
     held: Held,
 }
-
-/// Keyed by a 64-bit hash that is seeded by the process. Two of 250,000 objects meet by chance once in half a
-/// billion clusters; the names themselves would cost more memory than what they name.
-type Map<V> = HashMap<u64, V, foldhash::fast::RandomState>;
 
 impl Index {
     /// Applies one event. Says whether the view changed.
@@ -91,6 +92,7 @@ impl Index {
         let known = self.count(resource) > 0;
         self.known[resource as usize] = Known::default();
         let was_synced = std::mem::take(&mut self.view.synced[resource as usize]);
+        self.view.stale[resource as usize] = None;
         match resource {
             Resource::Services if known => {
                 self.view.services = Table::default();
@@ -99,14 +101,14 @@ impl Index {
                 self.view.serial = now;
             }
             Resource::EndpointSlices if known => {
-                self.slices = Map::default();
+                self.slices = ById::default();
                 self.held.clear();
                 self.view.endpoints = Table::default();
                 self.view.endpoint_ips = Addresses::default();
                 self.view.serial = now;
             }
             Resource::Pods => {
-                self.pods = Map::default();
+                self.pods = ById::default();
                 self.view.pods = Addresses::default();
             }
             Resource::Namespaces => self.view.namespaces = Table::default(),
@@ -172,9 +174,11 @@ impl Index {
 
     fn apply_service(&mut self, service: &Service, now: u32) -> bool {
         let shared = |ports: &[Port]| self.ports.shared(ports);
-        let Some(records) = ServiceRecords::of(service, shared) else {
-            return false;
-        };
+        let records = ServiceRecords::of(service, shared);
+        records.is_some_and(|records| self.put_service(records, now))
+    }
+
+    fn put_service(&mut self, records: ServiceRecords, now: u32) -> bool {
         if self.view.service(records.key()) == Some(&records) {
             return false;
         }
@@ -338,12 +342,16 @@ impl Index {
         let (Some(&ip), Some(namespace)) = (pod.ips.first(), namespace) else {
             return self.remove_pod(id);
         };
+        self.put_pod(id, ip, &namespace)
+    }
+
+    fn put_pod(&mut self, id: u64, ip: IpAddr, namespace: &[u8]) -> bool {
         let known = self.pods.get(&id);
         if known.is_some_and(|(known, at)| *known == ip && **at == *namespace) {
             return false;
         }
         self.remove_pod(id);
-        let namespace = self.interned(&namespace);
+        let namespace = self.interned(namespace);
         self.view.pods.add(&self.view.seed, ip, &namespace);
         self.pods.insert(id, (ip, namespace));
         true
@@ -365,10 +373,11 @@ impl Index {
     }
 
     fn apply_namespace(&mut self, namespace: &Namespace) -> bool {
-        let Some(label) = label(&namespace.metadata.name) else {
-            return false;
-        };
-        if self.view.has_namespace(&label) {
+        label(&namespace.metadata.name).is_some_and(|label| self.put_namespace(&label))
+    }
+
+    fn put_namespace(&mut self, label: &[u8]) -> bool {
+        if self.view.has_namespace(label) {
             return false;
         }
         self.view
@@ -419,4 +428,4 @@ fn difference(
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

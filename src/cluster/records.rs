@@ -6,7 +6,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::object::Port;
-use crate::dns::name::{LABEL_MAX, Labels};
+use crate::dns::name::{LABEL_MAX, Labels, NAME_MAX};
 
 mod endpoints;
 mod service;
@@ -15,6 +15,9 @@ mod shared;
 pub(crate) use endpoints::{EndpointRecord, EndpointSet, Mentions, Place, SliceRecords};
 pub(crate) use service::{ClusterIps, ServiceKind, ServiceRecords};
 pub(crate) use shared::SharedLabels;
+
+pub(super) use endpoints::StoredSlice;
+pub(super) use service::StoredService;
 
 /// The labels of a Service and its Namespace, as they stand in a name: the key of all that belongs to it.
 pub(crate) type ServiceKey = SharedLabels;
@@ -46,6 +49,27 @@ fn push_label(wire: &mut Vec<u8>, text: &str) -> Option<()> {
     wire.push(text.len() as u8);
     wire.extend(text.bytes().map(|octet| octet.to_ascii_lowercase()));
     Some(())
+}
+
+/// Whether these octets are the labels of a name, without the root.
+pub(super) fn is_labels(wire: &[u8]) -> bool {
+    labels_in(wire).is_some()
+}
+
+/// How many labels these octets are, if they are the labels of a name, without the root.
+pub(super) fn labels_in(mut wire: &[u8]) -> Option<usize> {
+    if wire.len() >= NAME_MAX {
+        return None;
+    }
+    let mut labels = 0;
+    while let Some((length, rest)) = wire.split_first() {
+        if *length == 0 || usize::from(*length) > LABEL_MAX {
+            return None;
+        }
+        wire = rest.get(usize::from(*length)..)?;
+        labels += 1;
+    }
+    Some(labels)
 }
 
 /// Whether a port is the one asked for; nothing asked matches every port.
@@ -187,6 +211,24 @@ mod tests {
         ] {
             let expected = expected.map(|ip| ip.parse().unwrap());
             assert_eq!(DashedAddress::read(label.as_bytes()), expected, "{label}");
+        }
+    }
+
+    #[test]
+    fn octets_are_labels_if_each_length_is_one_and_none_is_over() {
+        let label = |length: u8| [vec![length], vec![b'a'; usize::from(length)]].concat();
+        let name = |last: u8| [label(63).repeat(3), label(last)].concat();
+        for (fact, wire, expected) in [
+            ("none", vec![], Some(0)),
+            ("two", b"\x03svc\x02ns".to_vec(), Some(2)),
+            ("the root in between", b"\x03svc\0\x02ns".to_vec(), None),
+            ("cut", b"\x03sv".to_vec(), None),
+            ("a pointer", b"\xc0\x0c".to_vec(), None),
+            ("a label of 64 octets", label(64), None),
+            ("the longest name", name(61), Some(4)),
+            ("one octet more", name(62), None),
+        ] {
+            assert_eq!(labels_in(&wire), expected, "{fact}");
         }
     }
 

@@ -143,7 +143,7 @@ async fn run(
                     let place = watch::Place {
                         client: client.clone(),
                         server: server.clone(),
-                        is_known: following.cluster.view().is_synced(target.resource),
+                        fresh: following.freshness(target.resource),
                         bookmark_margin: following.pace.bookmark_margin,
                     };
                     watch::follow(place, target.clone(), events.clone(), orders.clone())
@@ -208,12 +208,16 @@ mod tests {
                 namespace_labels: None,
             },
             name: "test".into(),
+            identity: "test".into(),
             feed: Feed::Api {
                 client: client(),
                 server: "https://api".into(),
             },
             observer: panics.clone(),
             pace: Pace::default(),
+            fresh: std::array::from_fn(|_| crate::cluster::watch::Freshness::Any),
+            restored: std::sync::Mutex::default(),
+            saves: tokio::sync::Mutex::new(mpsc::channel(1).1),
         }));
         sources.want(&[Resource::Services]);
         for begun in 0..2 {

@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use foldhash::fast::RandomState;
+use super::seed::Seed;
 
 /// Bits of a hash that choose among the nodes of a branch. Narrow branches keep leaves well filled at any size: with
 /// 16 ways, one split leaves a sixteenth in each leaf, and the leaf's own 24 octets are most of it.
@@ -21,7 +21,7 @@ pub(super) trait Keyed: Clone {
     const LEAF_MAX: usize;
 
     /// The same for equal keys, as long as the seed is the same.
-    fn hash(&self, seed: &RandomState) -> u64;
+    fn hash(&self, seed: &Seed) -> u64;
 }
 
 /// Items found by hash; the caller tells those of the same hash apart.
@@ -116,19 +116,14 @@ impl<T> Table<T> {
 
 impl<T: Keyed> Table<T> {
     /// Adds an item.
-    pub(super) fn insert(&mut self, seed: &RandomState, item: T) {
+    pub(super) fn insert(&mut self, seed: &Seed, item: T) {
         let hash = item.hash(seed);
         self.root.insert(seed, item, hash, 0);
         self.len += 1;
     }
 
     /// Puts `item` in the place of the item that `is` accepts, or adds it, and returns the one it replaced.
-    pub(super) fn replace(
-        &mut self,
-        seed: &RandomState,
-        item: T,
-        is: impl Fn(&T) -> bool,
-    ) -> Option<T> {
+    pub(super) fn replace(&mut self, seed: &Seed, item: T, is: impl Fn(&T) -> bool) -> Option<T> {
         let hash = item.hash(seed);
         if let Some(known) = self.find_mut(hash, is) {
             return Some(std::mem::replace(known, item));
@@ -163,7 +158,7 @@ impl<T: Keyed> Table<T> {
 
 impl<T: Keyed> Node<T> {
     /// `hash` without its upper `used` bits, which have led here.
-    fn insert(&mut self, seed: &RandomState, item: T, mut hash: u64, used: u32) {
+    fn insert(&mut self, seed: &Seed, item: T, mut hash: u64, used: u32) {
         match self {
             Node::Branch(nodes) => {
                 let node = &mut Arc::make_mut(nodes)[way(&mut hash)];

@@ -3,21 +3,19 @@
 //! A query takes one view and keeps it from its first octet to its last. The index publishes a new view after
 //! each batch of events; the two share all that did not change.
 
-use std::hash::BuildHasher;
 use std::net::IpAddr;
 use std::sync::Arc;
-
-use foldhash::fast::RandomState;
 
 use super::addresses::Addresses;
 use super::object::Resource;
 use super::records::{EndpointSet, ServiceKey, ServiceRecords, SharedLabels};
+use super::seed::Seed;
 use super::table::{Keyed, Table};
 
 /// The published picture.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct View {
-    pub(super) seed: RandomState,
+    pub(super) seed: Seed,
     pub(super) services: Table<Entry<ServiceRecords>>,
     pub(super) endpoints: Table<Entry<Arc<EndpointSet>>>,
     /// Labels in lower-case wire form.
@@ -29,6 +27,8 @@ pub(crate) struct View {
     /// Addresses of Pods, by Namespace.
     pub(super) pods: Addresses,
     pub(super) synced: [bool; Resource::ALL.len()],
+    /// Of resources that are known from a snapshot alone: when that was current, in seconds since 1970.
+    pub(super) stale: [Option<u64>; Resource::ALL.len()],
     pub(super) serial: u32,
 }
 
@@ -42,7 +42,7 @@ pub(super) struct Entry<T> {
 impl<T: Clone> Keyed for Entry<T> {
     const LEAF_MAX: usize = 8;
 
-    fn hash(&self, _: &RandomState) -> u64 {
+    fn hash(&self, _: &Seed) -> u64 {
         self.hash
     }
 }
@@ -50,15 +50,27 @@ impl<T: Clone> Keyed for Entry<T> {
 impl Keyed for SharedLabels {
     const LEAF_MAX: usize = 4;
 
-    fn hash(&self, seed: &RandomState) -> u64 {
+    fn hash(&self, seed: &Seed) -> u64 {
         seed.hash_one(&**self)
     }
 }
 
 impl View {
-    /// Whether the first list of this resource has been applied.
+    /// Whether the first list of this resource has been applied, in this process or in the one that left a snapshot.
     pub(crate) fn is_synced(&self, resource: Resource) -> bool {
         self.synced[resource as usize]
+    }
+
+    /// Whether this resource is known from a snapshot, and has not been listed since.
+    pub(crate) fn is_stale(&self, resource: Resource) -> bool {
+        self.stale[resource as usize].is_some()
+    }
+
+    /// When what is known of these resources was current, in seconds since 1970, if one of them is known from a
+    /// snapshot alone: the oldest counts.
+    pub(crate) fn stale_since(&self, resources: impl IntoIterator<Item = Resource>) -> Option<u64> {
+        let stale = |resource| self.stale[resource as usize];
+        resources.into_iter().filter_map(stale).min()
     }
 
     /// Unix time of the last change of a Service or an endpoint, in seconds; 0 before the first.

@@ -37,7 +37,9 @@ mod tests;
 
 use audit::Auditor;
 use cause::cause;
-use follow::{Ask, End, Follow, Freshness};
+use follow::{Ask, End, Follow};
+
+pub use follow::Freshness;
 use frame::{Frame, Frames};
 use log::Log;
 use pulse::Pulse;
@@ -77,8 +79,8 @@ pub struct Place {
     pub client: kube::Client,
     /// Its URL as the log has it.
     pub server: Arc<str>,
-    /// Something of the target is known already: the first list must not be older than now.
-    pub is_known: bool,
+    /// How old the first list may be.
+    pub fresh: Freshness,
     /// How late a bookmark may be before the watch is taken for dead.
     pub bookmark_margin: Duration,
 }
@@ -99,10 +101,7 @@ pub async fn follow(place: Place, target: Target, events: mpsc::Sender<Event>, o
         log: Log::new(target.resource, place.server),
         target,
         events,
-        follow: Follow::new(match place.is_known {
-            true => Freshness::Consistent,
-            false => Freshness::Any,
-        }),
+        follow: Follow::new(place.fresh),
         relist,
         bookmark_margin: place.bookmark_margin,
     };

@@ -94,6 +94,83 @@ fn a_zone_is_on_named_addresses_or_on_all() {
     }
 }
 
+#[test]
+fn a_cluster_has_one_snapshot_and_a_snapshot_is_of_one_cluster() {
+    let stanza =
+        |port: u16, lines: &str| format!("a.test:{port} {{\n kubernetes {{\n{lines}\n}}\n}}\n");
+    let one = "endpoint http://192.0.2.1";
+    let pair = |first: &str, second: &str| {
+        stanza(1, &format!("{one}\n{first}")) + &stanza(2, &format!("{one}\n{second}"))
+    };
+    for (fact, text, expected) in [
+        ("one", stanza(1, &format!("{one}\nsnapshot /a")), None),
+        (
+            "with an age",
+            stanza(1, &format!("{one}\nsnapshot /a max_age 1h")),
+            None,
+        ),
+        ("the same twice", pair("snapshot /a", "snapshot /a"), None),
+        ("one of two", pair("snapshot /a", "ttl 30"), None),
+        (
+            "two clusters",
+            pair("snapshot /a", "labels a=b\nsnapshot /b"),
+            None,
+        ),
+        (
+            "two files of a cluster",
+            pair("snapshot /a", "snapshot /b"),
+            Some("another stanza of the same cluster has another snapshot"),
+        ),
+        (
+            "two ages of a file",
+            pair("snapshot /a", "snapshot /a max_age 1h"),
+            Some("another stanza of the same cluster has another snapshot"),
+        ),
+        (
+            "two clusters in a file",
+            pair("snapshot /a", "labels a=b\nsnapshot /a"),
+            Some("'/a' is the snapshot of another cluster already"),
+        ),
+        (
+            "of manifests",
+            stanza(1, "manifests x.yaml\nsnapshot /a"),
+            Some("manifests and snapshot cannot both be set"),
+        ),
+        (
+            "twice in a stanza",
+            stanza(1, &format!("{one}\nsnapshot /a\nsnapshot /a")),
+            Some("snapshot can only be set once"),
+        ),
+        (
+            "no path",
+            stanza(1, &format!("{one}\nsnapshot")),
+            Some("Wrong argument count or unexpected line ending after 'snapshot'"),
+        ),
+        (
+            "another word",
+            stanza(1, &format!("{one}\nsnapshot /a maxage 1h")),
+            Some("unknown option of snapshot 'maxage'"),
+        ),
+        (
+            "no age",
+            stanza(1, &format!("{one}\nsnapshot /a max_age")),
+            Some("Wrong argument count or unexpected line ending after 'max_age'"),
+        ),
+        (
+            "a bad age",
+            stanza(1, &format!("{one}\nsnapshot /a max_age 1d")),
+            Some("time: unknown unit \"d\" in duration \"1d\""),
+        ),
+        (
+            "no time at all",
+            stanza(1, &format!("{one}\nsnapshot /a max_age 0s")),
+            Some("max_age must be at least 1s: 0s"),
+        ),
+    ] {
+        assert_eq!(faults(&text), Vec::from_iter(expected), "{fact}");
+    }
+}
+
 /// What is set up in the first block.
 fn names(config: &Config) -> Vec<&'static str> {
     config.blocks[0]

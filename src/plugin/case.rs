@@ -35,6 +35,7 @@ pub(crate) fn read_doubted<C>(
     let scope = Scope {
         zones: &zones,
         outside: &outside,
+        snapshots: &super::kubernetes::Snapshots::default(),
     };
     let faults = Faults::new();
     let directives = &parsed.corefile.blocks[0];

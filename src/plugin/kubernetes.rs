@@ -7,6 +7,7 @@
 //! The rules are those of the Kubernetes DNS specification, version 1.1.0, and of CoreDNS where it says more.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use crate::chain::Step;
 use crate::cluster::Lease;
@@ -22,13 +23,14 @@ mod find;
 mod lack;
 mod name;
 mod srv;
+mod stale;
 mod told;
 mod zone_data;
 
 use find::Found;
 use lack::Lack;
 
-pub use config::{Config, parse};
+pub use config::{Config, Snapshots, parse};
 pub(crate) use name::read_any as read_any_name;
 
 /// What the Corefile says about a cluster.
@@ -76,6 +78,8 @@ pub struct Kubernetes {
     /// Those that the options need, for `/ready`. An answer needs those that it depends on.
     resources: Vec<Resource>,
     cluster: Lease,
+    /// How long a snapshot waits for the API server before it makes the plugin ready.
+    patience: Duration,
 }
 
 /// What is true about a name and type.
@@ -96,18 +100,22 @@ enum Truth<'a> {
 struct Asking<'a> {
     options: &'a Options,
     view: &'a View,
+    /// Seconds that the answer may be kept.
+    ttl: u32,
     /// Where the zone starts in the name.
     zone_at: usize,
 }
 
 impl Kubernetes {
     /// A plugin that answers from this cluster. It holds the lease, so that whoever can still ask has what it needs.
-    pub fn new(options: Options, cluster: Lease) -> Kubernetes {
+    /// `patience` is how long a snapshot waits for the API server before it makes the plugin ready.
+    pub fn new(options: Options, cluster: Lease, patience: Duration) -> Kubernetes {
         let resources = options.resources();
         Kubernetes {
             options,
             resources,
             cluster,
+            patience,
         }
     }
 
@@ -120,16 +128,21 @@ impl Kubernetes {
             return Step::Reply(Reply::new(query, Rcode::REFUSED));
         }
         let view = self.cluster.view();
+        let stale = view.stale_since(self.resources.iter().copied());
         let asking = Asking {
             options: &self.options,
             view: &view,
+            ttl: stale::ttl(self.options.ttl, stale),
             zone_at,
         };
         if query.trace.is_some() {
             self.tell(query, &asking);
         }
         let mut records = query.take_records();
-        let positive = |records| Reply::authoritative_with(query, Rcode::NOERROR, records);
+        let positive = |records| {
+            let reply = Reply::authoritative_with(query, Rcode::NOERROR, records);
+            stale::explained(reply, query, stale)
+        };
         let (rcode, lack) = match asking.truth(query, &mut records) {
             Truth::Records => return Step::Reply(positive(records)),
             Truth::Alias(target) => {
@@ -152,12 +165,17 @@ impl Kubernetes {
             let error = lack.extended_error(&asking, &self.cluster);
             reply.error = error.map(Explanation::Known);
         }
-        Step::Reply(reply)
+        Step::Reply(stale::explained(reply, query, stale))
     }
 
     /// Why the plugin is not ready, a line for each resource; empty if it is.
     pub fn not_ready(&self) -> Vec<String> {
-        self.cluster.not_ready(&self.resources)
+        self.cluster.not_ready(&self.resources, self.patience)
+    }
+
+    /// What is served from a snapshot and how old it is, a line for each resource; empty if nothing is.
+    pub fn from_snapshot(&self) -> Vec<String> {
+        self.cluster.from_snapshot(&self.resources)
     }
 
     /// What is wrong with what is answered from, a line for each thing; empty if nothing is.

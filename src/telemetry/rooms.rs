@@ -13,6 +13,7 @@ use prometheus::{
 
 use super::family::GaugeFamily;
 use super::freshness::FreshnessMetrics;
+use super::snapshot::SnapshotMetrics;
 
 /// Buckets of the health self-poll in seconds, CoreDNS's `SlimTimeBuckets`.
 const SLIM_BUCKETS: [f64; 5] = [0.000_25, 0.002_5, 0.025, 0.25, 2.5];
@@ -319,6 +320,7 @@ pub struct KubernetesMetrics {
     synced: GaugeVec,
     freshness: FreshnessMetrics,
     held: CounterVec,
+    snapshot: SnapshotMetrics,
 }
 
 impl KubernetesMetrics {
@@ -358,7 +360,7 @@ impl KubernetesMetrics {
             ),
             synced: rooms.gauges(
                 "cairn_cluster_synced",
-                "Whether the resource has been listed whole and is being watched (1) or not (0).",
+                "Whether the resource has been listed whole and is being watched (1) or not (0). One from a snapshot has not been listed.",
                 &["cluster", "resource"],
             ),
             freshness: FreshnessMetrics::new(rooms),
@@ -369,12 +371,18 @@ impl KubernetesMetrics {
                 ),
                 &["cluster", "outcome"],
             )),
+            snapshot: SnapshotMetrics::new(rooms),
         }
     }
 
     /// How fresh what is known of clusters is.
     pub fn freshness(&self) -> &FreshnessMetrics {
         &self.freshness
+    }
+
+    /// What is counted of the snapshots of clusters.
+    pub fn snapshot(&self) -> &SnapshotMetrics {
+        &self.snapshot
     }
 
     /// Observes how long after its trigger a change of endpoints is served.
@@ -434,5 +442,6 @@ impl KubernetesMetrics {
         let _ = self.objects.remove_label_values(&[cluster, resource]);
         let _ = self.synced.remove_label_values(&[cluster, resource]);
         self.freshness.forgets(cluster, resource);
+        self.snapshot.serves(cluster, resource, None);
     }
 }

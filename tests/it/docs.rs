@@ -148,9 +148,36 @@ fn the_corefile_of_kubeadm_is_the_same_wherever_we_show_it() {
     let corefiles = corefiles();
     let words_of =
         |name: &str| words(&corefiles.iter().find(|(known, _)| known == name).unwrap().1);
-    let shipped = words_of("deploy/kubernetes/configmap.yaml");
+    let mut shipped = words_of("deploy/kubernetes/configmap.yaml");
+    let snapshot = shipped.iter().position(|word| word == "snapshot").unwrap();
+    shipped.drain(snapshot..snapshot + 2);
     assert_eq!(words_of("Corefile.example"), shipped);
     assert_eq!(words_of("README.md, Corefile 1"), shipped);
+}
+
+#[test]
+fn the_snapshot_that_we_ship_lies_in_a_volume_that_can_be_written() {
+    let yaml = |name: &str| -> serde_json::Value {
+        serde_saphyr::from_str(&file(&format!("deploy/kubernetes/{name}.yaml"))).unwrap()
+    };
+    let (configmap, deployment) = (yaml("configmap"), yaml("deployment"));
+    let corefile = configmap["data"]["Corefile"].as_str().unwrap();
+    let (_, rest) = corefile.split_once("snapshot ").unwrap();
+    let folder = Path::new(rest.lines().next().unwrap()).parent().unwrap();
+    let pod = &deployment["spec"]["template"]["spec"];
+    let mounts = pod["containers"][0]["volumeMounts"].as_array().unwrap();
+    let mount = mounts
+        .iter()
+        .find(|mount| folder == Path::new(mount["mountPath"].as_str().unwrap()))
+        .unwrap();
+    assert!(mount["readOnly"].is_null());
+    let volumes = pod["volumes"].as_array().unwrap();
+    let volume = volumes
+        .iter()
+        .find(|volume| volume["name"] == mount["name"]);
+    let limit = volume.unwrap()["emptyDir"]["sizeLimit"].as_str().unwrap();
+    let mebibytes: u64 = limit.strip_suffix("Mi").unwrap().parse().unwrap();
+    assert!(mebibytes << 20 >= 2 * cairn_dns::cluster::snapshot::OCTETS_MAX);
 }
 
 #[test]

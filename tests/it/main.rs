@@ -22,6 +22,7 @@ mod lifecycle;
 mod metrics;
 mod ops;
 mod program;
+mod snapshot;
 mod support;
 mod tcp;
 mod upstreams;

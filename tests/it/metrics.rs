@@ -141,6 +141,12 @@ fn exercise(metrics: &Metrics) {
     kubernetes.held_back("10.96.0.1:443", "GET", Duration::ZERO);
     kubernetes.holds("in-cluster", "services", 10, true);
     kubernetes.held("in-cluster", "moved", 1);
+    let snapshot = kubernetes.snapshot();
+    snapshot.written("in-cluster", 4096, 1_800_000_000);
+    snapshot.current_as_of("in-cluster", 1_800_000_000);
+    snapshot.write_failed("in-cluster");
+    snapshot.read_failed("in-cluster", "corrupt");
+    snapshot.serves("in-cluster", "services", Some(1_800_000_000));
     metrics.enabled_plugins([enabled("cache")]);
 }
 
@@ -224,6 +230,36 @@ fn families_that_the_record_lacks_have_their_documented_shapes() {
         ),
         ("cairn_cluster_objects", "gauge", &["cluster", "resource"]),
         ("cairn_cluster_synced", "gauge", &["cluster", "resource"]),
+        (
+            "cairn_kubernetes_snapshot_current_timestamp_seconds",
+            "gauge",
+            &["cluster"],
+        ),
+        (
+            "cairn_kubernetes_snapshot_read_failures_total",
+            "counter",
+            &["cluster", "reason"],
+        ),
+        (
+            "cairn_kubernetes_snapshot_served_age_seconds",
+            "gauge",
+            &["cluster", "resource"],
+        ),
+        (
+            "cairn_kubernetes_snapshot_size_bytes",
+            "gauge",
+            &["cluster"],
+        ),
+        (
+            "cairn_kubernetes_snapshot_write_failures_total",
+            "counter",
+            &["cluster"],
+        ),
+        (
+            "cairn_kubernetes_snapshot_written_timestamp_seconds",
+            "gauge",
+            &["cluster"],
+        ),
         ("cairn_log_lines_dropped_total", "counter", &[]),
         ("process_cpu_seconds_total", "counter", &[]),
         ("process_max_fds", "gauge", &[]),

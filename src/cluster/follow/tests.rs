@@ -11,7 +11,7 @@ use super::*;
 use crate::cluster::audit::{self, Repairs};
 use crate::cluster::connection::{Request, RequestObserver};
 use crate::cluster::inspect::NotFollowed;
-use crate::cluster::registry::{Clusters, Lease, Source};
+use crate::cluster::registry::{Clusters, Lease, Need, Source};
 
 /// What a busy machine may take for something that needs milliseconds.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -92,6 +92,13 @@ fn key(folder: &Path) -> ClusterKey {
     }
 }
 
+fn need(resources: &[Resource]) -> Need {
+    Need {
+        resources: resources.to_vec(),
+        snapshot: None,
+    }
+}
+
 fn write(folder: &Path, namespace: &str) {
     let text = format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: {namespace}}}\n");
     fs::write(folder.join(format!("{namespace}.yaml")), text).unwrap();
@@ -126,7 +133,7 @@ async fn an_index_that_panics_is_made_anew_and_what_was_served_stays() {
     write(folder.path(), "one");
     let (witness, clusters) = clusters();
     let lease = clusters
-        .lease(&key(folder.path()), &[Resource::Namespaces])
+        .lease(&key(folder.path()), &need(&[Resource::Namespaces]))
         .unwrap();
     wait_for("the first list", || has(&lease, "one")).await;
     witness.panics_next.store(true, Ordering::Relaxed);
@@ -160,9 +167,13 @@ fn an_index_that_is_made_anew_is_heard_when_it_knows_as_much_as_is_served() {
             cluster: Arc::new(cluster),
             key: key(Path::new("/nonexistent")),
             name: "test".into(),
+            identity: "test".into(),
             feed: Feed::Manifests(vec![]),
             observer: Arc::<Witness>::default(),
             pace: Pace::default(),
+            fresh: std::array::from_fn(|_| crate::cluster::watch::Freshness::Any),
+            restored: std::sync::Mutex::default(),
+            saves: tokio::sync::Mutex::new(mpsc::channel(1).1),
         }));
         owner.wanted = vec![Resource::Namespaces];
         let served = |owner: &Owner| {
@@ -186,14 +197,16 @@ async fn a_resource_is_followed_while_some_lease_needs_it() {
     write_pod(folder.path());
     let (witness, clusters) = clusters();
     let key = key(folder.path());
-    let few = clusters.lease(&key, &[Resource::Namespaces]).unwrap();
+    let few = clusters
+        .lease(&key, &need(&[Resource::Namespaces]))
+        .unwrap();
     wait_for("namespaces", || has(&few, "one")).await;
     assert!(!has_pod(&few));
 
     let all = [Resource::Namespaces, Resource::Pods];
     let (first, second) = (
-        clusters.lease(&key, &all).unwrap(),
-        clusters.lease(&key, &all).unwrap(),
+        clusters.lease(&key, &need(&all)).unwrap(),
+        clusters.lease(&key, &need(&all)).unwrap(),
     );
     wait_for("pods", || has_pod(&few)).await;
     drop(first);
@@ -211,9 +224,9 @@ async fn a_resource_is_followed_while_some_lease_needs_it() {
     assert!(!few.view().is_synced(Resource::Pods));
     assert!(has(&few, "one") && few.view().is_synced(Resource::Namespaces));
 
-    let again = clusters.lease(&key, &all).unwrap();
+    let again = clusters.lease(&key, &need(&all)).unwrap();
     wait_for("pods again", || {
-        has_pod(&again) && again.not_ready(&all).is_empty()
+        has_pod(&again) && again.not_ready(&all, Duration::ZERO).is_empty()
     })
     .await;
     drop((few, again));
@@ -296,8 +309,11 @@ async fn whoever_asks_is_told_what_a_service_is_made_of_and_how_fresh_it_is() {
     fs::write(folder.path().join("demo.yaml"), text).unwrap();
     let (_witness, clusters) = clusters();
     let all = [Resource::Services, Resource::EndpointSlices];
-    let lease = clusters.lease(&key(folder.path()), &all).unwrap();
-    wait_for("the list", || lease.not_ready(&all).is_empty()).await;
+    let lease = clusters.lease(&key(folder.path()), &need(&all)).unwrap();
+    wait_for("the list", || {
+        lease.not_ready(&all, Duration::ZERO).is_empty()
+    })
+    .await;
 
     let inspection = lease.inspect("demo", "DB").await.unwrap().unwrap();
     assert_eq!(

@@ -70,7 +70,7 @@ impl Index {
         (
             service.and_then(|id| note(Resource::Services, id)),
             slices
-                .filter_map(|(id, _)| note(Resource::EndpointSlices, *id))
+                .filter_map(|(id, _)| note(Resource::EndpointSlices, id))
                 .collect(),
         )
     }

@@ -1,8 +1,9 @@
 //! A list that is applied as a difference: what it names is put in as it comes, what it did not name is taken out at its
 //! end, if it is believed.
 
+use super::by_id::ById;
 use super::known::Known;
-use super::{Index, Map, Now};
+use super::{Index, Now};
 use crate::cluster::object::Resource;
 
 /// How much a list that is complete would take out.
@@ -45,7 +46,8 @@ impl Index {
         if resource == Resource::EndpointSlices {
             self.held.listed(now);
         }
-        !std::mem::replace(&mut self.view.synced[resource as usize], true)
+        let was_stale = self.view.stale[resource as usize].take().is_some();
+        was_stale | !std::mem::replace(&mut self.view.synced[resource as usize], true)
     }
 
     /// Takes out what the list did not name.
@@ -83,12 +85,16 @@ impl Index {
         }
         self.known[resource as usize].end_list(false);
         self.view.synced[resource as usize] = true;
+        self.view.stale[resource as usize] = None;
         true
     }
 }
 
 /// The records of a resource that the list under way has not named.
-fn unlisted<'a, V>(records: &'a Map<V>, known: &'a Known) -> impl Iterator<Item = u64> + 'a {
+fn unlisted<'a, V: Clone>(
+    records: &'a ById<V>,
+    known: &'a Known,
+) -> impl Iterator<Item = u64> + 'a {
     let ids = records.keys().copied();
     ids.filter(|id| !known.is_listed(*id))
 }

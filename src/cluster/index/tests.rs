@@ -7,11 +7,11 @@ use serde_json::{Value, json};
 use super::*;
 
 mod figures;
-mod histories;
+pub(in crate::cluster) mod histories;
 mod moves;
 mod versions;
 
-const NOW: Now = at(0);
+pub(in crate::cluster) const NOW: Now = at(0);
 
 /// So many milliseconds after the index was new.
 const fn at(milliseconds: u64) -> Now {
@@ -25,7 +25,7 @@ fn object(resource: Resource, value: &Value) -> Object {
     Object::read(resource, value).unwrap_or_else(|fault| panic!("{fault}"))
 }
 
-fn service(namespace: &str, name: &str, ip: &str) -> Object {
+pub(in crate::cluster) fn service(namespace: &str, name: &str, ip: &str) -> Object {
     let value = json!({
         "metadata": {"namespace": namespace, "name": name},
         "spec": {"clusterIP": ip, "clusterIPs": [ip], "ports": [{"port": 80, "protocol": "TCP"}]},
@@ -33,7 +33,12 @@ fn service(namespace: &str, name: &str, ip: &str) -> Object {
     object(Resource::Services, &value)
 }
 
-fn slice(namespace: &str, name: &str, service: &str, ips: &[&str]) -> Object {
+pub(in crate::cluster) fn slice(
+    namespace: &str,
+    name: &str,
+    service: &str,
+    ips: &[&str],
+) -> Object {
     let endpoints: Vec<Value> = ips.iter().map(|ip| json!({"addresses": [ip]})).collect();
     let value = json!({
         "metadata": {
@@ -48,7 +53,7 @@ fn slice(namespace: &str, name: &str, service: &str, ips: &[&str]) -> Object {
     object(Resource::EndpointSlices, &value)
 }
 
-fn pod(namespace: &str, name: &str, ip: &str) -> Object {
+pub(in crate::cluster) fn pod(namespace: &str, name: &str, ip: &str) -> Object {
     let value = json!({
         "metadata": {"namespace": namespace, "name": name},
         "status": {"podIP": ip, "podIPs": [{"ip": ip}], "phase": "Running"},
@@ -56,7 +61,7 @@ fn pod(namespace: &str, name: &str, ip: &str) -> Object {
     object(Resource::Pods, &value)
 }
 
-fn namespace(name: &str) -> Object {
+pub(in crate::cluster) fn namespace(name: &str) -> Object {
     object(Resource::Namespaces, &json!({"metadata": {"name": name}}))
 }
 
@@ -65,7 +70,7 @@ fn key(namespace: &str, service: &str) -> ServiceKey {
 }
 
 /// Everything that a query could learn from a view, in one comparable value.
-fn told(view: &View) -> BTreeMap<String, Vec<String>> {
+pub(in crate::cluster) fn told(view: &View) -> BTreeMap<String, Vec<String>> {
     let mut told = BTreeMap::new();
     for service in view.services.iter() {
         let service = &service.of;

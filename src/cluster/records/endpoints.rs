@@ -18,8 +18,10 @@ use crate::dns::Name;
 use crate::dns::name::LABEL_MAX;
 
 mod mentions;
+mod stored;
 
 pub(crate) use mentions::Mentions;
+pub(in crate::cluster) use stored::StoredSlice;
 
 /// The endpoints of one EndpointSlice that are ready, each address on its own; of the others, which addresses they have.
 ///

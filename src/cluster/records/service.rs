@@ -10,6 +10,10 @@ use super::{ServiceKey, service_labels};
 use crate::cluster::object::{Exposure, Port, Service};
 use crate::dns::Name;
 
+mod stored;
+
+pub(in crate::cluster) use stored::StoredService;
+
 /// A Service. Its key and its addresses lie side by side in one allocation, because a look-up compares the one and
 /// sends the other, and among thousands of Services neither is in the cache of the processor: with three allocations
 /// two fifths of what a query cost outside of the kernel was waiting for them.

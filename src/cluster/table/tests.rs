@@ -12,7 +12,7 @@ struct Pair(u32, u32);
 impl Keyed for Pair {
     const LEAF_MAX: usize = 4;
 
-    fn hash(&self, _: &RandomState) -> u64 {
+    fn hash(&self, _: &Seed) -> u64 {
         hash(self.0)
     }
 }
@@ -29,7 +29,7 @@ fn model_of(table: &Table<Pair>) -> BTreeMap<u32, u32> {
 
 #[test]
 fn it_agrees_with_a_plain_map_through_random_changes() {
-    let seed = RandomState::default();
+    let seed = Seed::default();
     let mut table = Table::default();
     let mut model = BTreeMap::new();
     let mut random = 1u32;
@@ -71,7 +71,7 @@ fn it_agrees_with_a_plain_map_through_random_changes() {
 
 #[test]
 fn a_clone_does_not_see_later_changes() {
-    let seed = RandomState::default();
+    let seed = Seed::default();
     let mut table = Table::default();
     for key in 0..100 {
         table.insert(&seed, Pair(key, 0));
@@ -111,7 +111,7 @@ impl Keyed for Counted {
     const LEAF_MAX: usize = 8;
 
     /// All of them share the upper 30 bits, as the owners of one address do.
-    fn hash(&self, _: &RandomState) -> u64 {
+    fn hash(&self, _: &Seed) -> u64 {
         owner_hash(self.0)
     }
 }
@@ -122,7 +122,7 @@ fn owner_hash(key: u32) -> u64 {
 
 #[test]
 fn a_change_costs_no_more_in_a_large_table_and_where_thousands_begin_alike() {
-    let seed = RandomState::default();
+    let seed = Seed::default();
     let mut table = Table::default();
     for key in 0..20_000 {
         table.insert(&seed, Counted(key));

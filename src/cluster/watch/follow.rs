@@ -62,10 +62,12 @@ pub(super) enum Page {
 }
 
 /// How old a list may be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Freshness {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Freshness {
     /// Whatever the server has at hand: for a start, when nothing newer has been seen.
     Any,
+    /// Not older than this version, which another process has seen: the server may have it at hand.
+    NotOlderThan(Box<str>),
     /// Not older than the question: going back in time would bring the dead to life.
     Consistent,
 }
@@ -150,7 +152,7 @@ impl Follow {
     pub(super) fn ask(&self) -> Ask {
         match &self.stage {
             Stage::Empty(_) if self.streams => Ask::Stream,
-            Stage::Empty(freshness) => Ask::Page(Page::First(*freshness)),
+            Stage::Empty(freshness) => Ask::Page(Page::First(freshness.clone())),
             Stage::Paging(token) => Ask::Page(Page::Next(token.clone())),
             Stage::Synced(version) => Ask::Watch(version.clone()),
         }
@@ -262,10 +264,14 @@ impl Follow {
         }
         match self.stage {
             // The version is not one of this server's.
-            Stage::Synced(_) if matches!(refusal.status, 400 | 422) => {
+            Stage::Synced(_) | Stage::Empty(Freshness::NotOlderThan(_))
+                if matches!(refusal.status, 400 | 422) =>
+            {
                 self.stage = Stage::Empty(Freshness::Consistent)
             }
-            Stage::Synced(_) if refusal.is_of_future() => {
+            Stage::Synced(_) | Stage::Empty(Freshness::NotOlderThan(_))
+                if refusal.is_of_future() =>
+            {
                 self.ahead += 1;
                 if self.ahead >= AHEAD_MAX {
                     self.ahead = 0;

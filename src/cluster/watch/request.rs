@@ -18,6 +18,10 @@ pub(super) fn list(target: &Target, page: &Page) -> (bool, String) {
     query.add("limit", PAGE_OBJECTS);
     match page {
         Page::First(Freshness::Any) => query.add("resourceVersion", "0"),
+        Page::First(Freshness::NotOlderThan(version)) => {
+            query.add("resourceVersion", version);
+            query.add("resourceVersionMatch", "NotOlderThan");
+        }
         // Without a version the read is consistent: never older than what was seen before.
         Page::First(Freshness::Consistent) => {}
         // A continued list has its version in the token; the server refuses another.
@@ -140,6 +144,15 @@ mod tests {
                 "list again",
                 list(&services, &Page::First(Freshness::Consistent)).1,
                 "/api/v1/services?limit=500",
+            ),
+            (
+                "first list of a process that goes on where another stopped",
+                list(
+                    &services,
+                    &Page::First(Freshness::NotOlderThan("77".into())),
+                )
+                .1,
+                "/api/v1/services?limit=500&resourceVersion=77&resourceVersionMatch=NotOlderThan",
             ),
             (
                 "next page",

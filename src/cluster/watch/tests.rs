@@ -154,7 +154,7 @@ fn place(client: kube::Client) -> Place {
     Place {
         client,
         server: "https://api".into(),
-        is_known: false,
+        fresh: Freshness::Any,
         bookmark_margin: Duration::from_secs(5),
     }
 }
@@ -580,7 +580,7 @@ async fn the_first_list_of_what_is_known_already_is_consistent() {
         labels: "".parse().unwrap(),
     };
     let place = Place {
-        is_known: true,
+        fresh: Freshness::Consistent,
         ..place(client(answers, asked.clone()))
     };
     let task = tokio::spawn(follow(place, target, send, unordered()));

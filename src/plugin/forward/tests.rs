@@ -100,6 +100,7 @@ fn generation(outside: &Memory, block: &str, outbound: Arc<Outbound>) -> Arc<For
     let scope = Scope {
         zones: &[Name::root()],
         outside,
+        snapshots: &crate::plugin::kubernetes::Snapshots::default(),
     };
     let faults = Faults::new();
     let occurrences: Vec<_> = parsed.corefile.blocks[0].occurrences("forward").collect();

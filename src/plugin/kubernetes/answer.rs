@@ -48,7 +48,7 @@ impl<'a> Asking<'a> {
         rtype: Type,
         found: Found<'b>,
     ) -> Option<&'b [u8]> {
-        let ttl = self.options.ttl;
+        let ttl = self.ttl;
         let push = |records: &mut Records, ip: IpAddr| match (ip, rtype) {
             (IpAddr::V4(ip), Type::A) => {
                 records.push(Section::Answer, owner, Type::A, ttl, &[&ip.octets()])
@@ -92,7 +92,7 @@ impl<'a> Asking<'a> {
             if to.is_within(&name) || aliases.contains(&to) || aliases.len() >= ALIASES_MAX {
                 break;
             }
-            let ttl = self.options.ttl;
+            let ttl = self.ttl;
             records.push(Section::Answer, owner, Type::CNAME, ttl, &[to.wire()]);
             let Some(zone_at) = to.offset_of(&zone) else {
                 return Truth::Alias(Box::new(to));
@@ -133,7 +133,7 @@ impl<'a> Asking<'a> {
         let Some(target) = target else {
             return Truth::NoData(Lack::Nothing);
         };
-        let (owner, ttl) = (Owner::Asked(0), self.options.ttl);
+        let (owner, ttl) = (Owner::Asked(0), self.ttl);
         records.push(Section::Answer, owner, Type::CNAME, ttl, &[target, ROOT]);
         Truth::Records
     }
@@ -186,7 +186,7 @@ impl<'a> Asking<'a> {
     fn push_pointer(&self, records: &mut Records, host: &[u8], key: &ServiceKey) {
         let target = [host, key, SVC, self.options.primary_zone.wire()];
         if target.iter().map(|part| part.len()).sum::<usize>() <= NAME_MAX {
-            let ttl = self.options.ttl;
+            let ttl = self.ttl;
             records.push(Section::Answer, Owner::Asked(0), Type::PTR, ttl, &target);
         }
     }

@@ -9,12 +9,17 @@ use super::{Options, Pods};
 use crate::cluster::connection::{Connection, Limits, Server, TlsFiles};
 use crate::cluster::records::label;
 use crate::cluster::selector::Selector;
+use crate::cluster::snapshot::SnapshotFile;
 use crate::cluster::{ClusterKey, Source};
 use crate::config::{Scope, value};
 use crate::corefile::reader::{self, Reader, Row};
 use crate::corefile::{Directive, Faults, Outside};
 use crate::dns::name::NAME_MAX;
 use crate::dns::{Name, Zones, reverse};
+
+mod snapshot;
+
+pub use snapshot::Snapshots;
 
 /// Seconds that answers may be kept if the Corefile does not say.
 const TTL_DEFAULT: u32 = 5;
@@ -33,6 +38,8 @@ pub struct Config {
     pub options: Options,
     /// Which cluster to answer for.
     pub cluster: ClusterKey,
+    /// Where what is known of it is kept for the next process.
+    pub snapshot: Option<SnapshotFile>,
     /// How long the start waits for the first lists.
     pub startup_timeout: Duration,
 }
@@ -43,6 +50,7 @@ struct Draft {
     server: Option<Server>,
     tls: Option<TlsFiles>,
     manifests: Vec<PathBuf>,
+    snapshot: Option<SnapshotFile>,
     limits: (f64, u32, u32),
     labels: Option<Selector>,
     namespace_labels: Option<Selector>,
@@ -61,6 +69,7 @@ const PROPERTIES: &[Row<Draft>] = &[
     Row::Line("tls", tls),
     Row::Line("kubeconfig", kubeconfig),
     Row::Line("manifests", manifests),
+    Row::Line("snapshot", snapshot::property),
     Row::Line("apiserver_qps", apiserver_qps),
     Row::Line("apiserver_burst", |draft, line| {
         limit(line, "apiserver_burst").map(|n| draft.limits.1 = n)
@@ -112,7 +121,9 @@ pub fn parse(occurrences: &[&Directive], scope: &Scope<'_>, faults: &Faults) -> 
             "namespaces and namespace_labels cannot both be set",
         );
     }
+    let snapshot = draft.snapshot.take();
     let cluster = draft.cluster(&reader, scope.outside)?;
+    snapshot::check(&reader, &cluster, snapshot.as_ref(), scope.snapshots)?;
     let options = Options {
         zones: Zones::new(zones),
         primary_zone,
@@ -129,6 +140,7 @@ pub fn parse(occurrences: &[&Directive], scope: &Scope<'_>, faults: &Faults) -> 
     Some(Config {
         options,
         cluster,
+        snapshot,
         startup_timeout: draft.startup_timeout,
     })
 }
@@ -139,6 +151,7 @@ impl Default for Draft {
             server: None,
             tls: None,
             manifests: Vec::new(),
+            snapshot: None,
             limits: (0.0, 0, 0),
             labels: None,
             namespace_labels: None,

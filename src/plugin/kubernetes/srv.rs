@@ -48,7 +48,7 @@ impl<'a> Asking<'a> {
     }
 
     fn push_ports(&self, records: &mut Records, found: Found<'_>, weight: u16, zone: &[u8]) {
-        let ttl = self.options.ttl;
+        let ttl = self.ttl;
         let mut distinct = Distinct::new(records);
         each_target(found, |target| {
             let Some(port) = target.port.filter(|_| target.fits(zone)) else {
@@ -64,7 +64,7 @@ impl<'a> Asking<'a> {
     }
 
     fn push_target_addresses(&self, records: &mut Records, found: Found<'_>, zone: &[u8]) {
-        let ttl = self.options.ttl;
+        let ttl = self.ttl;
         let mut distinct = Distinct::new(records);
         each_target(found, |target| {
             let is_full = records.entries().len() >= RECORDS_MAX;

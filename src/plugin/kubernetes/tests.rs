@@ -119,7 +119,7 @@ fn options() -> Options {
 
 /// What the plugin says: the code and the records, or where the question goes.
 fn ask(options: Options, synced: bool, name: &str, rtype: Type) -> String {
-    let plugin = Kubernetes::new(options, cluster(synced).into());
+    let plugin = Kubernetes::new(options, cluster(synced).into(), Duration::ZERO);
     let mut query = Query::empty();
     query.transport = crate::dns::Transport::Tcp;
     query.question = Question::new(name.parse().unwrap(), rtype, Class::IN);
@@ -142,6 +142,100 @@ fn ask(options: Options, synced: bool, name: &str, rtype: Type) -> String {
         )
     });
     format!("{}{}{behind}", reply.rcode, records.collect::<String>())
+}
+
+/// As [`ask`] of a cluster that is known from a snapshot, by a client with EDNS: with the extended error.
+fn ask_stale(stale: Resource, name: &str, rtype: Type, edns: bool) -> String {
+    let cluster = cluster(true).aged(stale, crate::cluster::unix_seconds() - 35);
+    let options = Options {
+        ttl: 30,
+        ..options()
+    };
+    let plugin = Kubernetes::new(options, cluster.into(), Duration::ZERO);
+    let mut query = Query::empty();
+    query.edns = edns.then(Default::default);
+    query.question = Question::new(name.parse().unwrap(), rtype, Class::IN);
+    let Step::Reply(reply) = plugin.down(&mut query) else {
+        panic!("{name} is answered");
+    };
+    let ttls = reply.records.entries().iter().map(|entry| entry.ttl);
+    let ttls: std::collections::BTreeSet<u32> = ttls.collect();
+    let soa = reply.records.entries().iter();
+    let soa = soa.filter(|entry| entry.rtype == Type::SOA).map(|entry| {
+        let [.., last] = *reply.records.rdata(entry) else {
+            panic!("no SOA is empty");
+        };
+        format!(" minimum {last}")
+    });
+    let error = reply.options.as_deref().map(|options| {
+        let (code, text) = options[4..].split_at(2);
+        let text = String::from_utf8_lossy(text);
+        format!(", {} {}", code[1], text.replace(" 36 s", " 35 s"))
+    });
+    let soa = soa.collect::<String>();
+    format!(
+        "{} ttl {ttls:?}{soa}{}",
+        reply.rcode,
+        error.unwrap_or_default()
+    )
+}
+
+#[test]
+fn what_a_snapshot_tells_is_kept_for_five_seconds_and_marked_as_stale() {
+    let services = Resource::Services;
+    for (fact, stale, name, rtype, edns, expected) in [
+        (
+            "an address",
+            services,
+            "web.demo",
+            Type::A,
+            true,
+            "NOERROR ttl {5}, 3 from a snapshot, 35 s old",
+        ),
+        (
+            "without EDNS",
+            services,
+            "web.demo",
+            Type::A,
+            false,
+            "NOERROR ttl {5}",
+        ),
+        (
+            "ports",
+            services,
+            "db.demo",
+            Type::SRV,
+            true,
+            "NOERROR ttl {5}, 3 from a snapshot, 35 s old",
+        ),
+        (
+            "NODATA",
+            services,
+            "web.demo",
+            Type::AAAA,
+            true,
+            "NOERROR ttl {5} minimum 5, 3 from a snapshot, 35 s old",
+        ),
+        (
+            "NXDOMAIN",
+            services,
+            "no.demo",
+            Type::A,
+            true,
+            "NXDOMAIN ttl {5} minimum 5, 19 from a snapshot, 35 s old",
+        ),
+        (
+            "a resource that the zone needs not",
+            Resource::Pods,
+            "web.demo",
+            Type::A,
+            true,
+            "NOERROR ttl {30}",
+        ),
+    ] {
+        let got = ask_stale(stale, &format!("{name}.svc.cluster.local."), rtype, edns);
+        assert_eq!(got, expected, "{fact}");
+    }
 }
 
 const SOA: &str = ", cluster.local. 5 SOA ns.dns.cluster.local. hostmaster.cluster.local. 1800000000 7200 1800 86400 5";

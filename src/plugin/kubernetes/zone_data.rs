@@ -30,7 +30,7 @@ impl Asking<'_> {
     /// SOA of the zone.
     pub(super) fn push_soa(&self, records: &mut Records, section: Section, query: &Query) {
         let zone = &query.question.asked.wire()[self.zone_at..];
-        let ttl = self.options.ttl;
+        let ttl = self.ttl;
         let mut numbers = [0; 20];
         let [refresh, retry, expire] = TIMERS;
         for (to, number) in
@@ -68,7 +68,7 @@ impl Asking<'_> {
                 Section::Answer,
                 Owner::Asked(0),
                 Some(rtype),
-                self.options.ttl,
+                self.ttl,
                 ip,
             );
         }
@@ -87,21 +87,14 @@ impl Asking<'_> {
                     Section::Answer,
                     Owner::Asked(0),
                     Type::NS,
-                    self.options.ttl,
+                    self.ttl,
                     &[labels, zone],
                 );
             }
         }
         for (labels, ip) in &servers {
             let owner = records.owner(&[labels, zone]);
-            push_address(
-                records,
-                Section::Additional,
-                owner,
-                None,
-                self.options.ttl,
-                *ip,
-            );
+            push_address(records, Section::Additional, owner, None, self.ttl, *ip);
         }
         settled(records)
     }

@@ -8,17 +8,19 @@ use crate::cluster::object::Named;
 
 mod world;
 
-use world::{Exist, World, name_of};
+pub(in crate::cluster) use world::{Exist, World};
+
+use world::name_of;
 
 /// Histories of a test run; as many as this variable says where it is set.
 const HISTORIES: u64 = 1_000;
 const HISTORIES_VARIABLE: &str = "CAIRN_HISTORIES";
 
 /// A small generator of numbers, so that a failing history can be replayed from its seed.
-struct Random(u64);
+pub(in crate::cluster) struct Random(pub(in crate::cluster) u64);
 
 impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
+    pub(in crate::cluster) fn below(&mut self, bound: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -91,7 +93,7 @@ fn random_slice(random: &mut Random, namespace: &str, service: &str) -> Object {
 }
 
 /// Tells a world a random history.
-fn history(world: &mut World, random: &mut Random) {
+pub(in crate::cluster) fn history(world: &mut World, random: &mut Random) {
     for version in 0..random.below(60) {
         world.wait(random.below(400));
         match random.below(24) {

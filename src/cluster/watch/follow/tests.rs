@@ -40,8 +40,20 @@ fn synced() -> Follow {
     }
 }
 
+/// As after a start from a snapshot, with a server that does not stream.
+fn seen() -> Follow {
+    Follow {
+        streams: false,
+        ..Follow::new(Freshness::NotOlderThan("7".into()))
+    }
+}
+
 const FIRST_ANY: Ask = Ask::Page(Page::First(Freshness::Any));
 const FIRST_CONSISTENT: Ask = Ask::Page(Page::First(Freshness::Consistent));
+
+fn not_older() -> Ask {
+    Ask::Page(Page::First(Freshness::NotOlderThan("7".into())))
+}
 
 fn watch() -> Ask {
     Ask::Watch("7".into())
@@ -109,6 +121,24 @@ fn what_is_asked_next_follows_from_how_the_last_request_ended() {
             Ask::Stream,
         ),
         ("a list that is cut begins again", paged(), cut(), FIRST_ANY),
+        (
+            "a list that must not be old and is cut begins again as such",
+            seen(),
+            cut(),
+            not_older(),
+        ),
+        (
+            "a list that the server cannot give yet is asked for again",
+            seen(),
+            refused(504, "Too large resource version: 7, current: 3"),
+            not_older(),
+        ),
+        (
+            "a list from a version that is none is asked for without one",
+            seen(),
+            refused(400, "invalid"),
+            FIRST_CONSISTENT,
+        ),
         (
             "a page that is cut begins the list again",
             paging(),
@@ -237,6 +267,17 @@ fn a_server_that_never_catches_up_was_restored_and_is_listed() {
         0.5,
     );
     assert_eq!(follow.ask(), Ask::Stream);
+}
+
+#[test]
+fn a_server_that_never_comes_as_far_as_a_snapshot_was_restored_and_is_believed() {
+    let mut follow = seen();
+    for _ in 1..AHEAD_MAX {
+        follow.ended(refused(504, "Too large resource version: 7"), SOON, 0.5);
+        assert_eq!(follow.ask(), not_older());
+    }
+    follow.ended(refused(504, "Too large resource version: 7"), SOON, 0.5);
+    assert_eq!(follow.ask(), FIRST_CONSISTENT);
 }
 
 /// Waits, in milliseconds, after each of a row of ends.

@@ -30,6 +30,7 @@ fn read_in(outside: &Memory, block: &str) -> (Option<Config>, Vec<String>, Vec<S
     let scope = Scope {
         zones: &[Name::root()],
         outside,
+        snapshots: &crate::plugin::kubernetes::Snapshots::default(),
     };
     let faults = Faults::new();
     let occurrences: Vec<_> = parsed.corefile.blocks[0].occurrences("forward").collect();

@@ -26,7 +26,7 @@ fn told(options: Options, cluster: Cluster, question: &str, with_edns: bool) -> 
         true => "",
         false => "cluster.local.",
     };
-    let plugin = Kubernetes::new(options, cluster.into());
+    let plugin = Kubernetes::new(options, cluster.into(), std::time::Duration::ZERO);
     let mut query = Query::empty();
     query.edns = with_edns.then(Edns::default);
     query.question = Question::new(format!("{name}{zone}").parse().unwrap(), rtype, Class::IN);

@@ -5,7 +5,7 @@ use super::*;
 use crate::cluster::object::{Address, Endpoint};
 
 /// Objects that exist, by resource, namespace and name.
-pub(super) type Exist = BTreeMap<(Resource, String), Object>;
+pub(in crate::cluster) type Exist = BTreeMap<(Resource, String), Object>;
 
 /// A Service and the address of an endpoint of it.
 type Known = (ServiceKey, IpAddr);
@@ -14,9 +14,9 @@ type Known = (ServiceKey, IpAddr);
 const NEVER: u64 = u64::MAX;
 const GRACE: u64 = 1000;
 
-pub(super) struct World {
-    pub(super) index: Index,
-    pub(super) exist: Exist,
+pub(in crate::cluster) struct World {
+    pub(in crate::cluster) index: Index,
+    pub(in crate::cluster) exist: Exist,
     seed: u64,
     /// Milliseconds.
     now: u64,
@@ -43,7 +43,7 @@ pub(super) fn name_of(object: &Object) -> (Resource, String) {
 }
 
 impl World {
-    pub(super) fn of(seed: u64) -> World {
+    pub(in crate::cluster) fn of(seed: u64) -> World {
         World {
             index: Index::default(),
             exist: Exist::new(),
@@ -73,7 +73,7 @@ impl World {
     }
 
     /// Long after the last event.
-    pub(super) fn at_rest(mut self) -> World {
+    pub(in crate::cluster) fn at_rest(mut self) -> World {
         self.wait(10 * GRACE);
         assert_eq!(self.index.next_end(), None, "seed {}", self.seed);
         self
