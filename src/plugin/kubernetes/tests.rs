@@ -167,10 +167,9 @@ fn ask_stale(stale: Resource, name: &str, rtype: Type, edns: bool) -> String {
         };
         format!(" minimum {last}")
     });
-    let error = reply.options.as_deref().map(|options| {
-        let (code, text) = options[4..].split_at(2);
-        let text = String::from_utf8_lossy(text);
-        format!(", {} {}", code[1], text.replace(" 36 s", " 35 s"))
+    let error = reply.error.as_deref().map(|error| {
+        let text = error.text.replace(" 36 s", " 35 s");
+        format!(", {} {text}", error.code as u16)
     });
     let soa = soa.collect::<String>();
     format!(
