@@ -218,7 +218,8 @@ fn a_restart_while_the_api_is_away_is_answered_from_the_snapshot_and_then_from_t
         cairn.page("/ready").starts_with("OK\n")
     });
     let page = cairn.page("/ready");
-    let lines: Vec<&str> = page.lines().skip(1).collect();
+    let lines = page.lines().filter(|line| line.contains("snapshot"));
+    let lines: Vec<&str> = lines.collect();
     for (line, resource) in lines
         .iter()
         .zip(["namespaces", "services", "endpointslices"])
