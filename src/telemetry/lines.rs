@@ -28,6 +28,10 @@ const BATCH_TIME: Duration = Duration::from_millis(5);
 /// How long the end of the process waits for lines to be written; nobody may be reading.
 const FLUSH_TIME_MAX: Duration = Duration::from_secs(2);
 
+/// Octets that a scratch buffer has from the start: a line of the query log with the longest name fits, so that no line
+/// but the first costs memory.
+const SCRATCH_BYTES: usize = 1 << 10;
+
 /// Scratch buffers larger than this are given back after use.
 const SCRATCH_BYTES_KEPT: usize = 128 << 10;
 
@@ -119,6 +123,7 @@ impl Lines {
     pub fn push_with(&self, format: impl FnOnce(&mut Vec<u8>)) {
         // Taken out, so that a line pushed by `format` itself finds an empty buffer.
         let mut buffer = SCRATCH.take();
+        buffer.reserve(SCRATCH_BYTES);
         format(&mut buffer);
         self.push(&buffer);
         keep(buffer, &SCRATCH);
@@ -139,6 +144,7 @@ impl Lines {
             }
             LogFormat::Json => {
                 let mut msg = TEXT.take();
+                msg.reserve(SCRATCH_BYTES);
                 text(&mut msg);
                 let message = String::from_utf8_lossy(&msg);
                 record(line, SystemTime::now(), "INFO", &message, fields);
