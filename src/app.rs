@@ -109,13 +109,14 @@ impl App {
         Ok(())
     }
 
-    /// Ends listeners that were opened in vain. Those of one address have taken queries from the listener of all
-    /// addresses from the moment they were open, and answer these as it would.
-    fn hand_back(&self, opened: HashMap<ListenAddress, Serving>) {
+    /// Ends listeners that were opened in vain, but for those of one address beside a listener of all addresses: they
+    /// have taken its queries from the moment they were open, and go on to answer these as it would. The next try finds
+    /// them open.
+    fn hand_back(&mut self, opened: HashMap<ListenAddress, Serving>) {
         for (address, listener) in opened {
             if let Some(router) = router_at(&self.generation, &address) {
                 listener.set_router(router.clone());
-                self.process.runtime.spawn(listener.drain(DRAIN_TIME));
+                self.listeners.insert(address, listener);
             }
         }
     }

@@ -190,9 +190,7 @@ impl Walk<'_> {
     fn up(&self, query: &Query, at: usize, mut answer: Answer) -> Progress {
         let plugins = self.chain.plugins[self.top..at].iter().rev();
         if query.trace.is_some() {
-            plugins
-                .filter(|plugin| !plugin.only_tells())
-                .for_each(|plugin| plugin.up(query, &mut answer));
+            plugins.for_each(|plugin| plugin.up_untold(query, &mut answer));
         } else {
             plugins.for_each(|plugin| plugin.up(query, &mut answer));
         }

@@ -258,7 +258,16 @@ impl Plugin {
         }
     }
 
-    /// Whether it tells of queries and replies, and changes none: it is left out where the query is not a client's.
+    /// As [`Plugin::up`] for a query that is not a client's, of which nobody is told.
+    pub(crate) fn up_untold(&self, query: &Query, answer: &mut Answer) {
+        match self {
+            Plugin::Errors(errors) => errors.shape(answer),
+            plugin if plugin.only_tells() => {}
+            plugin => plugin.up(query, answer),
+        }
+    }
+
+    /// Whether it tells of queries and replies on their way down, and changes none.
     pub(crate) fn only_tells(&self) -> bool {
         matches!(
             self,

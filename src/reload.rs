@@ -113,7 +113,12 @@ impl Reload {
     /// How often to look at the Corefile, and how much that may be moved; `None` for never.
     pub fn setting(&self, served: &Config) -> Option<(Duration, Duration)> {
         let is_last_good = self.failing.iter().any(|failing| failing.is_last_good);
-        setting(served).or(is_last_good.then_some(INTERVAL))
+        let setting = setting(served);
+        match is_last_good {
+            // What kept the Corefile from being served may be mended elsewhere than in the file.
+            true => Some(setting.map_or(INTERVAL, |setting| setting.min(INTERVAL))),
+            false => setting,
+        }
     }
 
     /// What is still wrong, if it is time to tell again.

@@ -5,8 +5,9 @@
 //! a query of sixteen ─▶ the sketches of its thread ──┴─▶ report
 //! ```
 //!
-//! A listener tells [`Top`] of about one query in [`SAMPLED_EVERY`](crate::server::SAMPLED_EVERY), drawn by lot. A thread has sketches of its own, so
-//! that counting writes nothing that another thread holds; while they are being read, what comes is left out. A report
+//! A listener tells [`Top`] of about one query in [`SAMPLED_EVERY`](crate::server::SAMPLED_EVERY), drawn by lot. There are as many sketches as
+//! threads that are busy, so that counting hardly ever meets another thread; where it does, or while they are being read, the sample is
+//! left out and counted as such. A report
 //! is of half a minute to a minute: of two halves the older is forgotten when the newer is full.
 //!
 //! How good the figures are: of `n` samples no count is too high by more than `n / 256`, and whatever came more often is
@@ -14,8 +15,8 @@
 //! `√k`.
 //!
 //! What it costs: 89 of the 3,288 instructions of the answer for a Service, spread over all queries (callgrind, optimized
-//! but with overflow checks; the countdown and the looks at [`Query::trace`] are some ten more). The sketches of a thread
-//! take 214 KiB at most, half of it names; memory that nothing was written to is not there. They live as long as the
+//! but with overflow checks; the countdown and the looks at [`Query::trace`] are some ten more). Sketches
+//! take 214 KiB each at most, half of it names; memory that nothing was written to is not there. They live as long as the
 //! process: a reload forgets nothing.
 
 use std::cell::Cell;

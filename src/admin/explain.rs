@@ -1,13 +1,21 @@
 //! `POST /explain`: a question, asked of what is served, and all that was decided on the way.
 
 use std::net::SocketAddr;
+use std::time::SystemTime;
 
 use super::page::Refused;
-use super::words::{ExplainRequest, Explanation, ExtendedErrorText, RecordText, ReplyText, Step};
+use super::words::{
+    ExplainRequest, Explanation, ExtendedErrorText, ObjectText, RecordText, ReplyText,
+    ResourceText, Step,
+};
 use super::{Listener, Served};
+use crate::cluster::freshness::Heard;
+use crate::cluster::object::Resource;
 use crate::dns::message::{self, Received};
 use crate::dns::reply::Entry;
 use crate::dns::{Class, Name, Query, Question, Records, Section, Type, text};
+use crate::plugin::Plugin;
+use crate::plugin::kubernetes::{MadeObject, MadeOf};
 use crate::server;
 
 /// The port that the client is said to have.
@@ -27,6 +35,7 @@ pub(super) async fn explain(
     let client = SocketAddr::new(asked.from, CLIENT_PORT);
     let explained =
         server::explain(listener.router.clone(), question, client, listener.bound).await;
+    let made_of = made_of(listener, &question).await;
     let steps = explained.notes.notes.into_iter().map(|note| Step {
         after_us: micros(note.after),
         depth: note.depth,
@@ -42,9 +51,47 @@ pub(super) async fn explain(
         zone: explained.zone.map(|zone| zone.to_string()),
         steps: steps.collect(),
         steps_left_out: explained.notes.left_out,
+        objects: made_of.objects.iter().map(object).collect(),
+        resources: made_of.resources.iter().map(resource).collect(),
         reply: reply(&explained.reply, question),
         elapsed_us: micros(explained.elapsed),
     })
+}
+
+/// What the first stanza that has the name makes its answers of.
+async fn made_of(listener: &Listener, question: &Question) -> MadeOf {
+    let chain = listener.router.route(question);
+    let plugins = chain.into_iter().flat_map(|chain| chain.plugins());
+    for plugin in plugins {
+        if let Plugin::Kubernetes(kubernetes) = plugin {
+            return kubernetes.made_of(&question.name).await;
+        }
+    }
+    MadeOf::default()
+}
+
+fn object(object: &MadeObject) -> ObjectText {
+    ObjectText {
+        resource: object.resource.to_string(),
+        service: object.service.clone(),
+        resource_version: object.version,
+        age: age(object.told),
+    }
+}
+
+fn resource((resource, heard): &(Resource, Heard)) -> ResourceText {
+    let times = [heard.event, heard.bookmark, heard.list, heard.contact];
+    ResourceText {
+        resource: resource.to_string(),
+        resource_version: heard.version.to_string(),
+        heard: times.into_iter().flatten().max().map(age),
+    }
+}
+
+/// Seconds since then; none, if the clock was set back.
+fn age(then: SystemTime) -> u64 {
+    let since = SystemTime::now().duration_since(then);
+    since.unwrap_or_default().as_secs()
 }
 
 pub(super) fn name(text: &str) -> Result<Name, Refused> {

@@ -74,6 +74,9 @@ fn bind(pid: u32) -> io::Result<(String, StdListener)> {
         1 => format!("{PREFIX}{pid}"),
         _ => format!("{PREFIX}{pid}.{number}"),
     });
+    // Whoever can foresee a name can take it before us.
+    let unforeseen = std::iter::once(format!("{PREFIX}{pid}.{}", rand::random::<u32>()));
+    let names = names.chain(unforeseen);
     let mut taken = io::Error::from(io::ErrorKind::AddrInUse);
     for name in names {
         match StdListener::bind_addr(&SocketAddr::from_abstract_name(&name)?) {

@@ -40,10 +40,38 @@ pub struct Explanation {
     pub steps: Vec<Step>,
     /// Steps that there was no room for.
     pub steps_left_out: usize,
+    /// The Kubernetes objects that the answer is made of.
+    pub objects: Vec<ObjectText>,
+    /// How fresh what is known of each resource is.
+    pub resources: Vec<ResourceText>,
     /// The reply; `None` for silence.
     pub reply: Option<ReplyText>,
     /// Microseconds from the query to the reply.
     pub elapsed_us: u64,
+}
+
+/// A Kubernetes object.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObjectText {
+    /// The resource, as `kubectl` names it.
+    pub resource: String,
+    /// Namespace and name of the Service that it is, or belongs to.
+    pub service: String,
+    /// Its `resourceVersion`; `None` if it has none that is a number.
+    pub resource_version: Option<u64>,
+    /// Seconds since it was told last.
+    pub age: u64,
+}
+
+/// What is known of a resource.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResourceText {
+    /// The resource, as `kubectl` names it.
+    pub resource: String,
+    /// The `resourceVersion` up to which everything was told; empty if there is none.
+    pub resource_version: String,
+    /// Seconds since its source was last heard; `None`: never.
+    pub heard: Option<u64>,
 }
 
 /// One thing that was decided, or looked at.

@@ -41,10 +41,11 @@ pub(super) async fn begin(
     keeper: Option<Keeper>,
     process: impl Fn() -> Process,
 ) -> Result<(App, Reload), ExitCode> {
-    let has_copy = keeper.as_ref().is_some_and(|keeper| keeper.path().exists());
+    // Looked for only where it matters: the disk may hang.
+    let has_copy = || keeper.as_ref().is_some_and(|keeper| keeper.path().exists());
     let refusal = match loaded.config.clone() {
         None => Refusal::Faulty,
-        Some(_) if loaded.built_in && has_copy => Refusal::Missing,
+        Some(_) if loaded.built_in && has_copy() => Refusal::Missing,
         Some(config) => {
             tell_warnings(flags.log_format, &loaded);
             match App::start(config, process()).await {
@@ -58,7 +59,8 @@ pub(super) async fn begin(
             }
         }
     };
-    if let Some(keeper) = keeper.filter(|_| has_copy && refusal.is_of_the_configuration()) {
+    let may_serve_copy = refusal.is_of_the_configuration() && has_copy();
+    if let Some(keeper) = keeper.filter(|_| may_serve_copy) {
         let location = Location::Path(keeper.path().to_owned());
         let copy = config::load(&Filesystem, &location, flags.dns_port);
         match start_copy(copy, &process).await {

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::freshness::{Heard, Standing};
 use super::index::{HeldEnds, Index, Now};
 use super::inspect::Question;
-use super::object::{EVENTS_QUEUED_MAX, Event, Object, Resource};
+use super::object::{EVENTS_QUEUED_MAX, Event, Object, Resource, Trouble};
 use super::pace::Pace;
 use super::records::{ServiceKind, service_key};
 use super::registry::{ClusterKey, Leased};
@@ -279,11 +279,21 @@ impl Owner {
         self.following.cluster.view.store(Arc::new(view));
     }
 
-    /// Whether the index has been told each resource whole that is served.
+    /// Whether the index has been told each resource whole that is served; but one that we may not list any more must not
+    /// keep the others from being heard.
     fn knows_what_is_served(&self) -> bool {
         let (latest, served) = (self.index.latest(), self.following.cluster.view());
+        let is_denied = |resource: &Resource| {
+            let trouble = self.standings[*resource as usize].trouble();
+            matches!(
+                trouble,
+                Some(Trouble::Forbidden(_) | Trouble::Unauthorized(_))
+            )
+        };
         let mut wanted = self.wanted.iter();
-        wanted.all(|resource| latest.is_synced(*resource) || !served.is_synced(*resource))
+        wanted.all(|resource| {
+            latest.is_synced(*resource) || !served.is_synced(*resource) || is_denied(resource)
+        })
     }
 
     /// What the index is worth as a snapshot.

@@ -93,6 +93,10 @@ impl Index {
         self.known[resource as usize] = Known::default();
         let was_synced = std::mem::take(&mut self.view.synced[resource as usize]);
         self.view.stale[resource as usize] = None;
+        if resource == Resource::EndpointSlices {
+            // Also where no slice is left: what the last ones left out may still be held.
+            self.let_go_of_all();
+        }
         match resource {
             Resource::Services if known => {
                 self.view.services = Table::default();
@@ -102,7 +106,6 @@ impl Index {
             }
             Resource::EndpointSlices if known => {
                 self.slices = ById::default();
-                self.held.clear();
                 self.view.endpoints = Table::default();
                 self.view.endpoint_ips = Addresses::default();
                 self.view.serial = now;

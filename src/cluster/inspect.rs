@@ -2,9 +2,10 @@
 //!
 //! Asked of the task that owns the index, which answers between two batches of events.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
 
 use super::freshness::Heard;
 use super::object::Resource;
@@ -12,6 +13,9 @@ use super::records::ServiceKey;
 
 /// Questions that may wait for the owner of an index; whoever asks more waits for room.
 pub(super) const QUESTIONS_QUEUED_MAX: usize = 16;
+
+/// An index that does not answer within this time is being made anew.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(2);
 
 /// What a Service is answered from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,6 +57,11 @@ pub(super) async fn ask(
 ) -> Result<Inspection, NotFollowed> {
     let (answer, answered) = oneshot::channel();
     let question = Question { key, answer };
-    questions.send(question).await.map_err(|_| NotFollowed)?;
-    answered.await.map_err(|_| NotFollowed)
+    let asking = async {
+        questions.send(question).await.map_err(|_| NotFollowed)?;
+        answered.await.map_err(|_| NotFollowed)
+    };
+    timeout(ANSWERED_WITHIN, asking)
+        .await
+        .unwrap_or(Err(NotFollowed))
 }

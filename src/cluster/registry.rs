@@ -24,7 +24,7 @@ use super::follow::{self, Following};
 use super::inspect::{self, Inspection, NotFollowed, QUESTIONS_QUEUED_MAX, Question};
 use super::object::Resource;
 use super::pace::Pace;
-use super::records::service_key;
+use super::records::ServiceKey;
 use super::selector::{Selector, Target};
 use super::snapshot::{self, Restored, SnapshotFile};
 use super::sources::Feed;
@@ -280,20 +280,13 @@ impl Cluster {
 }
 
 impl Lease {
-    /// What the answers about a Service are made of; `None` for names that cannot be a Service's.
+    /// What the answers about a Service are made of.
     ///
     /// # Errors
     /// Nobody can tell.
-    pub async fn inspect(
-        &self,
-        namespace: &str,
-        service: &str,
-    ) -> Result<Option<Inspection>, NotFollowed> {
+    pub(crate) async fn inspect(&self, service: ServiceKey) -> Result<Inspection, NotFollowed> {
         let followed = self.followed.as_ref().ok_or(NotFollowed)?;
-        match service_key(namespace, service) {
-            Some(key) => inspect::ask(&followed.questions, key).await.map(Some),
-            None => Ok(None),
-        }
+        inspect::ask(&followed.questions, service).await
     }
 }
 

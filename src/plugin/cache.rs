@@ -111,7 +111,8 @@ impl Cache {
                     let records = query.take_records();
                     let reply = self.fresh(query, records, &entry, left);
                     return match &self.config.prefetch {
-                        Some(prefetch) => self.prefetch(prefetch, &entry, left, now, reply),
+                        Some(_) if query.trace.is_some() => Step::Reply(reply),
+                        Some(prefetch) => self.prefetch(query, prefetch, &entry, left, now, reply),
                         None => Step::Reply(reply),
                     };
                 }
@@ -147,6 +148,7 @@ impl Cache {
 
     fn prefetch(
         self: &Arc<Cache>,
+        query: &Query,
         prefetch: &Prefetch,
         entry: &Found,
         left: u32,
@@ -157,7 +159,7 @@ impl Cache {
             && prefetch.is_due(entry.ttl(), left)
             && !entry.is_failure();
         if wanted {
-            self.reply_and_refresh(reply, entry, now)
+            self.reply_and_refresh(query, reply, entry, now)
         } else {
             Step::Reply(reply)
         }
@@ -179,7 +181,7 @@ impl Cache {
         let records = query.take_records();
         let reply = self.stale(query, records, entry, stale);
         if stale.refresh == Refresh::After {
-            self.reply_and_refresh(reply, entry, now)
+            self.reply_and_refresh(query, reply, entry, now)
         } else {
             Step::Reply(reply)
         }
@@ -191,18 +193,24 @@ impl Cache {
     }
 
     /// This reply; and those below are asked for the successor of an entry, unless somebody does so, or may not now.
-    fn reply_and_refresh(self: &Arc<Cache>, reply: Reply, entry: &Found, now: Instant) -> Step {
+    fn reply_and_refresh(
+        self: &Arc<Cache>,
+        query: &Query,
+        reply: Reply,
+        entry: &Found,
+        now: Instant,
+    ) -> Step {
         if !entry.may_refresh(now) {
             return Step::Reply(reply);
         }
         match self.refreshes.begin(entry.share()) {
             Ok(refreshing) => {
-                self.counters.refreshed();
+                self.counters(query).refreshed();
                 let cache = self.clone();
                 let run = move |below| cache.spawn_refresh(refreshing, below);
                 return Step::ReplyAndRefresh(reply, Refresher::new(run));
             }
-            Err(NotBegun::NoRoom) => self.counters.refresh_left_out(),
+            Err(NotBegun::NoRoom) => self.counters(query).refresh_left_out(),
             Err(NotBegun::UnderWay) => {}
         }
         Step::Reply(reply)
@@ -367,7 +375,7 @@ impl Cache {
     /// What is too large to be kept ends all the same what it would have taken the place of.
     #[cold]
     fn drop_large(&self, query: &Query, new: &Entry, now: Instant) -> Received {
-        self.counters.dropped();
+        self.counters(query).dropped();
         let Some(old) = self.find(query) else {
             return Received::Taken;
         };

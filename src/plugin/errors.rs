@@ -50,11 +50,17 @@ impl Errors {
     /// Tells the log why there is no better answer, and keeps it from the client if that is wanted.
     #[inline]
     pub(crate) fn up(&self, query: &Query, answer: &mut Answer) {
-        if self.no_extended_errors {
-            answer.reply.error = None;
-        }
+        self.shape(answer);
         if answer.failure.is_some() {
             self.tell(query, answer, Instant::now());
+        }
+    }
+
+    /// Keeps from the client why there is no better answer, if that is wanted.
+    #[inline]
+    pub(crate) fn shape(&self, answer: &mut Answer) {
+        if self.no_extended_errors {
+            answer.reply.error = None;
         }
     }
 

@@ -157,9 +157,18 @@ impl Forward {
 
     /// Whether `name` goes to upstreams that `other` may go to as well.
     pub(crate) fn goes_with(&self, other: &Name, name: &Name) -> bool {
-        let mut stanzas = self.stanzas.iter().map(|stanza| &stanza.config);
-        let first = stanzas.find(|stanza| stanza.takes(name));
-        first.is_some_and(|stanza| stanza.takes(other))
+        let stanzas = || self.stanzas.iter().map(|stanza| &stanza.config);
+        let first = |of: &Name| stanzas().position(|stanza| stanza.takes(of));
+        let (Some(first_of_name), Some(first_of_other)) = (first(name), first(other)) else {
+            return false;
+        };
+        let is_last = |stanza: &Stanza| stanza.next == Next::default();
+        let goes_on = || {
+            let before = stanzas().take(first_of_name).skip(first_of_other);
+            let mut before = before.filter(|stanza| stanza.takes(other));
+            !before.any(is_last) && self.stanzas[first_of_name].config.takes(other)
+        };
+        first_of_name == first_of_other || first_of_name > first_of_other && goes_on()
     }
 
     fn too_many(&self, limit: &Limit) -> Step {

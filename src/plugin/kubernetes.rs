@@ -21,6 +21,7 @@ mod config;
 mod distinct;
 mod find;
 mod lack;
+mod made_of;
 mod name;
 mod srv;
 mod stale;
@@ -31,6 +32,7 @@ use find::Found;
 use lack::Lack;
 
 pub use config::{Config, Snapshots, parse};
+pub(crate) use made_of::{MadeObject, MadeOf};
 pub(crate) use name::read_any as read_any_name;
 
 /// What the Corefile says about a cluster.
@@ -128,7 +130,9 @@ impl Kubernetes {
             return Step::Reply(Reply::new(query, Rcode::REFUSED));
         }
         let view = self.cluster.view();
-        let stale = view.stale_since(self.resources.iter().copied());
+        let depends =
+            |resource: &Resource| *resource != Resource::Pods || is_of_pods(query, zone_at);
+        let stale = view.stale_since(self.resources.iter().copied().filter(depends));
         let asking = Asking {
             options: &self.options,
             view: &view,
@@ -182,6 +186,11 @@ impl Kubernetes {
     pub fn wrong(&self) -> Vec<String> {
         self.cluster.wrong(&self.resources)
     }
+}
+
+/// Whether the name is one of Pods.
+fn is_of_pods(query: &Query, zone_at: usize) -> bool {
+    query.question.name.wire()[..zone_at].ends_with(b"\x03pod")
 }
 
 impl Options {

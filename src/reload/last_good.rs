@@ -6,7 +6,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -74,17 +74,16 @@ fn write(path: &Path, text: &str) -> io::Result<()> {
         return Ok(());
     }
     let name = path.file_name().ok_or(io::ErrorKind::InvalidFilename)?;
+    // Another process may keep its copies in the same place: each writes a file of its own.
     let mut temporary = name.to_owned();
-    temporary.push(".new");
+    temporary.push(format!(".{:08x}", rand::random::<u32>()));
     let temporary = path.with_file_name(temporary);
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(MODE);
-    let mut file = options.open(&temporary)?;
-    // One that was left by a process that was killed may have had another mode.
-    file.set_permissions(fs::Permissions::from_mode(MODE))?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&temporary, path)?;
+    let written = write_new(&temporary, text).and_then(|()| fs::rename(&temporary, path));
+    if written.is_err() {
+        // Nothing is lost if it stays.
+        let _ = fs::remove_file(&temporary);
+        return written;
+    }
     let folder = path
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty());
@@ -93,9 +92,16 @@ fn write(path: &Path, text: &str) -> io::Result<()> {
     Ok(())
 }
 
+fn write_new(path: &Path, text: &str) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    let mut file = options.write(true).create_new(true).mode(MODE).open(path)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
+}
+
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::MetadataExt;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
     use super::*;
 
@@ -103,13 +109,12 @@ mod tests {
     fn a_copy_is_replaced_whole_and_for_its_owner_alone_and_only_if_it_differs() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("Corefile");
-        let left_over = folder.path().join("Corefile.new");
-        fs::write(&left_over, "half of some").unwrap();
         write(&path, "one").unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "one");
         let mode = fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, MODE);
-        assert!(!left_over.exists());
+        let files = || fs::read_dir(folder.path()).unwrap().count();
+        assert_eq!(files(), 1, "nothing is left beside it");
         let file = || fs::metadata(&path).unwrap().ino();
         let before = file();
         write(&path, "one").unwrap();

@@ -234,10 +234,17 @@ fn the_readme_shows_what_check_prints() {
     assert_eq!(output.status.code(), Some(1));
 }
 
-/// Text with what differs from run to run taken out: times, ports, serials, and how wide columns are.
+/// Whether the word is seconds as `kubectl` prints them.
+fn is_age(word: &str) -> bool {
+    let seconds = word.strip_suffix('s');
+    seconds.is_some_and(|seconds| seconds.parse::<u32>().is_ok())
+}
+
+/// Text with what differs from run to run taken out: times, ages, ports, serials, and how wide columns are.
 fn lasting(text: &str) -> String {
     let word = |word: &str| match word {
         word if word.trim_end_matches(',').ends_with("ms") => "TIME".to_owned(),
+        word if is_age(word) => "AGE".to_owned(),
         word if word.starts_with("dns://") => "SERVER".to_owned(),
         word if word.len() == 10 && word.parse::<u32>().is_ok() => "SERIAL".to_owned(),
         word => word.to_owned(),

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::request::Server;
-use super::text::{printable, record, table};
+use super::text::{age, printable, record, table};
 use super::{Explain, Told};
 use crate::admin::words::{ExplainRequest, Explanation, Step};
 
@@ -42,7 +42,37 @@ fn text(answer: &Explanation) -> String {
         }
         text.push('\n');
     }
-    text + &reply(answer)
+    text + &objects(answer) + &reply(answer)
+}
+
+fn objects(answer: &Explanation) -> String {
+    let mut text = String::new();
+    if !answer.objects.is_empty() {
+        let rows = answer.objects.iter().map(|object| {
+            let version = object.resource_version.map(|version| version.to_string());
+            [
+                object.resource.clone(),
+                object.service.clone(),
+                version.unwrap_or_default(),
+                age(object.age),
+            ]
+        });
+        let rows: Vec<[String; 4]> = rows.collect();
+        text += &table(["OBJECT", "SERVICE", "VERSION", "TOLD"], &rows);
+        text.push('\n');
+        let rows = answer.resources.iter().map(|resource| {
+            let heard = resource.heard.map_or("never".to_owned(), age);
+            [
+                resource.resource.clone(),
+                resource.resource_version.clone(),
+                heard,
+            ]
+        });
+        let rows: Vec<[String; 3]> = rows.collect();
+        text += &table(["WATCH", "VERSION", "HEARD"], &rows);
+        text.push('\n');
+    }
+    text
 }
 
 fn step(step: &Step) -> [String; 4] {

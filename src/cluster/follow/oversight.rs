@@ -101,7 +101,9 @@ impl Owner {
         let due = &mut self.oversight.audits_due[resource as usize];
         let every = self.following.pace.audit_every;
         due.get_or_insert_with(|| now + every.mul_f64(0.5 + rand::random::<f64>()));
-        let outcome = self.index.outcome(resource).filter(|_| self.is_api());
+        // What only a snapshot knows may well have gone since.
+        let may_doubt = self.is_api() && !self.index.latest().is_stale(resource);
+        let outcome = self.index.outcome(resource).filter(|_| may_doubt);
         let hold = &mut self.oversight.holds[resource as usize];
         let was_doubted = hold.doubted().is_some();
         let decision = match outcome {
@@ -243,6 +245,7 @@ impl Owner {
                     changed |= self.index.remove(resource, id, at);
                 }
                 if changed {
+                    self.keeper.changed();
                     self.publish();
                 }
                 match fetch.is_empty() {

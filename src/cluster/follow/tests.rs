@@ -315,7 +315,8 @@ async fn whoever_asks_is_told_what_a_service_is_made_of_and_how_fresh_it_is() {
     })
     .await;
 
-    let inspection = lease.inspect("demo", "DB").await.unwrap().unwrap();
+    let of = |name| service_key("demo", name).unwrap();
+    let inspection = lease.inspect(of("DB")).await.unwrap();
     assert_eq!(
         inspection.service.and_then(|service| service.version),
         Some(7)
@@ -331,9 +332,8 @@ async fn whoever_asks_is_told_what_a_service_is_made_of_and_how_fresh_it_is() {
     assert!(heard.clone().all(|(_, heard)| heard.list.is_some()));
     assert_eq!(heard.map(|(of, _)| *of).collect::<Vec<_>>(), all);
 
-    let nothing = lease.inspect("demo", "nosuch").await.unwrap().unwrap();
+    let nothing = lease.inspect(of("nosuch")).await.unwrap();
     assert_eq!((nothing.service, nothing.slices.len()), (None, 0));
-    assert_eq!(lease.inspect("demo", "").await, Ok(None));
     let deaf = Lease::from(Cluster::default());
-    assert_eq!(deaf.inspect("demo", "db").await, Err(NotFollowed));
+    assert_eq!(deaf.inspect(of("db")).await, Err(NotFollowed));
 }

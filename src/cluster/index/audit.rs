@@ -57,8 +57,13 @@ impl Index {
     }
 
     /// The Service of this key and its slices, the latter in no order. It looks over all slices.
+    /// What is known from a snapshot alone was told when that was current, in no version.
     pub(crate) fn trace(&self, key: &ServiceKey) -> (Option<Note>, Vec<Note>) {
-        let note = |resource: Resource, id: u64| self.known[resource as usize].note(id);
+        let note = |resource: Resource, id: u64| {
+            let as_of = self.view.stale[resource as usize].unwrap_or_default();
+            let unknown = (Version::of(""), u32::try_from(as_of).unwrap_or(u32::MAX));
+            self.known[resource as usize].note(id).unwrap_or(unknown)
+        };
         let service = self
             .view
             .service(key)
@@ -68,9 +73,9 @@ impl Index {
             .iter()
             .filter(|(_, slice)| *slice.service() == *key);
         (
-            service.and_then(|id| note(Resource::Services, id)),
+            service.map(|id| note(Resource::Services, id)),
             slices
-                .filter_map(|(id, _)| note(Resource::EndpointSlices, id))
+                .map(|(id, _)| note(Resource::EndpointSlices, id))
                 .collect(),
         )
     }

@@ -67,11 +67,6 @@ impl Held {
             remains.until.get_or_insert(now.running + GRACE);
         }
     }
-
-    /// Forgets all.
-    pub(super) fn clear(&mut self) {
-        self.remains = Vec::new();
-    }
 }
 
 impl Index {
@@ -91,6 +86,14 @@ impl Index {
         let set = self.view.endpoints(old.service());
         let slices = || set.into_iter().flat_map(|set| set.slices());
         lost.retain(|ip| slices().all(|slice| !slice.is_leaving(*ip)));
+        if lost.is_empty() {
+            return;
+        }
+        // Before all Pods of the Service are looked through.
+        if self.held.endpoints() + lost.len() > HELD_MAX {
+            self.held.ends.no_room += lost.len() as u64;
+            return;
+        }
         // The same Pod at another address is a new one of that name.
         let others = slices().flat_map(|slice| slice.endpoints());
         let others: HashSet<_> = others.filter_map(|endpoint| endpoint.pod()).collect();
@@ -104,10 +107,6 @@ impl Index {
             return;
         }
         let slice = old.at(&lost);
-        if self.held.endpoints() + slice.ips().count() > HELD_MAX {
-            self.held.ends.no_room += lost.len() as u64;
-            return;
-        }
         let is_listing = self.known[Resource::EndpointSlices as usize]
             .listing()
             .is_some();

@@ -19,6 +19,7 @@
 use sha2::{Digest, Sha256};
 
 use crate::cluster::object::Resource;
+use crate::cluster::seed::{Seed, SeedNumbers};
 
 pub(super) const MAGIC: [u8; 8] = *b"CAIRNSNP";
 pub(super) const VERSION: u32 = 1;
@@ -46,11 +47,19 @@ pub(super) type Times = [u64; Resource::ALL.len()];
 pub(super) type Seal = [u8; SEAL_LEN];
 pub(super) type Mark = [u8; MARK_LEN];
 
+/// What tells one way of hashing from another: identities are hashes, and the library does not promise that it will always
+/// come to the same.
+pub(super) fn hashing() -> [u8; 4] {
+    let hash = Seed::of(SeedNumbers(1, 2)).hash_one("identity");
+    (hash as u32).to_be_bytes()
+}
+
 /// The first octets of a file.
 pub(super) fn head() -> [u8; HEAD_LEN] {
     let mut head = [0; HEAD_LEN];
     head[..8].copy_from_slice(&MAGIC);
     head[8..12].copy_from_slice(&VERSION.to_be_bytes());
+    head[12..].copy_from_slice(&hashing());
     head
 }
 

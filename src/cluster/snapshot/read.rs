@@ -21,7 +21,7 @@ use crate::dns::name::LABEL_MAX;
 const BUFFER: usize = 64 << 10;
 
 /// Reading takes no longer than this: a start waits for it. The largest file takes some seconds.
-const READ_TIME_MAX: Duration = Duration::from_secs(30);
+pub(super) const READ_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// A time so far ahead is no clock that is set anew, but a wrong one.
 const FUTURE_MAX: Duration = Duration::from_secs(300);
@@ -106,12 +106,12 @@ fn head(file: &mut impl Read) -> Result<[u8; format::HEAD_LEN], Refused> {
         _ => Refused::Unreadable(fault),
     };
     file.read_exact(&mut head).map_err(no_snapshot)?;
-    let [magic, version, _] = [&head[..8], &head[8..12], &head[12..]];
+    let [magic, version, hashing] = [&head[..8], &head[8..12], &head[12..]];
     if *magic != format::MAGIC {
         return Err(Refused::NoSnapshot);
     }
     let version = u32::from_be_bytes(version.try_into().expect("four octets"));
-    if version != format::VERSION {
+    if version != format::VERSION || *hashing != format::hashing() {
         return Err(Refused::Version(version));
     }
     Ok(head)

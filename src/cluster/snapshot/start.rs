@@ -1,8 +1,10 @@
 //! The start of a cluster that has a snapshot: what there is to serve before anybody has been asked.
 
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
 use std::time::Duration;
 
-use super::read::{self, Found, Wanted};
+use super::read::{self, Found, READ_TIME_MAX, Wanted};
 use super::{ReachedAll, Refused, SnapshotEvent, SnapshotFile, file};
 use crate::cluster::index::Index;
 use crate::cluster::object::Resource;
@@ -26,12 +28,7 @@ pub(in crate::cluster) fn restore(
     observer: &dyn Observer,
 ) -> Option<Restored> {
     let (path, now) = (snapshot.path.display(), unix_seconds());
-    let wanted = Wanted {
-        cluster: identity,
-        now,
-        max_age: snapshot.max_age,
-    };
-    match open_and_read(snapshot, wanted) {
+    match in_time(snapshot, identity, now) {
         Ok(Some(Found { index, reached })) => {
             let known = Resource::ALL.into_iter().filter_map(|resource| {
                 let as_of = reached[resource as usize].as_of;
@@ -51,6 +48,28 @@ pub(in crate::cluster) fn restore(
             observer.snapshot(cluster, SnapshotEvent::ReadFailed(refused.reason()));
             None
         }
+    }
+}
+
+/// Reads on a thread of its own: a disk that hangs must not keep DNS from being served.
+fn in_time(snapshot: &SnapshotFile, identity: &str, now: u64) -> Result<Option<Found>, Refused> {
+    let (snapshot, identity) = (snapshot.clone(), identity.to_owned());
+    let (send, read) = mpsc::sync_channel(1);
+    thread::Builder::new()
+        .name("snapshot".to_owned())
+        .spawn(move || {
+            let wanted = Wanted {
+                cluster: &identity,
+                now,
+                max_age: snapshot.max_age,
+            };
+            // Whoever waited may have given up.
+            let _ = send.send(open_and_read(&snapshot, wanted));
+        })?;
+    match read.recv_timeout(READ_TIME_MAX) {
+        Ok(found) => found,
+        Err(RecvTimeoutError::Timeout) => Err(Refused::TooSlow),
+        Err(RecvTimeoutError::Disconnected) => Err(Refused::Damaged("reading it has panicked")),
     }
 }
 

@@ -334,7 +334,7 @@ fn text(labels: &[u8]) -> String {
 }
 
 /// The labels of a Service and its Namespace as `kubectl` writes them: the Namespace first.
-fn service_name(key: &[u8]) -> String {
+pub(super) fn service_name(key: &[u8]) -> String {
     let mut labels: Vec<String> = Labels::of(key).map(escaped).collect();
     labels.reverse();
     labels.join("/")

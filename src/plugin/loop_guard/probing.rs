@@ -31,7 +31,8 @@ const REPLY_MAX: usize = 512;
 impl LoopGuard {
     /// Asks the server at `server` for a name, again and again, until somebody else has answered; then the guard
     /// steps aside. An unspecified address stands for this host. No answer is no verdict: nothing listens yet, or no
-    /// upstream does. Whoever answers SERVFAIL has asked nobody.
+    /// upstream does. Whoever answers SERVFAIL has asked nobody, and whoever answers REFUSED may be ourselves: so many
+    /// queries wait that no more is forwarded.
     pub async fn probe(&self, server: SocketAddr) {
         let server = SocketAddr::new(own(server.ip()), server.port());
         let mut watching_since = Instant::now();
@@ -50,7 +51,7 @@ impl LoopGuard {
                     }
                     sleep(LOOK_AGAIN).await;
                 }
-                (Ok(Ok(rcode)), _) if !came_back && rcode != Rcode::SERVFAIL => {
+                (Ok(Ok(rcode)), _) if !came_back && is_verdict(rcode) => {
                     self.gone();
                     self.enter(State::Aside);
                 }
@@ -121,4 +122,9 @@ fn unspecified(of_family: IpAddr) -> IpAddr {
         IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
         IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
     }
+}
+
+/// Whether such an answer says that an upstream has answered.
+fn is_verdict(rcode: Rcode) -> bool {
+    !matches!(rcode, Rcode::SERVFAIL | Rcode::REFUSED)
 }

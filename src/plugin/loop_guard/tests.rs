@@ -152,8 +152,13 @@ async fn what_becomes_of_probes_decides_whether_names_are_forwarded() {
         ),
         (
             "mended",
-            &[(Back, Looping), (Answered(Rcode::REFUSED), Aside)],
+            &[(Back, Looping), (Answered(Rcode::NXDOMAIN), Aside)],
             &[true, false],
+        ),
+        (
+            "so busy that nothing is forwarded",
+            &[(Answered(Rcode::REFUSED), Watching), (Back, Looping)],
+            &[true],
         ),
         (
             "gone, and a loop again",

@@ -8,6 +8,9 @@ use super::{Head, SliceRecords};
 use crate::cluster::object::Port;
 use crate::cluster::records::{ServiceKey, is_labels};
 
+/// The API allows 1,000 endpoints of 100 addresses each.
+const COUNT_MAX: u32 = 100_000;
+
 /// What a slice is made of, beside its Service and its ports.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::cluster) struct StoredSlice<'a> {
@@ -34,6 +37,12 @@ impl SliceRecords {
         ports: Arc<[Port]>,
     ) -> Option<SliceRecords> {
         let [v4, v6, named, leaving] = stored.counts;
+        if [v4, v6, named, leaving]
+            .iter()
+            .any(|count| *count > COUNT_MAX)
+        {
+            return None;
+        }
         let addresses = 4 * u64::from(v4) + 16 * u64::from(v6);
         let gone = usize::try_from(16 * u64::from(leaving)).ok()?;
         let end = stored.octets.len().checked_sub(gone)?;

@@ -1,0 +1,91 @@
+//! The objects that the answers for a name are made of, for whoever must explain them: in which version the API server
+//! told of each, and when.
+
+use std::time::SystemTime;
+
+use super::Kubernetes;
+use super::name::KubeName;
+use super::told::service_name;
+use crate::cluster::freshness::Heard;
+use crate::cluster::inspect::Traced;
+use crate::cluster::object::Resource;
+use crate::cluster::records::{ServiceKey, ServiceKind};
+use crate::dns::{Name, reverse};
+
+/// Services that are told of at most: an address may belong to thousands.
+const SERVICES_MAX: usize = 10;
+
+/// What the answers for a name are made of.
+#[derive(Debug, Default)]
+pub(crate) struct MadeOf {
+    pub(crate) objects: Vec<MadeObject>,
+    /// How fresh each resource is.
+    pub(crate) resources: Vec<(Resource, Heard)>,
+}
+
+/// One object.
+#[derive(Debug)]
+pub(crate) struct MadeObject {
+    pub(crate) resource: Resource,
+    /// Namespace and name of the Service that it is, or belongs to.
+    pub(crate) service: String,
+    /// Its `resourceVersion`, if it has one that is a number.
+    pub(crate) version: Option<u64>,
+    /// When it was told last.
+    pub(crate) told: SystemTime,
+}
+
+impl Kubernetes {
+    /// Asks the owner of what is known; where the cluster is not followed at the moment, there is nothing to tell.
+    pub(crate) async fn made_of(&self, name: &Name) -> MadeOf {
+        let mut made = MadeOf::default();
+        for key in self.services_of(name) {
+            let service = service_name(&key);
+            let Ok(found) = self.cluster.inspect(key).await else {
+                break;
+            };
+            let object = |resource, traced: Traced| MadeObject {
+                resource,
+                service: service.clone(),
+                version: traced.version,
+                told: traced.told,
+            };
+            let of_service = found.service.into_iter();
+            let of_service = of_service.map(|traced| object(Resource::Services, traced));
+            let slices = found.slices.into_iter();
+            let slices = slices.map(|traced| object(Resource::EndpointSlices, traced));
+            made.objects.extend(of_service.chain(slices));
+            made.resources = found.resources;
+        }
+        made
+    }
+
+    /// The Services behind a name: its own, and those that it is an alias of; or who has the address.
+    fn services_of(&self, name: &Name) -> Vec<ServiceKey> {
+        let view = self.cluster.view();
+        if let Some(ip) = reverse::address(name) {
+            let owner = view.cluster_ip_owner(ip).into_iter();
+            let owners = owner.chain(view.endpoint_owners(ip));
+            return owners.take(SERVICES_MAX).cloned().collect();
+        }
+        let (mut keys, mut name) = (Vec::new(), name.lower());
+        while keys.len() < SERVICES_MAX {
+            let Some((_, zone_at)) = self.options.zones.matching(&name) else {
+                break;
+            };
+            let KubeName::Service { key, .. } = KubeName::parse(&name, zone_at) else {
+                break;
+            };
+            keys.push(ServiceKey::from(key));
+            let target = match view.service(key).map(|service| service.kind()) {
+                Some(ServiceKind::ExternalName(Some(target))) => Name::join(target, &Name::root()),
+                _ => break,
+            };
+            match target {
+                Ok(target) => name = target.lower(),
+                Err(_) => break,
+            }
+        }
+        keys
+    }
+}
