@@ -9,13 +9,11 @@ use super::words::{
     ResourceText, Step,
 };
 use super::{Listener, Served};
-use crate::cluster::freshness::Heard;
-use crate::cluster::object::Resource;
 use crate::dns::message::{self, Received};
 use crate::dns::reply::Entry;
 use crate::dns::{Class, Name, Query, Question, Records, Section, Type, text};
 use crate::plugin::Plugin;
-use crate::plugin::kubernetes::{MadeObject, MadeOf};
+use crate::plugin::kubernetes::{MadeObject, MadeOf, MadeResource};
 use crate::server;
 
 /// The port that the client is said to have.
@@ -79,12 +77,11 @@ fn object(object: &MadeObject) -> ObjectText {
     }
 }
 
-fn resource((resource, heard): &(Resource, Heard)) -> ResourceText {
-    let times = [heard.event, heard.bookmark, heard.list, heard.contact];
+fn resource(resource: &MadeResource) -> ResourceText {
     ResourceText {
-        resource: resource.to_string(),
-        resource_version: heard.version.to_string(),
-        heard: times.into_iter().flatten().max().map(age),
+        resource: resource.resource.to_string(),
+        resource_version: resource.version.to_string(),
+        heard: resource.heard.map(age),
     }
 }
 

@@ -32,7 +32,7 @@ use find::Found;
 use lack::Lack;
 
 pub use config::{Config, Snapshots, parse};
-pub(crate) use made_of::{MadeObject, MadeOf};
+pub(crate) use made_of::{MadeObject, MadeOf, MadeResource};
 pub(crate) use name::read_any as read_any_name;
 
 /// What the Corefile says about a cluster.

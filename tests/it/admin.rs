@@ -279,6 +279,29 @@ fn explain_says_where_the_search_for_a_name_ended() {
 }
 
 #[test]
+fn explain_shows_the_extended_errors_that_a_client_gets_and_no_others() {
+    for (errors, expected) in [("errors", 1), ("errors {\n no_extended_errors\n}", 0)] {
+        let corefile = format!(
+            ".:PORT {{\n bind 127.0.0.1\n {errors}\n kubernetes cluster.local {{\n manifests cluster.yaml\n}}\n}}\n"
+        );
+        let folder = tempfile::tempdir().unwrap();
+        let manifest = folder.path().join("cluster.yaml");
+        let namespace =
+            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}});
+        std::fs::write(&manifest, namespace.to_string()).unwrap();
+        let corefile = corefile.replace("cluster.yaml", manifest.to_str().unwrap());
+        let server = Cairn::serving(&corefile, &[]);
+        const MISSING: &str = "missing.shop.svc.cluster.local.";
+        server.wait_for(|server| server.ask(MISSING).as_deref() == Some("NXDOMAIN"));
+        let explanation = asked(&server, &format!("explain {MISSING}"));
+        let told = explanation["reply"]["extended_errors"].as_array().unwrap();
+        assert_eq!(told.len(), expected, "{errors}: {told:?}");
+        let (_, _, got) = dns::ask_edns(server.address(), MISSING, "A").unwrap();
+        assert_eq!(got.len(), expected, "{errors}");
+    }
+}
+
+#[test]
 fn explain_names_the_objects_in_the_versions_that_the_api_server_told() {
     let api = ApiServer::start();
     api.apply(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}}));

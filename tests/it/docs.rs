@@ -234,6 +234,32 @@ fn the_readme_shows_what_check_prints() {
     assert_eq!(output.status.code(), Some(1));
 }
 
+#[test]
+fn volumes_of_the_deployment_that_we_ship_have_names_of_their_own() {
+    let deployment = file("deploy/kubernetes/deployment.yaml");
+    let (_, volumes) = deployment.split_once("\n      volumes:\n").unwrap();
+    let names = volumes
+        .lines()
+        .filter_map(|line| line.strip_prefix("      - name: "));
+    let names: Vec<&str> = names.collect();
+    let different: BTreeSet<&str> = names.iter().copied().collect();
+    assert!(names.len() > 1, "{volumes}");
+    assert_eq!(different.len(), names.len(), "{names:?}");
+    for mount in deployment
+        .split("volumeMounts:")
+        .nth(1)
+        .unwrap()
+        .split("volumes:")
+        .take(1)
+    {
+        let mounted = mount
+            .lines()
+            .filter_map(|line| line.strip_prefix("        - name: "));
+        assert!(mounted.clone().count() > 1);
+        mounted.for_each(|name| assert!(different.contains(name), "{name}"));
+    }
+}
+
 /// Whether the word is seconds as `kubectl` prints them.
 fn is_age(word: &str) -> bool {
     let seconds = word.strip_suffix('s');

@@ -135,7 +135,8 @@ async fn an_index_that_panics_is_made_anew_and_what_was_served_stays() {
     let lease = clusters
         .lease(&key(folder.path()), &need(&[Resource::Namespaces]))
         .unwrap();
-    wait_for("the first list", || has(&lease, "one")).await;
+    let is_listed = || has(&lease, "one") && lease.view().is_synced(Resource::Namespaces);
+    wait_for("the first list", is_listed).await;
     witness.panics_next.store(true, Ordering::Relaxed);
     write(folder.path(), "two");
     wait_for("the news after the panic", || {
@@ -146,6 +147,45 @@ async fn an_index_that_panics_is_made_anew_and_what_was_served_stays() {
     .await;
     assert_eq!(witness.panics.load(Ordering::Relaxed), 1);
     assert_eq!(witness.stated(), [(Resource::Namespaces, 2, true)]);
+}
+
+#[test]
+fn an_index_that_is_made_anew_does_not_wait_for_what_may_not_be_listed_any_more() {
+    let [namespaces, services] = [Resource::Namespaces, Resource::Services];
+    let lists = |resource| [Event::ListStarted(resource), Event::Listed(resource)];
+    let served = Cluster::told(lists(namespaces).into_iter().chain(lists(services)));
+    let mut owner = Owner::new(following(served));
+    owner.wanted = vec![namespaces, services];
+    let service = json!({"metadata": {"namespace": "demo", "name": "web"}, "spec": {}});
+    let service = Object::read(services, &service).unwrap();
+    let [started, listed] = lists(services);
+    for event in [started, Event::Applied(service), listed] {
+        owner.apply(event);
+    }
+    let key = service_key("demo", "web").unwrap();
+    let is_served = |owner: &Owner| owner.following.cluster.view().service(&key).is_some();
+    let away = Trouble::Unreachable("timed out".into());
+    owner.apply(Event::Trouble(namespaces, away));
+    owner.publish();
+    assert!(!is_served(&owner), "who is away may come back");
+    owner.apply(Event::Trouble(namespaces, Trouble::Forbidden("no".into())));
+    owner.publish();
+    assert!(is_served(&owner));
+}
+
+fn following(cluster: Cluster) -> Arc<Following> {
+    Arc::new(Following {
+        cluster: Arc::new(cluster),
+        key: key(Path::new("/nonexistent")),
+        name: "test".into(),
+        identity: "test".into(),
+        feed: Feed::Manifests(vec![]),
+        observer: Arc::<Witness>::default(),
+        pace: Pace::default(),
+        fresh: std::array::from_fn(|_| crate::cluster::watch::Freshness::Any),
+        restored: std::sync::Mutex::default(),
+        saves: tokio::sync::Mutex::new(mpsc::channel(1).1),
+    })
 }
 
 #[test]
@@ -163,18 +203,7 @@ fn an_index_that_is_made_anew_is_heard_when_it_knows_as_much_as_is_served() {
         ("nothing is served", Cluster::default(), ["two"], ["two"]),
         ("a whole list is served", known, ["one"], ["two"]),
     ] {
-        let mut owner = Owner::new(Arc::new(Following {
-            cluster: Arc::new(cluster),
-            key: key(Path::new("/nonexistent")),
-            name: "test".into(),
-            identity: "test".into(),
-            feed: Feed::Manifests(vec![]),
-            observer: Arc::<Witness>::default(),
-            pace: Pace::default(),
-            fresh: std::array::from_fn(|_| crate::cluster::watch::Freshness::Any),
-            restored: std::sync::Mutex::default(),
-            saves: tokio::sync::Mutex::new(mpsc::channel(1).1),
-        }));
+        let mut owner = Owner::new(following(cluster));
         owner.wanted = vec![Resource::Namespaces];
         let served = |owner: &Owner| {
             let view = owner.following.cluster.view();

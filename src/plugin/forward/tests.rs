@@ -339,3 +339,36 @@ async fn more_than_max_concurrent_are_refused_until_one_is_done() {
             .expect("the query that was given up left"),
     );
 }
+
+#[tokio::test]
+async fn a_name_goes_with_another_if_the_other_may_come_to_the_same_upstreams() {
+    let first = "forward corp.test 127.0.0.1:1";
+    let passes_on = format!("{first} {{\n next NXDOMAIN\n}}");
+    let all = "forward . 127.0.0.1:2";
+    for (fact, block, name, expected) in [
+        ("the same stanza", first.to_owned(), "a.corp.test.", true),
+        ("no stanza at all", first.to_owned(), "a.test.", false),
+        (
+            "a later one, which the first keeps for itself",
+            format!("{first}\n{all}"),
+            "a.test.",
+            false,
+        ),
+        (
+            "a later one, which the first may pass on to",
+            format!("{passes_on}\n{all}"),
+            "a.test.",
+            true,
+        ),
+        (
+            "one that the other never comes to",
+            format!("forward b.test 127.0.0.1:3\n{first}"),
+            "a.b.test.",
+            false,
+        ),
+    ] {
+        let forward = forward(&block);
+        let (probe, name) = ("1.2.corp.test.".parse().unwrap(), name.parse().unwrap());
+        assert_eq!(forward.goes_with(&probe, &name), expected, "{fact}");
+    }
+}

@@ -19,8 +19,17 @@ const SERVICES_MAX: usize = 10;
 #[derive(Debug, Default)]
 pub(crate) struct MadeOf {
     pub(crate) objects: Vec<MadeObject>,
-    /// How fresh each resource is.
-    pub(crate) resources: Vec<(Resource, Heard)>,
+    pub(crate) resources: Vec<MadeResource>,
+}
+
+/// How fresh what is known of a resource is.
+#[derive(Debug)]
+pub(crate) struct MadeResource {
+    pub(crate) resource: Resource,
+    /// The `resourceVersion` up to which everything was told; empty if there is none.
+    pub(crate) version: Box<str>,
+    /// When its source was last heard.
+    pub(crate) heard: Option<SystemTime>,
 }
 
 /// One object.
@@ -55,7 +64,7 @@ impl Kubernetes {
             let slices = found.slices.into_iter();
             let slices = slices.map(|traced| object(Resource::EndpointSlices, traced));
             made.objects.extend(of_service.chain(slices));
-            made.resources = found.resources;
+            made.resources = found.resources.into_iter().map(resource).collect();
         }
         made
     }
@@ -87,5 +96,14 @@ impl Kubernetes {
             }
         }
         keys
+    }
+}
+
+fn resource((resource, heard): (Resource, Heard)) -> MadeResource {
+    let times = [heard.event, heard.bookmark, heard.list, heard.contact];
+    MadeResource {
+        resource,
+        version: heard.version,
+        heard: times.into_iter().flatten().max(),
     }
 }

@@ -71,3 +71,28 @@ impl SliceRecords {
         names.is_empty().then(records)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_that_no_slice_can_have_are_refused() {
+        let octets = [10, 0, 0, 1];
+        for (fact, counts, is_slice) in [
+            ("an address", [1, 0, 0, 0], true),
+            ("more addresses than octets", [2, 0, 0, 0], false),
+            ("names without end, all empty", [1, 0, u32::MAX, 0], false),
+            ("more are leaving than octets", [1, 0, 0, 1], false),
+            ("a sum that is too large", [u32::MAX, 1, u32::MAX, 0], false),
+        ] {
+            let stored = StoredSlice {
+                counts,
+                octets: &octets,
+            };
+            let service = ServiceKey::from(&b"\x03web\x04demo"[..]);
+            let slice = SliceRecords::of_stored(service, stored, Arc::from([]));
+            assert_eq!(slice.is_some(), is_slice, "{fact}");
+        }
+    }
+}
