@@ -173,6 +173,7 @@ fn a_hundred_relists_fit_into_half_as_much_memory_again() {
         while lists() == 0 {
             std::thread::sleep(Duration::from_millis(5));
         }
+        println!("round {round}: {:?}", cairn.holds());
     }
     let after = cairn.holds().resident_kib * 1024;
     println!("at rest {steady}, after a hundred relists {after}");
