@@ -2,7 +2,7 @@
 //! it, tells what is worth counting. What it does beside, when its time comes, is in `oversight`.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio::time::Instant;
@@ -19,7 +19,7 @@ use super::sources::{Feed, Sources};
 use super::supervise::supervise;
 use super::view::View;
 use super::watch::Freshness;
-use super::{Cluster, Observer};
+use super::{Cluster, Observer, unix_seconds};
 
 mod oversight;
 
@@ -153,7 +153,8 @@ impl Owner {
 
     fn now(&self) -> Now {
         Now {
-            unix: unix_seconds(SystemTime::now()),
+            // As a SOA serial takes them (RFC 1982: they may wrap).
+            unix: unix_seconds() as u32,
             running: self.began.elapsed(),
         }
     }
@@ -181,9 +182,9 @@ impl Owner {
         let unwanted = Resource::ALL
             .into_iter()
             .filter(|resource| !resources.contains(resource));
-        let mut changed = false;
+        let (mut changed, now) = (false, self.now());
         for resource in unwanted {
-            changed |= self.index.forget(resource, unix_seconds(SystemTime::now()));
+            changed |= self.index.forget(resource, now.unix);
             self.oversight.forget(resource);
             self.standings[resource as usize] = Standing::default();
             self.keeper.forget(resource);
@@ -201,14 +202,14 @@ impl Owner {
 
     fn apply(&mut self, first: Event) {
         let (clock, instant) = (SystemTime::now(), Instant::now());
-        let now = self.now();
+        let (now, heard_at) = (self.now(), unix_seconds());
         let (mut next, mut changed, mut applied) = (Some(first), false, 0);
         let mut heard = [false; Resource::ALL.len()];
         while let Some(event) = next {
             let resource = event.resource();
             heard[resource as usize] = true;
             self.standings[resource as usize].note(&event, instant, clock);
-            self.keeper.hear(&event, super::unix_seconds());
+            self.keeper.hear(&event, heard_at);
             self.changes.extend(trigger(&event, self.index.latest()));
             changed |= match event {
                 Event::ListStarted(_) => {
@@ -333,13 +334,6 @@ fn trigger(event: &Event, view: &View) -> Option<(bool, SystemTime)> {
         ServiceKind::Headless => Some((true, happened)),
         ServiceKind::ExternalName(_) => None,
     }
-}
-
-/// Seconds since 1970, as a SOA serial takes them (RFC 1982: they may wrap).
-fn unix_seconds(now: SystemTime) -> u32 {
-    now.duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or(Duration::ZERO)
-        .as_secs() as u32
 }
 
 #[cfg(test)]

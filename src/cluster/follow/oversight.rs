@@ -6,7 +6,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 use super::super::audit::{Audit, Next, Repairs, Result};
 use super::super::hold::{Decision, Hold};
@@ -14,7 +14,7 @@ use super::super::index::Now;
 use super::super::inspect::{Inspection, Question, Traced};
 use super::super::object::{Audited, Event, Named, Order, Resource};
 use super::super::sources::Feed;
-use super::Owner;
+use super::{Owner, reached};
 
 /// What is due and cannot be done is tried again after this.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -60,10 +60,8 @@ impl Oversight {
 
 /// Waits until then, and in any case long enough that what cannot be done is not tried without pause.
 pub(super) async fn until(due: Option<Instant>) {
-    match due {
-        Some(due) => sleep_until(due.max(Instant::now() + PAUSE)).await,
-        None => std::future::pending().await,
-    }
+    let soonest = Instant::now() + PAUSE;
+    reached(due.map(|due| due.max(soonest))).await;
 }
 
 impl Owner {
