@@ -16,7 +16,7 @@ use crate::dns::{Name, Query, Rcode, Transport};
 use crate::plugin::cache::{Counters, Kind};
 use crate::plugin::forward::{self, Over, UpstreamObserver};
 use crate::plugin::loop_guard::News;
-use crate::server::{Closing, Hooks};
+use crate::server::{Closing, Hooks, Overload};
 use crate::telemetry::{
     Answered, BlockMetrics, CacheMetrics, CacheType, Counter, Family, KubernetesMetrics, Metrics,
     PluginId, Proto, ServiceKind, UpstreamMetrics, UpstreamProto,
@@ -30,7 +30,7 @@ const DROPPED: &str = "dropped";
 pub(crate) struct Listening {
     metrics: Arc<Metrics>,
     dropped: Arc<BlockMetrics>,
-    overloaded: Arc<Counter>,
+    overloaded: [(Overload, Arc<Counter>); 3],
     unsent: Arc<Counter>,
     connections_opened: Arc<Counter>,
     connections_closed: [(Closing, Arc<Counter>); 8],
@@ -50,10 +50,7 @@ impl Listening {
         let counter = |name, help| metrics.counters(name, help, &["server"]).with(&[&server]);
         Listening {
             dropped: metrics.block(&server, DROPPED, ""),
-            overloaded: counter(
-                "cairn_queries_overloaded_total",
-                "Queries told SERVFAIL because as many as may wait were waiting.",
-            ),
+            overloaded: overloads(&metrics, &server),
             unsent: counter(
                 "cairn_replies_unsent_total",
                 "Replies that the kernel did not take.",
@@ -79,8 +76,11 @@ impl Hooks for Listening {
         panicked(&self.metrics, &self.panics_end_it);
     }
 
-    fn overloaded(&self) {
-        self.overloaded.increment();
+    fn overloaded(&self, why: Overload) {
+        let counter = self.overloaded.iter().find(|(of, _)| *of == why);
+        if let Some((_, counter)) = counter {
+            counter.increment();
+        }
     }
 
     fn sampled(&self, query: &Query, rcode: Rcode) {
@@ -160,6 +160,21 @@ fn closings(metrics: &Metrics, server: &str) -> [(Closing, Arc<Counter>); 8] {
         (Closing::Memory, "memory"),
     ];
     reasons.map(|(why, word)| (why, closed.with(&[server, word])))
+}
+
+/// Queries that came to nothing because there were too many, by the reason.
+fn overloads(metrics: &Metrics, server: &str) -> [(Overload, Arc<Counter>); 3] {
+    let overloaded = metrics.counters(
+        "cairn_queries_overloaded_total",
+        "Queries told SERVFAIL, or not begun, because too many were waiting, by the reason.",
+        &["server", "reason"],
+    );
+    let reasons = [
+        (Overload::Full, "full"),
+        (Overload::Displaced, "displaced"),
+        (Overload::NotBegun, "not_begun"),
+    ];
+    reasons.map(|(why, word)| (why, overloaded.with(&[server, word])))
 }
 
 /// Counts a panic that was contained, unless it is to end the process.

@@ -38,6 +38,7 @@
 //! environment. A test holds these arrows.
 
 pub mod admin;
+mod admission;
 pub mod app;
 mod blocking;
 pub mod chain;

@@ -49,6 +49,17 @@ pub enum Closing {
     Memory,
 }
 
+/// Why a query that had to wait came to nothing, though those whom it waited for may be well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Overload {
+    /// As many waited as may: it was told SERVFAIL.
+    Full,
+    /// As many waited as may, and its client had far more of them than another that asked: it was told SERVFAIL.
+    Displaced,
+    /// The thread had no time to begin it, and its client had the most of those that stood before it: it got no reply.
+    NotBegun,
+}
+
 /// What the server tells about itself while it serves; every method is called on the path of a query and must
 /// not wait.
 pub trait Hooks: Send + Sync {
@@ -62,8 +73,10 @@ pub trait Hooks: Send + Sync {
         let _ = (query, rcode, size);
     }
 
-    /// A query that had to wait was told SERVFAIL, because as many as may are waiting.
-    fn overloaded(&self) {}
+    /// A query that had to wait came to nothing.
+    fn overloaded(&self, why: Overload) {
+        let _ = why;
+    }
 
     /// A client has connected over TCP. It is told once how that ends.
     fn connection_opened(&self) {}

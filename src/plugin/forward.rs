@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 
+use crate::admission::{Admission, Displaced};
 use crate::chain::{Failure, Reason, Step};
 use crate::dns::query::opcode;
 use crate::dns::{Name, Query, Rcode, Reply, Section, Type};
@@ -52,7 +53,6 @@ pub use config::{
 };
 pub use endpoint::{Endpoint, Host, Over, Secure, Speaks};
 use forwarding::Forwarding;
-use limit::Limit;
 pub use observer::{Observer, Unobserved, UpstreamObserver};
 pub use outbound::Outbound;
 pub use policy::Policy;
@@ -111,28 +111,40 @@ impl Forward {
         if matches!(query.question.rtype, Type::AXFR | Type::IXFR) {
             return Step::Reply(Reply::new(query, Rcode::REFUSED));
         }
+        let client = query.client.ip();
         match [&stanza.waiting, &self.outbound.waiting]
             .into_iter()
-            .find(|limit| limit.is_full())
+            .find(|room| room.refuses(client))
         {
-            Some(limit) => self.too_many(limit),
+            Some(room) => self.too_many(room),
             None => Step::Ask,
         }
     }
 
     /// Asks. The runtime must be tokio's.
     pub(crate) async fn ask(&self, query: &Query) -> Step {
-        let Some(_permit) = self.outbound.waiting.enter() else {
-            return self.too_many(&self.outbound.waiting);
+        let room = &self.outbound.waiting;
+        let Ok(place) = room.enter(query.client.ip()) else {
+            return self.too_many(room);
         };
+        let asked = place.unless_displaced(self.ask_stanzas(query)).await;
+        asked.unwrap_or_else(|Displaced| self.too_many(room))
+    }
+
+    async fn ask_stanzas(&self, query: &Query) -> Step {
         let deadline = Instant::now() + ANSWER_WITHIN;
         let mut from = 0;
         while let Some(at) = self.stanza_for(query, from) {
             let stanza = &self.stanzas[at];
-            let Some(_permit) = stanza.waiting.enter() else {
-                return self.too_many(&stanza.waiting);
+            let room = &stanza.waiting;
+            let Ok(place) = room.enter(query.client.ip()) else {
+                return self.too_many(room);
             };
-            match stanza.ask(query, &self.outbound, deadline).await {
+            let ask = stanza.ask(query, &self.outbound, deadline);
+            let Ok(outcome) = place.unless_displaced(ask).await else {
+                return self.too_many(room);
+            };
+            match outcome {
                 Ok(reply) => {
                     let is_last = at + 1 == self.stanzas.len();
                     if is_last || !stanza.config.next.wants(&reply) {
@@ -171,9 +183,9 @@ impl Forward {
         first_of_name == first_of_other || first_of_name > first_of_other && goes_on()
     }
 
-    fn too_many(&self, limit: &Limit) -> Step {
+    fn too_many(&self, room: &Admission) -> Step {
         self.outbound.observer.rejected();
-        fail(Reason::TooManyConcurrent(limit.max()))
+        fail(Reason::TooManyConcurrent(room.max()))
     }
 }
 

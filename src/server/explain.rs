@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use tokio::sync::Semaphore;
 
 use super::handle::{Handled, Packet, Service};
 use super::router::Router;
+use crate::admission::Admission;
 use crate::dns::query::flag;
 use crate::dns::trace::Notes;
 use crate::dns::{Edns, Name, Query, Question, Trace, Transport, encode};
@@ -49,7 +49,7 @@ pub async fn explain(
     let service = Service {
         router: ArcSwap::new(router.clone()),
         hooks: Arc::new(()),
-        waiting: Arc::new(Semaphore::new(1)),
+        waiting: Admission::new(1),
     };
     let received = Instant::now();
     let packet = Packet {

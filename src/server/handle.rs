@@ -12,10 +12,10 @@ use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use futures_util::FutureExt;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
 
 use super::router::Router;
-use super::{Hooks, sampling};
+use super::{Hooks, Overload, sampling};
+use crate::admission::{Admission, Displaced, Place, Refused};
 use crate::chain::{Answer, Progress, Waiting};
 use crate::dns::edns::{ErrorCode, Explanation, ExtendedError};
 use crate::dns::{Query, Rcode, Reply, Transport, encode};
@@ -28,8 +28,8 @@ pub(super) struct Service {
     /// The generation's; loaded once for all queries that arrived together.
     pub(super) router: ArcSwap<Router>,
     pub(super) hooks: Arc<dyn Hooks>,
-    /// One permit for each query that may wait. Closed, none may any more.
-    pub(super) waiting: Arc<Semaphore>,
+    /// One place for each query that may wait. Closed, none may any more.
+    pub(super) waiting: Arc<Admission>,
 }
 
 /// A packet and where it came from.
@@ -54,7 +54,7 @@ pub(super) enum Handled {
 /// A query that waits.
 pub(super) struct Pending {
     waiting: Waiting,
-    permit: OwnedSemaphorePermit,
+    place: Place,
 }
 
 impl Service {
@@ -98,45 +98,50 @@ impl Service {
         catch_unwind(run).unwrap_or_else(|_| self.fail(query, out))
     }
 
-    /// Takes a query that waits, which must be the one that was handled, to its end; the permit it waited by is
+    /// Takes a query that waits, which must be the one that was handled, to its end; the place it waited in is
     /// to be held until the reply is sent. This room keeps no time: the plugin that made it wait does.
     pub(super) async fn finish(
         &self,
         pending: Box<Pending>,
         query: &mut Query,
         out: &mut Vec<u8>,
-    ) -> OwnedSemaphorePermit {
-        let Pending { waiting, permit } = *pending;
+    ) -> Place {
+        let Pending { waiting, place } = *pending;
         out.clear();
         // Boxed, because a future that is handed on before it runs is held once for each hand: 1 KB of each query that
         // waits.
         let run = AssertUnwindSafe(Box::pin(waiting.finish(query)));
-        match run.catch_unwind().await {
-            Ok(Some(answer)) => drop(self.reply(query, answer, out)),
-            Ok(None) => {}
-            Err(_) => drop(self.fail(query, out)),
+        let ended = place.unless_displaced(run.catch_unwind()).await;
+        match ended {
+            Ok(Ok(Some(answer))) => drop(self.reply(query, answer, out)),
+            Ok(Ok(None)) => {}
+            Ok(Err(_)) => drop(self.fail(query, out)),
+            Err(Displaced) => drop(self.overloaded(query, Overload::Displaced, out)),
         }
-        permit
+        place
     }
 
     fn wait(&self, query: &mut Query, waiting: Waiting, out: &mut Vec<u8>) -> Handled {
-        let refused = match self.waiting.clone().try_acquire_owned() {
-            Ok(permit) => return Handled::Waiting(Box::new(Pending { waiting, permit })),
+        let refused = match self.waiting.enter(query.client.ip()) {
+            Ok(place) => return Handled::Waiting(Box::new(Pending { waiting, place })),
             Err(refused) => refused,
         };
         if let Some(answer) = waiting.instead(query) {
             return self.reply(query, answer, out);
         }
-        query.restore_question();
         match refused {
-            TryAcquireError::NoPermits => {
-                self.hooks.overloaded();
-                self.answer_outside(query, Rcode::SERVFAIL, out)
-            }
-            TryAcquireError::Closed => {
+            Refused::Full => self.overloaded(query, Overload::Full, out),
+            Refused::Closed => {
+                query.restore_question();
                 self.explain_outside(query, Rcode::SERVFAIL, Some(&LEAVING), out)
             }
         }
+    }
+
+    fn overloaded(&self, query: &mut Query, why: Overload, out: &mut Vec<u8>) -> Handled {
+        self.hooks.overloaded(why);
+        query.restore_question();
+        self.answer_outside(query, Rcode::SERVFAIL, out)
     }
 
     fn fail(&self, query: &mut Query, out: &mut Vec<u8>) -> Handled {

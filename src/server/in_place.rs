@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
-use tokio::sync::Semaphore;
 
 use super::Hooks;
 use super::handle::{Handled, Packet, Service};
 use super::router::Router;
+use crate::admission::Admission;
 use crate::dns::{Query, Transport};
 
 /// Where every query comes from.
@@ -31,7 +31,7 @@ impl InPlace {
         let service = Service {
             router: ArcSwap::new(router.clone()),
             hooks,
-            waiting: Arc::new(Semaphore::new(1)),
+            waiting: Admission::new(1),
         };
         InPlace {
             service,

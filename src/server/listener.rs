@@ -13,7 +13,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
@@ -21,6 +21,7 @@ use super::handle::Service;
 use super::router::Router;
 use super::tcp::{Door, Phase, Places, Timeouts};
 use super::{Hooks, udp};
+use crate::admission::Admission;
 use crate::dns::Transport;
 
 /// Queries of a listener that may wait at once. Each takes some 4 KB, so that upstreams which do not answer cost
@@ -58,7 +59,8 @@ pub struct Config {
     pub udp_threads: usize,
     /// How long clients may take over TCP.
     pub timeouts: Timeouts,
-    /// Queries that may wait at once; further ones are told SERVFAIL.
+    /// Queries that may wait at once; of further ones SERVFAIL is told to a client that has far more waiting than others,
+    /// or else to who asks.
     pub waiting_max: usize,
     /// TCP connections that may be open at once; for a further one the idlest makes room. One client address may have
     /// a quarter of them.
@@ -101,7 +103,6 @@ pub struct BindError {
 /// An address that is served. Dropped, it ends at once.
 pub struct Serving {
     local_address: SocketAddr,
-    config: Config,
     service: Arc<Service>,
     readers: Vec<udp::Reader>,
     places: Arc<Places>,
@@ -192,7 +193,7 @@ impl Listener {
         let service = Arc::new(Service {
             router: ArcSwap::new(router),
             hooks,
-            waiting: Arc::new(Semaphore::new(config.waiting_max)),
+            waiting: Admission::new(config.waiting_max),
         });
         let tcp = {
             let _context = runtime.enter();
@@ -208,7 +209,6 @@ impl Listener {
         };
         let mut serving = Serving {
             local_address: self.local_address,
-            config,
             service: service.clone(),
             readers: Vec::new(),
             accepting: runtime.spawn(door.accept(tcp, closing)),
@@ -289,7 +289,7 @@ impl Serving {
     }
 
     fn waiting_count(&self) -> usize {
-        self.config.waiting_max - self.service.waiting.available_permits()
+        self.service.waiting.present()
     }
 
     fn stop_readers(&self) {

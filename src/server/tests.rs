@@ -9,7 +9,7 @@ use hickory_proto::op::Message;
 use tokio::runtime::Handle;
 
 use super::router::Router;
-use super::{Closing, Config, Hooks, Listener, Serving};
+use super::{Closing, Config, Hooks, Listener, Overload, Serving};
 use crate::chain::Chain;
 use crate::dns::{Name, Query, Rcode};
 use crate::plugin::Plugin;
@@ -23,7 +23,7 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 pub(super) struct Counts {
     pub(super) panics: AtomicUsize,
     pub(super) outside: AtomicUsize,
-    pub(super) overloads: AtomicUsize,
+    pub(super) overloads: Mutex<Vec<Overload>>,
     pub(super) closings: Mutex<Vec<Closing>>,
 }
 
@@ -40,8 +40,8 @@ impl Hooks for Counts {
         self.closings.lock().unwrap().push(why);
     }
 
-    fn overloaded(&self) {
-        self.overloads.fetch_add(1, Ordering::SeqCst);
+    fn overloaded(&self, why: Overload) {
+        self.overloads.lock().unwrap().push(why);
     }
 }
 
@@ -77,7 +77,12 @@ impl Fixture {
 
     /// A socket that talks to the server alone.
     pub(super) fn client(&self) -> UdpSocket {
-        let client = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        self.client_at(Ipv4Addr::LOCALHOST)
+    }
+
+    /// Likewise, from this address.
+    pub(super) fn client_at(&self, ip: Ipv4Addr) -> UdpSocket {
+        let client = UdpSocket::bind((ip, 0)).unwrap();
         client.set_read_timeout(Some(PATIENCE)).unwrap();
         client.connect((Ipv4Addr::LOCALHOST, self.port())).unwrap();
         client

@@ -5,6 +5,7 @@
 //! sends the replies together. Nothing on that way allocates, locks or waits; a query that must wait becomes a task of
 //! the thread's own runtime, which turns as long as one does (`waiting`).
 
+mod backlog;
 mod batch;
 mod outbox;
 mod waiting;
@@ -20,8 +21,10 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::Runtime;
 
+use self::backlog::Backlog;
 use self::batch::{Batch, Peer};
 use self::outbox::Outbox;
+use super::Overload;
 use super::handle::{Handled, Packet, Pending, Service};
 use crate::dns::{Query, Transport};
 
@@ -64,7 +67,7 @@ struct Buffers {
     batch: Batch,
     query: Box<Query>,
     replies: Vec<Vec<u8>>,
-    leaving: Vec<Leaving>,
+    backlog: Backlog<Leaving>,
     spare: Vec<Spare>,
 }
 
@@ -149,7 +152,7 @@ impl Worker {
         let new = || Buffers::new(self.bound.ip().is_unspecified());
         while !self.is_stopping() {
             let mut held = buffers.take().unwrap_or_else(new);
-            if !held.leaving.is_empty() || !self.outbox.is_empty() {
+            if !held.backlog.is_empty() || !self.outbox.is_empty() {
                 held = turn(runtime, self.clone().read_on(held));
             } else {
                 match held.batch.receive(&self.socket, true) {
@@ -178,7 +181,7 @@ impl Worker {
             batch,
             query,
             replies,
-            leaving,
+            backlog,
             spare,
         } = buffers;
         let router = self.service.router.load();
@@ -201,12 +204,16 @@ impl Worker {
                 Handled::Waiting(pending) => {
                     reply.clear();
                     let next = spare.pop().unwrap_or_else(Spare::new);
-                    leaving.push(Leaving {
+                    let leaving = Leaving {
                         pending,
                         query: std::mem::replace(query, next.query),
                         reply: next.reply,
                         peer: *peer,
-                    });
+                    };
+                    if let Some(dropped) = backlog.push(client.ip(), leaving) {
+                        self.service.hooks.overloaded(Overload::NotBegun);
+                        spare.push(Spare::of(dropped.query, dropped.reply));
+                    }
                 }
             }
         }
@@ -231,7 +238,7 @@ impl Buffers {
             batch: Batch::new(BATCH, with_control),
             query: Box::new(Query::empty()),
             replies: vec![Vec::new(); BATCH],
-            leaving: Vec::new(),
+            backlog: Backlog::default(),
             spare: Vec::new(),
         }
     }
@@ -243,6 +250,12 @@ impl Spare {
             query: Box::new(Query::empty()),
             reply: Vec::new(),
         }
+    }
+
+    /// What a query leaves, but for the memory of a large reply.
+    fn of(query: Box<Query>, mut reply: Vec<u8>) -> Spare {
+        give_back_if_large(&mut reply);
+        Spare { query, reply }
     }
 }
 

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use rand::RngExt;
 
+use crate::admission::Admission;
 use crate::chain::{Reason, Unanswered};
 use crate::dns::{Query, Rcode, Reply, Verdict};
 
@@ -38,7 +39,7 @@ const ASKING_DOWN_MAX: usize = 256;
 pub(super) struct Forwarding {
     pub(super) config: Stanza,
     pub(super) upstreams: Roster,
-    pub(super) waiting: Limit,
+    pub(super) waiting: Arc<Admission>,
     asking_down: Limit,
     flights: Flights,
     pub(super) budget: Budget,
@@ -82,7 +83,7 @@ impl Forwarding {
     pub(super) fn new(config: Stanza, outbound: &Arc<Outbound>) -> Forwarding {
         Forwarding {
             upstreams: Roster::new(&config, outbound.clone()),
-            waiting: Limit::new(
+            waiting: Admission::new(
                 config
                     .max_concurrent
                     .map_or(STANZA_WAITING_MAX, usize::from),

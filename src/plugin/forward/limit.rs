@@ -1,4 +1,4 @@
-//! How many queries may wait for upstreams at a time.
+//! How many queries may do at a time what is bounded for all together, whoever asks.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -20,21 +20,6 @@ impl Limit {
             max,
             count: AtomicUsize::new(0),
         }
-    }
-
-    /// The bound.
-    pub(super) fn max(&self) -> usize {
-        self.max
-    }
-
-    /// Whether the next one would be refused; by then it may be otherwise.
-    pub(super) fn is_full(&self) -> bool {
-        self.count.load(Ordering::Relaxed) >= self.max
-    }
-
-    /// Whether so many count that what is not needed is better left out.
-    pub(super) fn is_half_full(&self) -> bool {
-        self.count.load(Ordering::Relaxed) > self.max / 2
     }
 
     /// Counts one more, if it may be.
@@ -61,11 +46,9 @@ mod tests {
         let limit = Limit::new(2);
         let first = limit.enter().expect("room for one");
         let second = limit.enter().expect("room for two");
-        assert!(limit.is_full() && limit.is_half_full());
         assert!(limit.enter().is_none());
         assert!(limit.enter().is_none(), "a refused one takes no room");
         drop(first);
-        assert!(!limit.is_full());
         assert!(limit.enter().is_some());
         drop(second);
     }

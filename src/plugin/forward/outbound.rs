@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio::runtime::Handle;
 
+use crate::admission::Admission;
 use crate::dns::Name;
 
 use super::endpoint::Endpoint;
-use super::limit::Limit;
 use super::observer::Observer;
 use super::tls::Clients;
 use super::upstream::{Settings, Upstream};
@@ -28,7 +28,7 @@ const HOSTS_MAX: usize = 1024;
 
 /// What the queries of all generations share on their way out. It lives as long as the process.
 pub struct Outbound {
-    pub(super) waiting: Limit,
+    pub(super) waiting: Arc<Admission>,
     /// Where connections live, and checks run: a thread that reads queries turns its own runtime only while one waits.
     pub(super) home: Handle,
     upstreams: Mutex<Vec<Shared>>,
@@ -48,7 +48,7 @@ impl Outbound {
     /// Nothing under way yet; connections live on `home`, and what happens is told to `observer`.
     pub fn new(observer: Arc<dyn Observer>, home: Handle) -> Outbound {
         Outbound {
-            waiting: Limit::new(WAITING_MAX),
+            waiting: Admission::new(WAITING_MAX),
             home,
             upstreams: Mutex::default(),
             addresses: Mutex::default(),

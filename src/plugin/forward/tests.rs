@@ -2,7 +2,7 @@
 //! upstream is to be given up, the default where it must not be.
 
 use std::collections::HashSet;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::Ordering;
@@ -335,9 +335,50 @@ async fn more_than_max_concurrent_are_refused_until_one_is_done() {
     drop(
         forward.stanzas[0]
             .waiting
-            .enter()
+            .enter(Ipv4Addr::LOCALHOST.into())
             .expect("the query that was given up left"),
     );
+}
+
+#[tokio::test]
+async fn at_max_concurrent_the_client_with_far_more_loses_its_oldest_to_another() {
+    let silent = FakeUpstream::silent().await;
+    let (forward, told) = observed(&format!(
+        "forward . {} {{\nmax_concurrent 3\n}}",
+        silent.address
+    ));
+    let ask_from = |last, name: &str| {
+        let (forward, mut query) = (forward.clone(), query(name, Transport::Udp));
+        query.client = (Ipv4Addr::new(10, 0, 0, last), 1053).into();
+        tokio::spawn(async move { forward.ask(&query).await })
+    };
+    let mut flood = Vec::new();
+    for number in 0..3 {
+        flood.push(ask_from(1, &format!("n{number}.example.com")));
+        while silent.seen().len() <= number {
+            tokio::task::yield_now().await;
+        }
+    }
+    let calm = ask_from(2, "calm.example.com");
+    match flood.remove(0).await.unwrap() {
+        Step::Fail(failure) => assert_eq!(failure.rcode(), Rcode::REFUSED),
+        step => panic!("{step:?}"),
+    }
+    while silent.seen().len() <= 3 {
+        tokio::task::yield_now().await;
+    }
+    flood.push(calm);
+    assert!(flood.iter().all(|waiting| !waiting.is_finished()));
+    let rejected = |told: &String| *told == "rejected";
+    assert_eq!(
+        told.lock()
+            .unwrap()
+            .iter()
+            .filter(|told| rejected(told))
+            .count(),
+        1
+    );
+    flood.iter().for_each(|waiting| waiting.abort());
 }
 
 #[tokio::test]

@@ -18,12 +18,12 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::{JoinError, JoinSet, yield_now};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::Timeouts;
 use super::places::{Phase, Place};
+use crate::admission;
 use crate::dns::{Query, Transport};
 use crate::server::Closing;
 use crate::server::handle::{Handled, Packet, Pending, Service};
@@ -102,8 +102,8 @@ enum Reading {
     Stalled,
 }
 
-/// A reply behind its length, or nothing, and the permit it was waited for by, held until it is written.
-struct Framed(Vec<u8>, OwnedSemaphorePermit);
+/// A reply behind its length, or nothing, and the place it was waited for in, held until it is written.
+struct Framed(Vec<u8>, admission::Place);
 
 /// What a connection waits for.
 enum Event {
@@ -419,8 +419,8 @@ impl Connection {
         let mut next = Some(first);
         while let Some(framed) = next {
             match framed {
-                Ok(Framed(reply, _permit)) if self.output.is_empty() => self.output = reply,
-                Ok(Framed(reply, _permit)) => self.output.extend_from_slice(&reply),
+                Ok(Framed(reply, _waited_in)) if self.output.is_empty() => self.output = reply,
+                Ok(Framed(reply, _waited_in)) => self.output.extend_from_slice(&reply),
                 // It panicked, which the handling has told.
                 Err(_) => {}
             }
@@ -526,10 +526,10 @@ pub(super) fn frame(reply: &[u8], output: &mut Vec<u8>) {
 
 async fn finish(service: Arc<Service>, pending: Box<Pending>, mut query: Query) -> Framed {
     let mut reply = Vec::new();
-    let permit = service.finish(pending, &mut query, &mut reply).await;
+    let place = service.finish(pending, &mut query, &mut reply).await;
     let mut output = Vec::with_capacity(LENGTH + reply.len());
     if !reply.is_empty() {
         frame(&reply, &mut output);
     }
-    Framed(output, permit)
+    Framed(output, place)
 }

@@ -6,9 +6,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use tokio::sync::OwnedSemaphorePermit;
-
 use super::batch::Peer;
+use crate::admission;
 use crate::dns::Query;
 
 /// What waits at one socket, and what has waited. All who use it are on the thread of the socket, so that the lock is
@@ -34,8 +33,8 @@ pub(super) struct Ended {
     pub(super) query: Box<Query>,
     /// Empty, if there is none.
     pub(super) reply: Vec<u8>,
-    /// What the query waited by: so these are no more than may wait, and a listener that ends waits for them.
-    pub(super) _permit: OwnedSemaphorePermit,
+    /// Where the query waited: so these are no more than may wait, and a listener that ends waits for them.
+    pub(super) _waited_in: admission::Place,
 }
 
 /// The place of a query that waits. Dropped without an end, as a panic does, it is given up.

@@ -1,6 +1,5 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::atomic::Ordering as Sync;
 
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::RData;
@@ -105,7 +104,7 @@ async fn queries_that_wait_hold_up_nobody_and_are_bounded() {
         (reply.metadata.id, reply.metadata.response_code),
         (10, ResponseCode::ServFail)
     );
-    assert_eq!(server.counts.overloads.load(Sync::SeqCst), 1);
+    assert_eq!(*server.counts.overloads.lock().unwrap(), [Overload::Full]);
     assert_eq!(
         read(&ask(&client, &query(11, "a.example."))).metadata.id,
         11
@@ -121,6 +120,55 @@ async fn queries_that_wait_hold_up_nobody_and_are_bounded() {
             .collect::<BTreeSet<u16>>()
     });
     assert_eq!(finished.await.unwrap(), (0..10).collect());
+}
+
+#[tokio::test]
+async fn when_all_places_are_taken_a_flood_makes_room_for_others_and_is_told() {
+    let config = Config {
+        waiting_max: 10,
+        ..two_threads()
+    };
+    let server = Fixture::start(config);
+    let (flood, calm) = (
+        server.client(),
+        server.client_at(Ipv4Addr::new(127, 0, 0, 2)),
+    );
+    for id in 0..10 {
+        flood.send(&query(id, "wait.example.")).unwrap();
+    }
+    // Behind the others at the same thread, so that they wait when it is answered.
+    ask(&flood, &query(10, "a.example."));
+    let mut reply = [0; 512];
+    for id in 0..2 {
+        calm.send(&query(100 + id, "wait.example.")).unwrap();
+        let len = flood.recv(&mut reply).unwrap();
+        let told = read(&reply[..len]).metadata;
+        assert_eq!(
+            (told.id, told.response_code),
+            (id, ResponseCode::ServFail),
+            "the oldest"
+        );
+    }
+    assert_eq!(
+        *server.counts.overloads.lock().unwrap(),
+        [Overload::Displaced; 2]
+    );
+    server.script.gate.add_permits(10);
+    let finished = tokio::task::spawn_blocking(move || {
+        let ids = |client: UdpSocket, count| -> BTreeSet<u16> {
+            let mut reply = [0; 512];
+            let received = (0..count).map(|_| {
+                let len = client.recv(&mut reply).unwrap();
+                let metadata = read(&reply[..len]).metadata;
+                assert_eq!(metadata.response_code, ResponseCode::NoError);
+                metadata.id
+            });
+            received.collect()
+        };
+        (ids(calm, 2), ids(flood, 8))
+    });
+    let expected = ((100..102).collect(), (2..10).collect());
+    assert_eq!(finished.await.unwrap(), expected);
 }
 
 #[tokio::test]

@@ -11,16 +11,20 @@ use std::future::poll_fn;
 use std::io;
 use std::net::UdpSocket;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
-use tokio::io::unix::AsyncFd;
+use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
 use tokio::time::sleep;
 
 use super::outbox::{Ended, Place};
-use super::{
-    BACK_OFF, BATCH, Buffers, Leaving, SPARE_MAX, Spare, Worker, batch, give_back_if_large,
-};
+use super::{BACK_OFF, BATCH, Buffers, Leaving, SPARE_MAX, Spare, Worker, batch};
 use crate::server::handle::Service;
+
+/// Batches that are read before those who wait go on. What is known goes before what must be asked for, and of that as much
+/// must be read as can be chosen from: with 8, 256 datagrams are looked at for 32 that are begun.
+const BATCHES_AHEAD: usize = 8;
+/// Queries that are begun before more is read: a batch's, which is some 0.5 ms of work.
+const BEGUN_AT_ONCE: usize = BATCH;
 
 /// The socket, watched by the runtime.
 type Watched = AsyncFd<Arc<UdpSocket>>;
@@ -28,7 +32,7 @@ type Watched = AsyncFd<Arc<UdpSocket>>;
 impl Worker {
     /// Reads on until nothing waits any more. The runtime must be the thread's.
     pub(super) async fn read_on(self: Arc<Self>, mut buffers: Buffers) -> Buffers {
-        self.spawn(&mut buffers);
+        self.begin(&mut buffers);
         // Watched only now: that the poller of a thread hears of each datagram costs those that need not wait.
         let Ok(watched) = batch::watch(self.socket.clone()) else {
             self.look_once(&mut buffers).await;
@@ -48,6 +52,7 @@ impl Worker {
         }
         // Whatever is wrong, it is tried again in a while.
         let _: io::Result<usize> = self.read_batch(buffers);
+        self.begin(buffers);
     }
 
     fn poll(
@@ -59,39 +64,56 @@ impl Worker {
         while let Poll::Ready(ended) = self.outbox.poll(context) {
             match ended {
                 Some(ended) => self.send(ended, buffers),
-                None => return Poll::Ready(()),
+                None if buffers.backlog.is_empty() => return Poll::Ready(()),
+                None => break,
             }
         }
         if self.is_stopping() {
             return Poll::Ready(());
         }
-        let Ok(mut readable) = ready!(watched.poll_read_ready(context)) else {
-            return Poll::Ready(());
+        let has_read = match watched.poll_read_ready(context) {
+            Poll::Ready(Ok(readable)) => {
+                self.read_ahead(readable, buffers);
+                true
+            }
+            Poll::Ready(Err(_)) => return Poll::Ready(()),
+            Poll::Pending => false,
         };
-        match self.read_batch(buffers) {
-            // All that was there: the next one is news again.
-            Ok(received) if received < BATCH => readable.clear_ready(),
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            // Whatever it is, it is tried again with the next datagram.
-            Err(_) => readable.clear_ready(),
+        if has_read || !buffers.backlog.is_empty() {
+            self.begin(buffers);
+            // Behind those who can go on now.
+            context.waker().wake_by_ref();
         }
-        // Behind those who can go on now.
-        context.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// Handles the datagrams that are there, as long as that keeps those who wait from going on for.
+    fn read_ahead(
+        &self,
+        mut readable: AsyncFdReadyGuard<'_, Arc<UdpSocket>>,
+        buffers: &mut Buffers,
+    ) {
+        for _ in 0..BATCHES_AHEAD {
+            match self.read_batch(buffers) {
+                Ok(received) if received == BATCH => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => return,
+                // All that was there: the next one is news again. After a failure it is tried again with the next one,
+                // whatever it was.
+                Ok(_) | Err(_) => return readable.clear_ready(),
+            }
+        }
     }
 
     /// Handles the datagrams that are there, and says how many that were.
     fn read_batch(&self, buffers: &mut Buffers) -> io::Result<usize> {
         let received = buffers.batch.receive(&self.socket, false)?;
         self.answer(buffers, received);
-        self.spawn(buffers);
         Ok(received)
     }
 
-    /// Makes tasks of those that must wait.
-    fn spawn(&self, buffers: &mut Buffers) {
-        for leaving in buffers.leaving.drain(..) {
+    /// Makes tasks of the next ones that must wait.
+    fn begin(&self, buffers: &mut Buffers) {
+        for leaving in std::iter::from_fn(|| buffers.backlog.pop()).take(BEGUN_AT_ONCE) {
             tokio::spawn(end(self.service.clone(), self.outbox.enter(), leaving));
         }
     }
@@ -103,21 +125,11 @@ impl Worker {
         if unsent > 0 {
             self.service.hooks.unsent(unsent);
         }
-        let room = SPARE_MAX - buffers.spare.len();
+        let room = SPARE_MAX.saturating_sub(buffers.spare.len());
+        let ended = ended.into_iter().take(room);
         buffers
             .spare
-            .extend(ended.into_iter().take(room).map(Spare::of));
-    }
-}
-
-impl Spare {
-    /// What a query leaves, but for the memory of a large reply.
-    fn of(ended: Ended) -> Spare {
-        let Ended {
-            query, mut reply, ..
-        } = ended;
-        give_back_if_large(&mut reply);
-        Spare { query, reply }
+            .extend(ended.map(|ended| Spare::of(ended.query, ended.reply)));
     }
 }
 
@@ -129,11 +141,11 @@ async fn end(service: Arc<Service>, place: Place, leaving: Leaving) {
         mut reply,
         peer,
     } = leaving;
-    let permit = service.finish(pending, &mut query, &mut reply).await;
+    let waited_in = service.finish(pending, &mut query, &mut reply).await;
     place.leave(Ended {
         peer,
         query,
         reply,
-        _permit: permit,
+        _waited_in: waited_in,
     });
 }

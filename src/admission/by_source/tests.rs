@@ -1,0 +1,83 @@
+use std::collections::BTreeMap;
+
+use super::*;
+
+fn source(number: u8) -> IpAddr {
+    IpAddr::from([10, 0, 0, number])
+}
+
+/// The same, done the long way.
+#[derive(Default)]
+struct Naive(BTreeMap<IpAddr, Vec<(usize, u64)>>);
+
+impl Naive {
+    fn most(&self) -> usize {
+        self.0.values().map(Vec::len).max().unwrap_or(0)
+    }
+}
+
+#[test]
+fn items_pushed_popped_and_removed_at_random_are_as_in_plain_lists() {
+    let (mut items, mut naive) = (BySource::default(), Naive::default());
+    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut below = |bound: usize| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        (random % bound as u64) as usize
+    };
+    for round in 0..20_000_u64 {
+        let of = source(below(5) as u8);
+        let list = naive.0.entry(of).or_default();
+        match below(if round % 2_000 < 1_000 { 3 } else { 7 }) {
+            0 | 1 => list.push((items.push(of, round), round)),
+            2 | 3 => {
+                let oldest = (!list.is_empty()).then(|| list.remove(0).1);
+                assert_eq!(items.pop(of), oldest, "round {round}");
+            }
+            _ if list.is_empty() => {}
+            _ => {
+                let (key, item) = list.remove(below(list.len()));
+                assert_eq!(items.remove(key), item, "round {round}");
+            }
+        }
+        assert_eq!(items.count(of), naive.0[&of].len(), "round {round}");
+        let all: usize = naive.0.values().map(Vec::len).sum();
+        assert_eq!(items.len(), all, "round {round}");
+    }
+}
+
+#[test]
+fn who_has_the_most_by_far_is_found_whatever_was_before() {
+    let mut items = BySource::default();
+    assert_eq!(items.heaviest(), None);
+    let first: Vec<usize> = (0..100).map(|n| items.push(source(1), n)).collect();
+    assert_eq!(items.heaviest(), Some((source(1), 100)));
+    for number in 2..50 {
+        items.push(source(number), 0);
+    }
+    for n in 0..60 {
+        items.push(source(77), n);
+    }
+    for key in first {
+        items.remove(key);
+    }
+    assert_eq!(
+        items.heaviest(),
+        Some((source(77), 60)),
+        "the first are gone"
+    );
+}
+
+#[test]
+fn a_crowd_that_is_gone_leaves_no_memory() {
+    let mut items = BySource::default();
+    let keys: Vec<usize> = (0..10_000)
+        .map(|n| items.push(source(n as u8), n))
+        .collect();
+    for key in keys {
+        items.remove(key);
+    }
+    assert_eq!((items.len(), items.slots.capacity()), (0, 0));
+    assert_eq!(items.sources.capacity(), 0);
+}
