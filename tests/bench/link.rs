@@ -1,7 +1,7 @@
 //! A client of the generator: a socket that never waits, over UDP or TCP.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd};
 
 use socket2::SockRef;
@@ -31,10 +31,15 @@ pub(crate) struct Stream {
 }
 
 impl Link {
-    pub(crate) fn new(server: SocketAddr, transport: Transport) -> io::Result<Link> {
+    /// To a server, from an address of this host, which is the client's if it is UDP.
+    pub(crate) fn new(
+        server: SocketAddr,
+        transport: Transport,
+        from: Ipv4Addr,
+    ) -> io::Result<Link> {
         match transport {
             Transport::Udp => {
-                let socket = UdpSocket::bind(("127.0.0.1", 0))?;
+                let socket = UdpSocket::bind((from, 0))?;
                 // As large as the system allows: what the generator does not read in time is not the server's loss.
                 let _ = SockRef::from(&socket).set_recv_buffer_size(RECEIVE_BUFFER);
                 socket.connect(server)?;

@@ -2,7 +2,7 @@
 //! (open loop). A latency counts from when a query was due, so that a generator that is held up hides nothing.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
@@ -111,8 +111,19 @@ impl<'a> Load<'a> {
         questions: &'a mut Questions,
         check: Check,
     ) -> io::Result<Load<'a>> {
+        Load::from(Ipv4Addr::LOCALHOST, server, transport, questions, check)
+    }
+
+    /// Likewise, from another address of this host.
+    pub(crate) fn from(
+        client: Ipv4Addr,
+        server: SocketAddr,
+        transport: Transport,
+        questions: &'a mut Questions,
+        check: Check,
+    ) -> io::Result<Load<'a>> {
         let now = Instant::now();
-        let lane = |_| Link::new(server, transport).map(|link| Lane::new(link, now));
+        let lane = |_| Link::new(server, transport, client).map(|link| Lane::new(link, now));
         Ok(Load {
             questions,
             check,

@@ -8,6 +8,7 @@
 
 mod batch;
 mod cluster;
+mod flood;
 mod floor;
 mod instance;
 mod link;

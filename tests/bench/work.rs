@@ -1,6 +1,7 @@
 //! The works, in the order in which they are done.
 
 mod connections;
+mod flood;
 mod instructions;
 mod memory;
 mod overload;
@@ -64,6 +65,11 @@ pub(crate) const ALL: &[Work] = &[
         name: "overload",
         about: "ten times what can be answered",
         run: overload::run,
+    },
+    Work {
+        name: "flood",
+        about: "one client asks for five times as many new names as can be forwarded, another for a few",
+        run: flood::run,
     },
     Work {
         name: "storm",
