@@ -32,6 +32,7 @@ pub(crate) struct Listening {
     dropped: Arc<BlockMetrics>,
     overloaded: [(Overload, Arc<Counter>); 3],
     unsent: Arc<Counter>,
+    unread: Arc<Counter>,
     connections_opened: Arc<Counter>,
     connections_closed: [(Closing, Arc<Counter>); 8],
     accept_failures: Arc<Counter>,
@@ -51,6 +52,10 @@ impl Listening {
         Listening {
             dropped: metrics.block(&server, DROPPED, ""),
             overloaded: overloads(&metrics, &server),
+            unread: counter(
+                "cairn_datagrams_unread_total",
+                "Datagrams lost before they were read: there was no time, or their client sent more than its share.",
+            ),
             unsent: counter(
                 "cairn_replies_unsent_total",
                 "Replies that the kernel did not take.",
@@ -85,6 +90,10 @@ impl Hooks for Listening {
 
     fn sampled(&self, query: &Query, rcode: Rcode) {
         self.top.sampled(query, rcode);
+    }
+
+    fn unread(&self, count: usize) {
+        self.unread.add(count as u64);
     }
 
     fn unsent(&self, count: usize) {

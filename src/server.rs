@@ -94,6 +94,12 @@ pub trait Hooks: Send + Sync {
         let _ = (query, rcode);
     }
 
+    /// This many datagrams were lost before they were read: there was no time for them, or their client sent more than
+    /// its share.
+    fn unread(&self, count: usize) {
+        let _ = count;
+    }
+
     /// This many replies were not taken by the kernel and are lost to their clients.
     fn unsent(&self, count: usize) {
         let _ = count;

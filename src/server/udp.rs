@@ -3,11 +3,15 @@
 //! The sockets of a listener share its address (`SO_REUSEPORT`), and the kernel spreads the clients over them. A
 //! thread takes the datagrams that are there, handles them one after the other with one reused [`Query`], and
 //! sends the replies together. Nothing on that way allocates, locks or waits; a query that must wait becomes a task of
-//! the thread's own runtime, which turns as long as one does (`waiting`).
+//! the thread's own runtime, which turns as long as one does (`waiting`). When there is more than a thread can do, what
+//! is known goes first, clients take turns with the rest (`backlog`), and what is not even read is that of those who
+//! send the most (`shares`, `filter`).
 
 mod backlog;
 mod batch;
+mod filter;
 mod outbox;
+mod shares;
 mod waiting;
 
 use std::io;
@@ -24,6 +28,7 @@ use tokio::runtime::Runtime;
 use self::backlog::Backlog;
 use self::batch::{Batch, Peer};
 use self::outbox::Outbox;
+use self::shares::{Look, Order, Shares};
 use super::Overload;
 use super::handle::{Handled, Packet, Pending, Service};
 use crate::dns::{Query, Transport};
@@ -69,6 +74,7 @@ struct Buffers {
     replies: Vec<Vec<u8>>,
     backlog: Backlog<Leaving>,
     spare: Vec<Spare>,
+    shares: Shares,
 }
 
 /// A query that must wait.
@@ -149,7 +155,10 @@ impl Worker {
     /// Reads until the thread is to end. Waits for datagrams in the kernel while nothing else is waited for, which is a
     /// system call less for each batch than asking the poller first.
     fn read(self: &Arc<Self>, runtime: &Runtime, buffers: &mut Option<Buffers>) {
-        let new = || Buffers::new(self.bound.ip().is_unspecified());
+        let new = || {
+            let shares = Shares::new(Instant::now(), batch::lost(&self.socket));
+            Buffers::new(self.bound.ip().is_unspecified(), shares)
+        };
         while !self.is_stopping() {
             let mut held = buffers.take().unwrap_or_else(new);
             if !held.backlog.is_empty() || !self.outbox.is_empty() {
@@ -158,6 +167,7 @@ impl Worker {
                 match held.batch.receive(&self.socket, true) {
                     Ok(received) => self.answer(&mut held, received),
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.rest(&mut held),
                     Err(_) => thread::sleep(BACK_OFF),
                 }
             }
@@ -183,15 +193,22 @@ impl Worker {
             replies,
             backlog,
             spare,
+            shares,
         } = buffers;
         let router = self.service.router.load();
         let now = Instant::now();
+        let is_full = received == BATCH;
+        self.share(shares.read(now, received, is_full, || batch::lost(&self.socket)));
+        let are_counted = shares.are_counted();
         for (at, reply) in replies[..received].iter_mut().enumerate() {
             let peer = batch.peer(at);
             let Some(client) = peer.client() else {
                 reply.clear();
                 continue;
             };
+            if are_counted {
+                shares.count(client.ip());
+            }
             let packet = Packet {
                 octets: batch.packet(at),
                 transport: Transport::Udp,
@@ -224,6 +241,33 @@ impl Worker {
         replies[..received].iter_mut().for_each(give_back_if_large);
     }
 
+    /// Does what a look at who sends how much has come to.
+    fn share(&self, look: Look) {
+        if look.lost > 0 {
+            self.service.hooks.unread(look.lost as usize);
+        }
+        let look_again = match look.order {
+            // A kernel that takes no programs goes on losing whatever comes.
+            Some(Order::Limit(limited)) => {
+                let _ = filter::limit(&self.socket, &limited);
+                Some(shares::WINDOW)
+            }
+            Some(Order::Lift) => {
+                filter::lift(&self.socket);
+                None
+            }
+            None => return,
+        };
+        // It fails for no duration but zero.
+        let _ = self.socket.set_read_timeout(look_again);
+    }
+
+    /// Looks whether a limit is still needed when nothing is read.
+    fn rest(&self, buffers: &mut Buffers) {
+        let lost = || batch::lost(&self.socket);
+        self.share(buffers.shares.rest(Instant::now(), lost));
+    }
+
     fn asked(&self, peer: &Peer) -> SocketAddr {
         match peer.asked() {
             Some(ip) => SocketAddr::new(ip, self.bound.port()),
@@ -233,13 +277,14 @@ impl Worker {
 }
 
 impl Buffers {
-    fn new(with_control: bool) -> Buffers {
+    fn new(with_control: bool, shares: Shares) -> Buffers {
         Buffers {
             batch: Batch::new(BATCH, with_control),
             query: Box::new(Query::empty()),
             replies: vec![Vec::new(); BATCH],
             backlog: Backlog::default(),
             spare: Vec::new(),
+            shares,
         }
     }
 }

@@ -68,7 +68,7 @@ pub(crate) const ALL: &[Work] = &[
     },
     Work {
         name: "flood",
-        about: "one client asks for five times as many new names as can be forwarded, another for a few",
+        about: "one client asks for far more than can be answered, another for a little",
         run: flood::run,
     },
     Work {

@@ -10,12 +10,6 @@ fn source(number: u8) -> IpAddr {
 #[derive(Default)]
 struct Naive(BTreeMap<IpAddr, Vec<(usize, u64)>>);
 
-impl Naive {
-    fn most(&self) -> usize {
-        self.0.values().map(Vec::len).max().unwrap_or(0)
-    }
-}
-
 #[test]
 fn items_pushed_popped_and_removed_at_random_are_as_in_plain_lists() {
     let (mut items, mut naive) = (BySource::default(), Naive::default());

@@ -99,6 +99,26 @@ pub(super) fn wake(socket: &UdpSocket) {
     unsafe { libc::shutdown(socket.as_raw_fd(), libc::SHUT_RD) };
 }
 
+/// How many datagrams the kernel has not queued since the socket was made, because there was no room or a filter did not
+/// let them through; it goes round at 2^32. 0 where the kernel does not tell.
+pub(super) fn lost(socket: &UdpSocket) -> u32 {
+    /// `SO_MEMINFO` of `asm-generic/socket.h`.
+    const MEMORY_INFO: c_int = 55;
+    let mut values = [0_u32; libc::SK_MEMINFO_DROPS as usize + 1];
+    let mut length = size_of_val(&values) as u32;
+    // SAFETY: the pointer and the length are those of `values`, which outlives the call, and the kernel writes no more.
+    unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            MEMORY_INFO,
+            (&raw mut values).cast(),
+            &raw mut length,
+        )
+    };
+    values[libc::SK_MEMINFO_DROPS as usize]
+}
+
 /// Has the runtime tell when there is something to receive. The socket may be a blocking one, which is why it is not
 /// made one of tokio's: it is received from without waiting.
 pub(super) fn watch(socket: Arc<UdpSocket>) -> io::Result<AsyncFd<Arc<UdpSocket>>> {
