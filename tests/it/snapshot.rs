@@ -323,38 +323,42 @@ fn a_clean_end_leaves_what_was_known_at_the_end() {
 
 #[test]
 fn a_file_that_is_not_ours_is_refused_counted_and_replaced() {
-    let world = World::new();
-    let first = world.serve(&world.snapshot());
-    world.wait_for_file("snapshot");
-    drop(first);
-    let path = world.path("snapshot");
-    let good = fs::read(&path).unwrap();
-    let flipped: Vec<u8> = good.iter().map(|octet| octet ^ 1).collect();
-    let cut = good[..good.len() / 2].to_vec();
-    let old = format!("{} max_age 1s", world.snapshot());
-    let other = format!("{}\nlabels a!=b", world.snapshot());
-    for (fact, octets, lines, reason) in [
-        ("corrupt", flipped, world.snapshot(), "corrupt"),
-        ("cut", cut, world.snapshot(), "corrupt"),
-        ("of other selectors", good.clone(), other, "foreign"),
-        ("too old", good, old, "too_old"),
-    ] {
-        fs::write(&path, octets).unwrap();
-        world.api.stop();
-        if reason == "too_old" {
-            std::thread::sleep(Duration::from_millis(2100));
+    type Spoil = fn(Vec<u8>) -> Vec<u8>;
+    let flip: Spoil = |file| file.iter().map(|octet| octet ^ 1).collect();
+    let cut: Spoil = |file| file[..file.len() / 2].to_vec();
+    let leave: Spoil = |file| file;
+    // Each waits until the server asks again, and that for none of the others.
+    std::thread::scope(|scope| {
+        for (fact, spoil, lines, reason) in [
+            ("corrupt", flip, "", "corrupt"),
+            ("cut", cut, "", "corrupt"),
+            ("of other selectors", leave, "\nlabels a!=b", "foreign"),
+            ("too old", leave, " max_age 1s", "too_old"),
+        ] {
+            scope.spawn(move || {
+                let world = World::new();
+                let first = world.serve(&world.snapshot());
+                world.wait_for_file("snapshot");
+                drop(first);
+                world.api.stop();
+                let path = world.path("snapshot");
+                let spoilt = spoil(fs::read(&path).unwrap());
+                fs::write(&path, &spoilt).unwrap();
+                if reason == "too_old" {
+                    std::thread::sleep(Duration::from_millis(2100));
+                }
+                let server = world.serve(&(world.snapshot() + lines));
+                let asked = dns::ask(server.address(), WEB, "A");
+                assert_eq!(asked.as_deref(), Some("SERVFAIL"), "{fact}");
+                let metrics = server.metrics();
+                let counted = format!("reason=\"{reason}\"}} 1\n");
+                assert!(metrics.contains(&counted), "{fact}: {metrics}");
+                world.api.start_again();
+                server.wait_until_ready();
+                wait_for("a new file", || fs::read(&path).unwrap() != spoilt);
+            });
         }
-        let server = world.serve(&lines);
-        let asked = dns::ask(server.address(), WEB, "A");
-        assert_eq!(asked.as_deref(), Some("SERVFAIL"), "{fact}");
-        let metrics = server.metrics();
-        let counted = format!("reason=\"{reason}\"}} 1\n");
-        assert!(metrics.contains(&counted), "{fact}: {metrics}");
-        let before = fs::read(&path).unwrap();
-        world.api.start_again();
-        server.wait_until_ready();
-        wait_for("a new file", || fs::read(&path).unwrap() != before);
-    }
+    });
 }
 
 #[test]
