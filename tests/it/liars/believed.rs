@@ -312,7 +312,7 @@ fn a_datagram_larger_than_asked_for_is_cut_for_the_client() {
 /// A server with a cluster and a cache in front of one upstream.
 fn with_cluster(liar: &Liar) -> (Server, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("cluster.yaml"), super::load::CLUSTER).unwrap();
+    std::fs::write(folder.path().join("cluster.yaml"), super::CLUSTER).unwrap();
     let manifests = folder.path().display();
     let kubernetes = format!(" kubernetes cluster.local {{\n manifests {manifests}\n}}\n cache\n");
     let server = server(&(kubernetes + &forward(".", &[liar], "")));

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use super::client::{self, Outcome, percentile};
 use super::lie::{Lie, WEB};
-use super::load::Program;
-use super::{Liar, forward, wire};
+use super::{CLUSTER, Liar, forward, wire};
+use crate::support::program::{Cairn, Launch, free_port};
 
 /// Queries a second for names of the cluster.
 const CLUSTER_RATE: u32 = 500;
@@ -47,6 +47,20 @@ fn lost(outcomes: &[Outcome]) -> Vec<&Outcome> {
         .collect()
 }
 
+/// A process with these directives below the cluster, once it answers.
+fn start(directives: &str) -> Cairn {
+    let corefile = format!(
+        ".:PORT {{\n bind 127.0.0.1\n kubernetes cluster.local {{\n manifests cluster.yaml\n}}\n{directives}\n}}\n"
+    );
+    let launch = Launch {
+        files: &[("cluster.yaml", CLUSTER)],
+        ..Launch::default()
+    };
+    let cairn = Cairn::starting(&corefile, free_port(), &launch);
+    cairn.wait_for(WEB, "NOERROR 10.96.0.1");
+    cairn
+}
+
 /// What a flood did.
 #[derive(Clone)]
 pub(super) struct Drowned {
@@ -64,18 +78,18 @@ pub(super) struct Drowned {
 /// Floods at this rate for so many seconds, while names of the cluster are asked steadily.
 pub(super) fn drown(rate: u32, seconds: u32) -> Drowned {
     let hole = Liar::start(1, Lie::Silent);
-    let program = Program::start(&format!(" cache 30\n{}", forward(".", &[&hole], "")));
+    let program = start(&format!(" cache 30\n{}", forward(".", &[&hole], "")));
     let address = program.address();
     let calm = ask_cluster(address, CLUSTER_RATE as usize);
     assert!(lost(&calm).is_empty(), "before the flood");
-    let before = program.resident();
+    let before = program.holds().resident_kib;
     let is_over = AtomicBool::new(false);
     let (drowned, again, sent, peak) = std::thread::scope(|scope| {
         let flooding = scope.spawn(|| flood(address, rate, &is_over));
         let watching = scope.spawn(|| {
             let mut peak = before;
             while !is_over.load(Ordering::Relaxed) {
-                peak = peak.max(program.resident());
+                peak = peak.max(program.holds().resident_kib);
                 std::thread::sleep(Duration::from_millis(10));
             }
             peak
