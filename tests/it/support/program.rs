@@ -55,7 +55,7 @@ pub(crate) fn free_port() -> u16 {
 }
 
 impl Cairn {
-    /// Starts with this Corefile, in which `PORT` stands for the port, and waits until it answers.
+    /// Starts with this Corefile, in which `PORT` stands for the port, and waits until it answers, clients and operators.
     pub(crate) fn serving(corefile: &str, flags: &[&str]) -> Cairn {
         let launch = Launch {
             flags,
@@ -63,6 +63,12 @@ impl Cairn {
         };
         let cairn = Cairn::starting(corefile, free_port(), &launch);
         cairn.wait_until(|cairn| cairn.ask("example.org.").is_some());
+        // It opens the socket for operators after those of clients.
+        let operators = format!(" @cairn.{}", cairn.id());
+        cairn.wait_until(|_| {
+            let sockets = fs::read_to_string("/proc/net/unix").unwrap();
+            sockets.lines().any(|socket| socket.ends_with(&operators))
+        });
         cairn
     }
 
