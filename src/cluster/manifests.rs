@@ -9,7 +9,11 @@
 //! and what is kept of a file is the names of its objects. A file that is at fault loses nothing that it had; one that is gone, loses all.
 //! It knows nothing of the index behind the channel.
 
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 use std::time::{Duration, SystemTime};
 
 use notify::event::{AccessKind, AccessMode, EventKind};
@@ -17,6 +21,7 @@ use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::blocking;
 use crate::cluster::object::{Event, Trouble};
 use crate::cluster::selector::Target;
 
@@ -44,6 +49,9 @@ const GROUP_TIME_MAX: Duration = Duration::from_secs(1);
 /// Time in which a file that was replaced by deleting and writing it is back, and one that is being written is whole.
 const SETTLED_AFTER: Duration = Duration::from_secs(2);
 
+/// A look that could not be done, as there was no thread for it, is tried again after this.
+const RETRY_AFTER: Duration = Duration::from_secs(2);
+
 /// What was read from the files.
 #[derive(Debug, Default)]
 pub struct Loaded {
@@ -69,32 +77,54 @@ pub(crate) fn read_any(octets: &[u8], settled: bool) {
     read::read(octets, settled, &|_| true, &mut each);
 }
 
+/// What came of a look at the files: when to look again, or the panic that ended it.
+type Looked = thread::Result<Duration>;
+
 /// Follows these targets in the files until the receiver of `events` is dropped. Faults are logged, and what they hold back stays as it
 /// was.
 ///
 /// # Panics
 /// With the panic of a look at the files.
 pub async fn follow(paths: Vec<PathBuf>, targets: Vec<Target>, events: mpsc::Sender<Event>) {
+    let elsewhere = |look| blocking::run("manifests", look);
+    follow_by(elsewhere, paths, targets, events).await;
+}
+
+/// Likewise; `elsewhere` does a look where it may block, or says why it cannot be done there now.
+async fn follow_by<F: Future<Output = io::Result<Looked>>>(
+    elsewhere: impl Fn(Box<dyn FnOnce() -> Looked + Send>) -> F,
+    paths: Vec<PathBuf>,
+    targets: Vec<Target>,
+    events: mpsc::Sender<Event>,
+) {
     // One place: many changes are one reason to look.
     let (wake, mut woken) = mpsc::channel(1);
     let mut alarm = Alarm::new(&paths, wake);
-    let mut ledger = Ledger::new(paths, targets);
-    let mut told = Vec::new();
+    // One look at a time has it. It is shared, because a look that is not done must not take it along.
+    let known = Arc::new(Mutex::new(Known {
+        ledger: Ledger::new(paths, targets.clone()),
+        told: Vec::new(),
+    }));
     loop {
         alarm.arm();
-        let sender = events.clone();
-        let look = tokio::task::spawn_blocking(move || {
-            let next = look(&mut ledger, &mut told, &sender);
-            (ledger, told, next)
-        });
-        let next;
-        (ledger, told, next) = match look.await {
-            Ok(looked) => looked,
-            Err(fault) => match fault.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                // The runtime is going down, and this task with it.
-                Err(_) => std::future::pending().await,
-            },
+        let (sender, known) = (events.clone(), known.clone());
+        let look = move || {
+            // After a panic there is no further look.
+            let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+            catch_unwind(AssertUnwindSafe(|| known.look(&sender)))
+        };
+        let next = match elsewhere(Box::new(look)).await {
+            Ok(Ok(next)) => next,
+            Ok(Err(panic)) => resume_unwind(panic),
+            Err(fault) => {
+                tracing::warn!(target: "plugin/kubernetes", %fault, "Manifests cannot be looked at, and are soon");
+                for target in &targets {
+                    let trouble = Trouble::Unreachable(format!("no look at them: {fault}").into());
+                    // If nobody listens any more, it ends below.
+                    let _ = events.send(Event::Trouble(target.resource, trouble)).await;
+                }
+                RETRY_AFTER
+            }
         };
         tokio::select! {
             () = events.closed() => return,
@@ -104,34 +134,42 @@ pub async fn follow(paths: Vec<PathBuf>, targets: Vec<Target>, events: mpsc::Sen
     }
 }
 
-/// Looks at all files and sends what is new. Returns when to look again. `told` are the faults that the last look met: what is still
-/// unreadable is met again by every look and said once.
-fn look(ledger: &mut Ledger, told: &mut Vec<String>, events: &mpsc::Sender<Event>) -> Duration {
-    // If nobody listens any more, `follow` ends.
-    let mut say = |event| {
-        let _ = events.blocking_send(event);
-    };
-    let look = ledger.look(now(), &mut say);
-    let faults: Vec<String> = look.loaded.faults.iter().map(ToString::to_string).collect();
-    for fault in faults.iter().filter(|fault| !told.contains(fault)) {
-        tracing::warn!(target: "plugin/kubernetes", "{fault}");
-    }
-    *told = faults;
-    if look.loaded.files > 0 {
-        let Loaded { objects, files, .. } = look.loaded;
-        tracing::info!(target: "plugin/kubernetes", "loaded {objects} objects from {files} files");
-    }
-    let outcome = |resource| match &look.absent {
-        None => Event::Current(resource),
-        Some(absent) => Event::Trouble(resource, Trouble::Unreachable(absent.clone())),
-    };
-    for target in ledger.targets() {
-        say(outcome(target.resource));
-    }
-    if look.unsettled {
-        SETTLED_AFTER
-    } else {
-        LOOK_EVERY
+/// What the looks before have left.
+struct Known {
+    ledger: Ledger,
+    /// The faults that the last look met: what is still unreadable is met again by every look and said once.
+    told: Vec<String>,
+}
+
+impl Known {
+    /// Looks at all files and sends what is new. Returns when to look again.
+    fn look(&mut self, events: &mpsc::Sender<Event>) -> Duration {
+        // If nobody listens any more, `follow` ends.
+        let mut say = |event| {
+            let _ = events.blocking_send(event);
+        };
+        let look = self.ledger.look(now(), &mut say);
+        let faults: Vec<String> = look.loaded.faults.iter().map(ToString::to_string).collect();
+        for fault in faults.iter().filter(|fault| !self.told.contains(fault)) {
+            tracing::warn!(target: "plugin/kubernetes", "{fault}");
+        }
+        self.told = faults;
+        if look.loaded.files > 0 {
+            let Loaded { objects, files, .. } = look.loaded;
+            tracing::info!(target: "plugin/kubernetes", "loaded {objects} objects from {files} files");
+        }
+        let outcome = |resource| match &look.absent {
+            None => Event::Current(resource),
+            Some(absent) => Event::Trouble(resource, Trouble::Unreachable(absent.clone())),
+        };
+        for target in self.ledger.targets() {
+            say(outcome(target.resource));
+        }
+        if look.unsettled {
+            SETTLED_AFTER
+        } else {
+            LOOK_EVERY
+        }
     }
 }
 

@@ -18,6 +18,9 @@ const WEB: &str = "web.demo.svc.cluster.local.";
 const DB: &str = "db.demo.svc.cluster.local.";
 const DB_0: &str = "db-0.db.demo.svc.cluster.local.";
 const PORT: &str = "_pg._tcp.db.demo.svc.cluster.local.";
+const NOSUCH: &str = "nosuch.demo.svc.cluster.local.";
+const POD: &str = "10-0-0-9.demo.pod.cluster.local.";
+const NAMESPACE: &str = "demo.svc.cluster.local.";
 const DB_0_REVERSE: &str = "1.0.0.10.in-addr.arpa.";
 
 /// A server with these directives beside `kubernetes`, and these lines in that.
@@ -178,46 +181,51 @@ fn an_endpoint_that_moves_between_slices_is_always_answered_and_one_that_is_to_g
     assert_eq!(held(&server, "gone"), 1, "what went without a word");
 }
 
+/// What names become while this resource is denied, and that all is well once it no longer is.
+fn is_denied(resource: &str, lost: &[&str]) {
+    let api = api();
+    api.inject(Fault::answer(403).of(resource).always());
+    let server = start(&api, "", "pods verified");
+    let denied = format!("{resource}: 403 Forbidden");
+    let deadline = Instant::now() + PATIENCE;
+    while synced(&server) < 3 || !server.ready_report().contains(&denied) {
+        assert!(Instant::now() < deadline, "{}", server.ready_report());
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    for (name, expected) in [
+        (WEB, "NOERROR 10.96.0.1"),
+        (DB, "NOERROR 10.0.0.1 10.0.0.2"),
+        (DB_0, "NOERROR 10.0.0.1"),
+        (NOSUCH, "NXDOMAIN"),
+        (POD, "NXDOMAIN"),
+        (NAMESPACE, "NOERROR"),
+        ("www.example.com.cluster.local.", "NXDOMAIN"),
+    ] {
+        let (got, why) = dns::ask_why(server.address(), name, "A").expect("a reply");
+        if lost.contains(&name) {
+            assert_eq!((&*got, &*why), ("SERVFAIL", &*denied), "{name}");
+        } else {
+            assert_eq!(got, expected, "{name} without {resource}: {why}");
+        }
+    }
+    api.clear_faults();
+    server.wait_until_ready();
+    wait_for(&server, DB, "NOERROR 10.0.0.1 10.0.0.2");
+}
+
 #[test]
 fn one_denied_resource_degrades_what_depends_on_it_and_nothing_else() {
-    const NOSUCH: &str = "nosuch.demo.svc.cluster.local.";
-    const POD: &str = "10-0-0-9.demo.pod.cluster.local.";
-    const NAMESPACE: &str = "demo.svc.cluster.local.";
-    for (resource, lost) in [
-        ("namespaces", &[NAMESPACE][..]),
-        ("services", &[WEB, DB, DB_0, NOSUCH]),
-        ("endpointslices", &[DB, DB_0]),
-        ("pods", &[POD]),
-    ] {
-        let api = api();
-        api.inject(Fault::answer(403).of(resource).always());
-        let server = start(&api, "", "pods verified");
-        let denied = format!("{resource}: 403 Forbidden");
-        let deadline = Instant::now() + PATIENCE;
-        while synced(&server) < 3 || !server.ready_report().contains(&denied) {
-            assert!(Instant::now() < deadline, "{}", server.ready_report());
-            std::thread::sleep(Duration::from_millis(2));
-        }
-        for (name, expected) in [
-            (WEB, "NOERROR 10.96.0.1"),
-            (DB, "NOERROR 10.0.0.1 10.0.0.2"),
-            (DB_0, "NOERROR 10.0.0.1"),
-            (NOSUCH, "NXDOMAIN"),
-            (POD, "NXDOMAIN"),
-            (NAMESPACE, "NOERROR"),
-            ("www.example.com.cluster.local.", "NXDOMAIN"),
+    // Each waits until the server asks again, and that for none of the others.
+    std::thread::scope(|scope| {
+        for (resource, lost) in [
+            ("namespaces", &[NAMESPACE][..]),
+            ("services", &[WEB, DB, DB_0, NOSUCH]),
+            ("endpointslices", &[DB, DB_0]),
+            ("pods", &[POD]),
         ] {
-            let (got, why) = dns::ask_why(server.address(), name, "A").expect("a reply");
-            if lost.contains(&name) {
-                assert_eq!((&*got, &*why), ("SERVFAIL", &*denied), "{name}");
-            } else {
-                assert_eq!(got, expected, "{name} without {resource}: {why}");
-            }
+            scope.spawn(|| is_denied(resource, lost));
         }
-        api.clear_faults();
-        server.wait_until_ready();
-        wait_for(&server, DB, "NOERROR 10.0.0.1 10.0.0.2");
-    }
+    });
 }
 
 #[test]

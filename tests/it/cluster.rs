@@ -386,7 +386,7 @@ fn every_change_in_manifests_is_answered() {
 fn nobody_is_told_ready_before_the_cluster_is_known() {
     let api = api();
     api.inject(Fault::hold().of("services").always());
-    let ready = crate::program::free_port();
+    let ready = crate::support::program::free_port();
     let address = std::net::SocketAddr::from((std::net::Ipv4Addr::LOCALHOST, ready));
     let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
     let asking = {

@@ -4,7 +4,6 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use cairn_dns::app::App;
@@ -21,8 +20,8 @@ use cairn_dns::telemetry::log::LogFormat;
 use hickory_proto::rr::Name;
 use tokio::runtime::Handle;
 
-use crate::program::Cairn;
 use crate::support::dns;
+use crate::support::program::{self, Cairn};
 
 const README: &str = include_str!("../../README.md");
 
@@ -223,7 +222,7 @@ fn the_readme_shows_what_check_prints() {
         fenced(check, "corefile faulty")[0],
     )
     .unwrap();
-    let mut program = Command::new(env!("CARGO_BIN_EXE_cairn"));
+    let mut program = program::command();
     let output = program
         .args(["check", "Corefile"])
         .current_dir(&folder)
@@ -295,15 +294,15 @@ fn the_readme_shows_what_explain_prints() {
     let folder = std::env::current_dir().unwrap().join("deploy/demo/cluster");
     let demo = demo.replace("deploy/demo/cluster", folder.to_str().unwrap());
     let server = Cairn::serving(&demo, &[]);
-    server.wait_for(|server| server.ask("no.svc.cluster.local.").as_deref() == Some("NXDOMAIN"));
+    server.wait_for("no.svc.cluster.local.", "NXDOMAIN");
     let shown = fenced(section("### Ask the server why"), "console");
     assert!(!shown.is_empty());
     for block in shown {
         let (command, expected) = block.split_once('\n').unwrap();
         let args = command.strip_prefix("$ cairn ").unwrap().split(' ');
-        let output = Command::new(env!("CARGO_BIN_EXE_cairn"))
+        let output = program::command()
             .args(args)
-            .args(["--pid", &server.child.id().to_string()])
+            .args(["--pid", &server.id().to_string()])
             .output()
             .unwrap();
         let printed = String::from_utf8(output.stdout).unwrap();

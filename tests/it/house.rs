@@ -29,7 +29,7 @@ const KNOWS: &[(&str, &[&str])] = &[
             "telemetry",
         ],
     ),
-    ("cluster", &["dns"]),
+    ("cluster", &["blocking", "dns"]),
     ("config", &["corefile", "dns", "ops", "plugin"]),
     ("corefile", &[]),
     (

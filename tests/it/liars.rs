@@ -13,7 +13,6 @@ mod figures;
 mod hedged;
 mod liar;
 mod lie;
-mod load;
 mod spoofed;
 mod stale;
 mod wire;
@@ -32,6 +31,21 @@ enum Transport {
 
 /// Both.
 const TRANSPORTS: [Transport; 2] = [Transport::Udp, Transport::Tcp];
+
+/// A cluster of one service.
+const CLUSTER: &str = r#"
+apiVersion: v1
+kind: Namespace
+metadata: {name: demo}
+---
+apiVersion: v1
+kind: Service
+metadata: {namespace: demo, name: web}
+spec:
+  clusterIP: 10.96.0.1
+  clusterIPs: [10.96.0.1]
+  ports: [{name: http, port: 80, protocol: TCP}]
+"#;
 
 /// A server with these directives in its one block, for every zone.
 fn server(directives: &str) -> Server {

@@ -3,7 +3,6 @@
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -11,9 +10,9 @@ use std::time::{Duration, Instant};
 use cairn_dns::corefile::Memory;
 use serde_json::{Value, json};
 
-use crate::program::free_port;
 use crate::support::apiserver::{ApiServer, Verb, WatchList};
 use crate::support::dns;
+use crate::support::program::{self, Cairn, Launch, free_port};
 use crate::support::server::Server;
 
 /// What a busy machine may take for something that needs milliseconds.
@@ -82,7 +81,7 @@ impl World {
     }
 
     /// A Corefile with these lines in its stanza.
-    fn corefile(&self, port: u16, lines: &str) -> String {
+    fn corefile(&self, port: &str, lines: &str) -> String {
         let kubeconfig = self.kubeconfig.display();
         format!(
             ".:{port} {{\n bind 127.0.0.1\n kubernetes cluster.local {{\n kubeconfig {kubeconfig} lab\n ttl 30\n{lines}\n}}\n}}\n"
@@ -94,24 +93,14 @@ impl World {
     }
 
     /// A process of its own.
-    fn start(&self) -> Cairn {
-        let (port, ready) = (free_port(), free_port());
-        let corefile = self.corefile(port, &self.snapshot());
-        let ops = format!(" ready 127.0.0.1:{ready}\n prometheus 127.0.0.1:{ready}\n");
-        let corefile = corefile.replace(" bind 127.0.0.1\n", &format!(" bind 127.0.0.1\n{ops}"));
-        fs::write(self.path("Corefile"), corefile).unwrap();
-        let log = fs::File::create(self.path("log")).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_cairn"))
-            .current_dir(&self.folder)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        Cairn {
-            child,
-            address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
-            ops: SocketAddr::from((Ipv4Addr::LOCALHOST, ready)),
+    fn start(&self) -> Restarting {
+        let ops = free_port();
+        let corefile = self.corefile("PORT", &self.snapshot());
+        let more = format!(" ready 127.0.0.1:{ops}\n prometheus 127.0.0.1:{ops}\n");
+        let corefile = corefile.replace(" bind 127.0.0.1\n", &format!(" bind 127.0.0.1\n{more}"));
+        Restarting {
+            cairn: Cairn::starting(&corefile, free_port(), &Launch::default()),
+            ops: SocketAddr::from((Ipv4Addr::LOCALHOST, ops)),
         }
     }
 
@@ -121,7 +110,7 @@ impl World {
     }
 
     fn memory(&self, lines: &str) -> Memory {
-        Memory::new().file("Corefile", self.corefile(0, lines))
+        Memory::new().file("Corefile", self.corefile("0", lines))
     }
 
     /// Returns when the cluster as it is has been written.
@@ -130,19 +119,22 @@ impl World {
     }
 }
 
-/// A server of its own; killed with the handle, as by SIGKILL.
-struct Cairn {
-    child: Child,
-    address: SocketAddr,
+/// A server of its own, and where it tells how it is.
+struct Restarting {
+    cairn: Cairn,
     ops: SocketAddr,
 }
 
-impl Cairn {
+impl Restarting {
+    fn address(&self) -> SocketAddr {
+        self.cairn.address()
+    }
+
     /// The first reply that the server gives.
     fn first(&self, name: &str) -> String {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            if let Some(reply) = dns::ask(self.address, name, "A") {
+            if let Some(reply) = self.cairn.ask(name) {
                 return reply;
             }
             assert!(Instant::now() < deadline, "it never answers");
@@ -152,13 +144,6 @@ impl Cairn {
 
     fn page(&self, path: &str) -> String {
         dns::http_body(self.ops, path)
-    }
-}
-
-impl Drop for Cairn {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
@@ -179,9 +164,9 @@ fn wait_for_answer(server: SocketAddr, name: &str, expected: &str) {
 }
 
 /// A server that knew the cluster and was killed; the API server is away and the cluster goes on.
-fn restarted(world: &World) -> Cairn {
+fn restarted(world: &World) -> Restarting {
     let cairn = world.start();
-    wait_for_answer(cairn.address, WEB, "NOERROR 10.96.0.1");
+    wait_for_answer(cairn.address(), WEB, "NOERROR 10.96.0.1");
     world.wait_for_file("snapshot");
     world.api.stop();
     drop(cairn);
@@ -209,7 +194,7 @@ fn a_restart_while_the_api_is_away_is_answered_from_the_snapshot_and_then_from_t
     ] {
         let expected = (text.to_owned(), ttl, vec![error]);
         assert_eq!(
-            dns::ask_edns(cairn.address, name, "A"),
+            dns::ask_edns(cairn.address(), name, "A"),
             Some(expected),
             "{name}"
         );
@@ -240,7 +225,7 @@ fn a_restart_while_the_api_is_away_is_answered_from_the_snapshot_and_then_from_t
     assert!(metrics.lines().any(unsynced), "{metrics}");
 
     // What is in both, the old cluster and the new, is answered at every moment of the change.
-    let (address, stop) = (cairn.address, Arc::new(AtomicBool::new(false)));
+    let (address, stop) = (cairn.address(), Arc::new(AtomicBool::new(false)));
     let asking = std::thread::spawn({
         let stop = stop.clone();
         move || {
@@ -288,7 +273,7 @@ fn restart(times: usize) {
     // A file that nobody has made younger seems no younger.
     assert!(fs::read(world.path("snapshot")).unwrap() == file);
     world.api.start_again();
-    wait_for_answer(cairn.address, WEB, "NOERROR 10.96.0.7");
+    wait_for_answer(cairn.address(), WEB, "NOERROR 10.96.0.7");
 }
 
 #[test]
@@ -306,16 +291,13 @@ fn two_hundred_restarts_while_the_api_is_away_answer_what_was_known() {
 fn a_clean_end_leaves_what_was_known_at_the_end() {
     let world = World::new();
     let mut cairn = world.start();
-    wait_for_answer(cairn.address, WEB, "NOERROR 10.96.0.1");
+    wait_for_answer(cairn.address(), WEB, "NOERROR 10.96.0.1");
     world.wait_for_file("snapshot");
     // Within the rest after the first write, so that nothing but the end writes it.
     world.api.apply(service("web", "10.96.0.9"));
-    wait_for_answer(cairn.address, WEB, "NOERROR 10.96.0.9");
-    let ended = Command::new("kill")
-        .args(["-TERM", &cairn.child.id().to_string()])
-        .status()
-        .unwrap();
-    assert!(ended.success() && cairn.child.wait().unwrap().success());
+    wait_for_answer(cairn.address(), WEB, "NOERROR 10.96.0.9");
+    cairn.cairn.signal("TERM");
+    assert!(cairn.cairn.ended().success());
     world.api.stop();
     let cairn = world.start();
     assert_eq!(cairn.first(WEB), "NOERROR 10.96.0.9");
@@ -323,38 +305,42 @@ fn a_clean_end_leaves_what_was_known_at_the_end() {
 
 #[test]
 fn a_file_that_is_not_ours_is_refused_counted_and_replaced() {
-    let world = World::new();
-    let first = world.serve(&world.snapshot());
-    world.wait_for_file("snapshot");
-    drop(first);
-    let path = world.path("snapshot");
-    let good = fs::read(&path).unwrap();
-    let flipped: Vec<u8> = good.iter().map(|octet| octet ^ 1).collect();
-    let cut = good[..good.len() / 2].to_vec();
-    let old = format!("{} max_age 1s", world.snapshot());
-    let other = format!("{}\nlabels a!=b", world.snapshot());
-    for (fact, octets, lines, reason) in [
-        ("corrupt", flipped, world.snapshot(), "corrupt"),
-        ("cut", cut, world.snapshot(), "corrupt"),
-        ("of other selectors", good.clone(), other, "foreign"),
-        ("too old", good, old, "too_old"),
-    ] {
-        fs::write(&path, octets).unwrap();
-        world.api.stop();
-        if reason == "too_old" {
-            std::thread::sleep(Duration::from_millis(2100));
+    type Spoil = fn(Vec<u8>) -> Vec<u8>;
+    let flip: Spoil = |file| file.iter().map(|octet| octet ^ 1).collect();
+    let cut: Spoil = |file| file[..file.len() / 2].to_vec();
+    let leave: Spoil = |file| file;
+    // Each waits until the server asks again, and that for none of the others.
+    std::thread::scope(|scope| {
+        for (fact, spoil, lines, reason) in [
+            ("corrupt", flip, "", "corrupt"),
+            ("cut", cut, "", "corrupt"),
+            ("of other selectors", leave, "\nlabels a!=b", "foreign"),
+            ("too old", leave, " max_age 1s", "too_old"),
+        ] {
+            scope.spawn(move || {
+                let world = World::new();
+                let first = world.serve(&world.snapshot());
+                world.wait_for_file("snapshot");
+                drop(first);
+                world.api.stop();
+                let path = world.path("snapshot");
+                let spoilt = spoil(fs::read(&path).unwrap());
+                fs::write(&path, &spoilt).unwrap();
+                if reason == "too_old" {
+                    std::thread::sleep(Duration::from_millis(2100));
+                }
+                let server = world.serve(&(world.snapshot() + lines));
+                let asked = dns::ask(server.address(), WEB, "A");
+                assert_eq!(asked.as_deref(), Some("SERVFAIL"), "{fact}");
+                let metrics = server.metrics();
+                let counted = format!("reason=\"{reason}\"}} 1\n");
+                assert!(metrics.contains(&counted), "{fact}: {metrics}");
+                world.api.start_again();
+                server.wait_until_ready();
+                wait_for("a new file", || fs::read(&path).unwrap() != spoilt);
+            });
         }
-        let server = world.serve(&lines);
-        let asked = dns::ask(server.address(), WEB, "A");
-        assert_eq!(asked.as_deref(), Some("SERVFAIL"), "{fact}");
-        let metrics = server.metrics();
-        let counted = format!("reason=\"{reason}\"}} 1\n");
-        assert!(metrics.contains(&counted), "{fact}: {metrics}");
-        let before = fs::read(&path).unwrap();
-        world.api.start_again();
-        server.wait_until_ready();
-        wait_for("a new file", || fs::read(&path).unwrap() != before);
-    }
+    });
 }
 
 #[test]
@@ -468,7 +454,7 @@ fn a_check_does_not_touch_the_file() {
         if exists {
             fs::write(&path, "no snapshot").unwrap();
         }
-        let checked = Command::new(env!("CARGO_BIN_EXE_cairn"))
+        let checked = program::command()
             .arg("check")
             .arg(&corefile)
             .output()

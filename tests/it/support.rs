@@ -4,5 +4,6 @@
 
 pub(crate) mod apiserver;
 pub(crate) mod dns;
+pub(crate) mod program;
 pub(crate) mod server;
 pub(crate) mod upstream;

@@ -1,17 +1,13 @@
 //! Clients over TCP that take what there is, and what an operator sees of it.
 
-use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use cairn_dns::corefile::Memory;
 use socket2::{Domain, Socket, Type};
 
-use crate::program::free_port;
-use crate::support::dns;
+use crate::support::program::{Cairn, Launch, free_port};
 use crate::support::server::Server;
 
 /// What a busy machine may take for something that needs milliseconds.
@@ -59,79 +55,37 @@ fn connections_are_counted_with_the_reason_of_their_end() {
 }
 
 /// `cairn`, which may have so many descriptors, if a number is given.
-struct Limited {
-    child: Child,
-    folder: tempfile::TempDir,
-    address: SocketAddr,
-}
-
-impl Limited {
-    fn serving(descriptors: Option<usize>) -> Limited {
-        let (port, folder) = (free_port(), tempfile::tempdir().unwrap());
-        let corefile = format!("example.org:{port} {{\n bind 127.0.0.1\n whoami\n}}\n");
-        fs::write(folder.path().join("Corefile"), corefile).unwrap();
-        let limited = Limited {
-            child: start(folder.path(), descriptors),
-            folder,
-            address: (Ipv4Addr::LOCALHOST, port).into(),
-        };
-        wait_for("an answer", || {
-            dns::ask(limited.address, "example.org.", "A").is_some()
-        });
-        limited
-    }
-
-    fn descriptors(&self) -> usize {
-        let open = fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap();
-        open.count()
-    }
-
-    fn log(&self) -> String {
-        fs::read_to_string(self.folder.path().join("log")).unwrap()
-    }
-}
-
-impl Drop for Limited {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn start(folder: &Path, descriptors: Option<usize>) -> Child {
+fn limited(descriptors: Option<u64>) -> Cairn {
     let limit = descriptors.map_or_else(String::new, |most| format!("ulimit -n {most} && "));
-    let log = File::create(folder.join("log")).unwrap();
-    Command::new("sh")
-        .args([
-            "-c",
-            &format!("{limit}exec \"$0\""),
-            env!("CARGO_BIN_EXE_cairn"),
-        ])
-        .current_dir(folder)
-        .stdin(Stdio::null())
-        .stdout(log.try_clone().unwrap())
-        .stderr(log)
-        .spawn()
-        .unwrap()
+    let run = format!("{limit}exec \"$0\"");
+    let launch = Launch {
+        behind: &["sh", "-c", &run],
+        ..Launch::default()
+    };
+    let corefile = "example.org:PORT {\n bind 127.0.0.1\n whoami\n}\n";
+    let cairn = Cairn::starting(corefile, free_port(), &launch);
+    cairn.wait_for("example.org.", "NOERROR");
+    cairn
 }
 
 #[test]
 fn without_a_descriptor_left_it_says_so_once_and_still_answers_those_who_come() {
     /// Fewer than the half of all descriptors that connections may have, so that the system is the one to refuse.
-    const LEFT: usize = 6;
-    let needed = Limited::serving(None).descriptors();
-    let server = Limited::serving(Some(needed + LEFT));
+    const LEFT: u64 = 6;
+    let needed = limited(None).holds().descriptors;
+    let server = limited(Some(needed + LEFT));
     let mut idle = Vec::new();
     for last in 1..=10 {
-        idle.extend(connect_from(last, server.address));
-        idle.extend(connect_from(last, server.address));
+        idle.extend(connect_from(last, server.address()));
+        idle.extend(connect_from(last, server.address()));
     }
-    wait_for("the reason in the log", || {
-        server.log().contains("cannot be accepted: ")
-    });
-    let mut stream = connect_from(11, server.address).unwrap();
+    server.wait_until(|server| server.log().contains("cannot be accepted: "));
+    let mut stream = connect_from(11, server.address()).unwrap();
     assert!(is_answered(&mut stream), "over TCP: {}", server.log());
-    let answer = dns::ask(server.address, "example.org.", "A");
-    assert_eq!(answer.as_deref(), Some("NOERROR"), "over UDP");
+    assert_eq!(
+        server.ask("example.org.").as_deref(),
+        Some("NOERROR"),
+        "over UDP"
+    );
     assert_eq!(server.log().matches("cannot be accepted: ").count(), 1);
 }

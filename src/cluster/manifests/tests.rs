@@ -1,4 +1,5 @@
 use std::fs;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
 use crate::cluster::object::{Object, Resource};
@@ -73,6 +74,43 @@ async fn a_path_that_is_missing_is_trouble() {
     );
     drop(receive);
     task.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_look_that_cannot_be_done_is_trouble_and_done_later() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("a.yaml"), namespace("one")).unwrap();
+    let (send, mut receive) = mpsc::channel(16);
+    let looks = AtomicUsize::new(0);
+    let elsewhere = move |look| {
+        let nth = looks.fetch_add(1, Ordering::Relaxed);
+        async move {
+            match nth {
+                0 => Err(io::Error::other("no thread")),
+                _ => blocking::run("manifests", look).await,
+            }
+        }
+    };
+    let paths = vec![folder.path().to_owned()];
+    tokio::spawn(follow_by(elsewhere, paths, targets(), send));
+    let trouble = Trouble::Unreachable("no look at them: no thread".into());
+    assert_eq!(
+        receive.recv().await,
+        Some(Event::Trouble(Resource::Namespaces, trouble))
+    );
+    assert_eq!(
+        receive.recv().await,
+        Some(Event::ListStarted(Resource::Namespaces))
+    );
+    assert!(matches!(receive.recv().await, Some(Event::Applied(_))));
+}
+
+#[tokio::test]
+#[should_panic = "a test may"]
+async fn a_look_that_panics_is_a_panic_of_those_who_follow() {
+    let (send, _receive) = mpsc::channel(16);
+    let elsewhere = |_| blocking::run("manifests", || catch_unwind(|| panic!("a test may")));
+    follow_by(elsewhere, vec![], targets(), send).await;
 }
 
 #[test]

@@ -3,9 +3,9 @@
 use serde_json::json;
 
 use super::asked;
-use crate::program::Cairn;
 use crate::support::apiserver::ApiServer;
 use crate::support::dns;
+use crate::support::program::Cairn;
 
 #[test]
 fn explain_shows_the_extended_errors_that_a_client_gets_and_no_others() {
@@ -21,7 +21,7 @@ fn explain_shows_the_extended_errors_that_a_client_gets_and_no_others() {
         let corefile = corefile.replace("cluster.yaml", manifest.to_str().unwrap());
         let server = Cairn::serving(&corefile, &[]);
         const MISSING: &str = "missing.shop.svc.cluster.local.";
-        server.wait_for(|server| server.ask(MISSING).as_deref() == Some("NXDOMAIN"));
+        server.wait_for(MISSING, "NXDOMAIN");
         let explanation = asked(&server, &format!("explain {MISSING}"));
         let told = explanation["reply"]["extended_errors"].as_array().unwrap();
         assert_eq!(told.len(), expected, "{errors}: {told:?}");
@@ -55,7 +55,7 @@ fn explain_names_the_objects_in_the_versions_that_the_api_server_told() {
         kubeconfig.display()
     );
     let server = Cairn::serving(&corefile, &[]);
-    server.wait_for(|server| {
+    server.wait_until(|server| {
         server.ask("alias.shop.svc.cluster.local.").as_deref()
             == Some("NOERROR 10.0.0.1 db.shop.svc.cluster.local.")
     });

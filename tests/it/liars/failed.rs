@@ -81,7 +81,7 @@ fn a_storm_from_all_upstreams_is_not_answered_with_a_storm() {
 #[test]
 fn a_server_that_forwards_to_itself_says_so_to_the_client_and_goes_on() {
     let liar = Liar::start(1, Lie::Honest);
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, crate::program::free_port()));
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, crate::support::program::free_port()));
     let corefile = format!(
         ".:{} {{\n bind 127.0.0.1\n cache\n forward loop.test {address} {{\n{}\n}}\n{}\n}}\n",
         address.port(),

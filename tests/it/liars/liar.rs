@@ -5,9 +5,10 @@
 //! All liars of the test process share one small runtime, so a test may block; each ends with its handle.
 
 use std::collections::HashMap;
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket as StdUdpSocket};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
@@ -23,6 +24,8 @@ use super::wire::{self, Question};
 
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 1024;
+/// As many datagrams as fit into a socket's buffer at one time.
+const BURST: u16 = 128;
 /// Where a socket is connected that shall hear nobody.
 const ELSEWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9);
 
@@ -213,6 +216,9 @@ impl Shared {
             // What cannot be sent is lost, as datagrams are.
             let _ = match act {
                 Act::Say(message) | Act::Raw(message) => self.udp.send_to(&message, to).await,
+                Act::SayUnderOtherIds(message, within) => {
+                    self.say_under_other_ids(message, within, to).await
+                }
                 Act::SayFrom(Stranger::Port, message) => {
                     self.strangers[0].send_to(&message, to).await
                 }
@@ -227,6 +233,28 @@ impl Shared {
             };
         }
     }
+
+    async fn say_under_other_ids(
+        &self,
+        mut message: Vec<u8>,
+        within: Duration,
+        to: SocketAddr,
+    ) -> io::Result<usize> {
+        let began = Instant::now();
+        let id = u16::from_be_bytes([message[0], message[1]]);
+        let mut said = 0;
+        for offset in 1..=u16::MAX {
+            message[..2].copy_from_slice(&id.wrapping_add(offset).to_be_bytes());
+            said += self.udp.send_to(&message, to).await?;
+            if offset.is_multiple_of(BURST) {
+                if began.elapsed() > within {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        }
+        Ok(said)
+    }
 }
 
 async fn serve_udp(shared: Arc<Shared>) {
@@ -237,7 +265,8 @@ async fn serve_udp(shared: Arc<Shared>) {
             continue;
         };
         let acts = shared.hear(&buffer[..length], from, Transport::Udp);
-        if acts.iter().any(|act| matches!(act, Act::Pause(_))) {
+        let takes_time = |act: &Act| matches!(act, Act::Pause(_) | Act::SayUnderOtherIds(..));
+        if acts.iter().any(takes_time) {
             let shared = shared.clone();
             tokio::spawn(async move { shared.act_udp(acts, from).await });
         } else {
@@ -271,6 +300,7 @@ async fn serve_connection(shared: Arc<Shared>, mut stream: TcpStream, from: Sock
                     tokio::time::sleep(pause).await;
                     continue;
                 }
+                Act::SayUnderOtherIds(..) => continue,
                 Act::Close => return,
             };
             if stream.write_all(&octets).await.is_err() {

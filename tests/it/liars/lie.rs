@@ -34,7 +34,7 @@ pub(super) enum Lie {
     ForgedThenGenuine(Forgery),
     /// The genuine answer, then the forgery.
     GenuineThenForged(Forgery),
-    /// Every id but the right one with a forged answer, then the genuine one.
+    /// A forged answer under every id but the right one, as many as there is time for, then the genuine one.
     AllOtherIds,
     /// Honest over UDP; TCP is filtered.
     Datagrams,
@@ -92,6 +92,8 @@ pub(super) enum Forgery {
 pub(super) enum Act {
     /// Sends a message.
     Say(Vec<u8>),
+    /// Sends it under each id but its own, for so long at most; over TCP nobody can.
+    SayUnderOtherIds(Vec<u8>, Duration),
     /// Sends it from another socket; over TCP nobody can.
     SayFrom(Stranger, Vec<u8>),
     /// Sends octets that are framed by nobody.
@@ -275,22 +277,14 @@ impl Scene<'_> {
     }
 
     fn all_other_ids(&self) -> Vec<Act> {
-        // As many as fit into a socket's buffer at one time.
-        const BURST: u16 = 128;
         let genuine = Act::Say(self.genuine().octets());
-        let mut reply = self.question.answer(FORGED);
-        let mut acts = Vec::new();
-        for offset in 1..=u16::MAX {
-            reply.id = self.question.id.wrapping_add(offset);
-            acts.push(Act::Say(reply.octets()));
-            if offset.is_multiple_of(BURST) {
-                acts.push(Act::Pause(Duration::from_millis(1)));
-            }
-        }
+        let forged = self.question.answer(FORGED).octets();
+        // It leaves more than a second of the time in which a client is answered.
+        let flood = Act::SayUnderOtherIds(forged, Duration::from_secs(3));
         // Said more than once, because the buffer may be full of the others.
-        let pause = Act::Pause(Duration::from_millis(5));
-        acts.extend(std::iter::repeat_n([pause, genuine], 4).flatten());
-        acts
+        let pause = Act::Pause(Duration::from_millis(20));
+        let last = std::iter::repeat_n([pause, genuine], 50).flatten();
+        std::iter::once(flood).chain(last).collect()
     }
 
     fn stuffed(&self) -> Reply {

@@ -2,11 +2,9 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::Path;
-use std::process::{Command, Stdio};
 
-use crate::program::{Cairn, free_port, run, start};
 use crate::support::dns;
+use crate::support::program::{Cairn, Launch, free_port, run};
 
 /// Where the copy is kept, in the folder of the server.
 const COPY: &str = "kept/Corefile";
@@ -25,16 +23,18 @@ impl Kept {
         let imported =
             format!("bind 127.0.0.1\nready 127.0.0.1:{ops}\nprometheus 127.0.0.1:{ops}\n");
         let files = [("upper", imported.as_str())];
-        let cairn = Cairn::starting("", &files, &[], dns);
-        let kept = Kept {
-            cairn,
+        let launch = Launch {
+            files: &files,
+            ..Launch::default()
+        };
+        let mut kept = Kept {
+            cairn: Cairn::starting("", dns, &launch),
             ops: (Ipv4Addr::LOCALHOST, ops).into(),
         };
         fs::create_dir(kept.cairn.path("kept")).unwrap();
         kept.write("one.test");
-        let mut kept = kept;
-        kept.restart(FLAGS);
-        kept.cairn.wait_for(|cairn| cairn.path(COPY).exists());
+        kept.restart();
+        kept.cairn.wait_until(|cairn| cairn.path(COPY).exists());
         kept
     }
 
@@ -44,10 +44,11 @@ impl Kept {
     }
 
     /// Ends the process as nothing can prepare for, and starts another.
-    fn restart(&mut self, flags: &[&str]) {
-        self.cairn.child.kill().unwrap();
-        self.cairn.child.wait().unwrap();
-        self.cairn.child = start(self.cairn.folder.path(), flags);
+    fn restart(&mut self) {
+        self.cairn.restart(&Launch {
+            flags: FLAGS,
+            ..Launch::default()
+        });
     }
 
     fn serves(&self, zone: &str) -> bool {
@@ -72,17 +73,17 @@ fn the_last_good_corefile_is_served_until_the_real_one_is_mended() {
         "{copy}"
     );
     assert!(kept.states(0, 0));
-    let (code, checked) = run(kept.cairn.folder.path(), &["check", COPY]);
+    let (code, checked) = run(kept.cairn.folder(), &["check", COPY]);
     assert_eq!(code, Some(0), "{checked}");
 
     kept.cairn
         .write_corefile("two.test.:PORT {\n    import upper\n    whomai\n}\n");
     // What was imported is not asked for again.
     fs::remove_file(kept.cairn.path("upper")).unwrap();
-    kept.restart(FLAGS);
-    kept.cairn.wait_for(|_| kept.serves("one.test."));
+    kept.restart();
+    kept.cairn.wait_until(|_| kept.serves("one.test."));
     kept.cairn
-        .wait_for(|cairn| cairn.log().contains("did you mean 'whoami'?"));
+        .wait_until(|cairn| cairn.log().contains("did you mean 'whoami'?"));
     let log = kept.cairn.log();
     let shouted = "[ERROR] plugin/reload: The Corefile cannot be served. Serving the last good one, kept/Corefile: Corefile:2:12: error: file to import not found: upper\n";
     assert!(log.contains(shouted), "{log}");
@@ -94,20 +95,20 @@ fn the_last_good_corefile_is_served_until_the_real_one_is_mended() {
     // Although neither of them has `reload`.
     let mended = copy.replace("one.test.", "two.test.");
     kept.cairn.write_corefile(&mended);
-    kept.cairn.wait_for(|_| kept.serves("two.test."));
-    kept.cairn.wait_for(|_| kept.states(0, 0));
+    kept.cairn.wait_until(|_| kept.serves("two.test."));
+    kept.cairn.wait_until(|_| kept.states(0, 0));
     assert_eq!(dns::http_body(kept.ops, "/ready"), "OK");
     let is_kept = |cairn: &Cairn| {
         fs::read_to_string(cairn.path(COPY)).is_ok_and(|copy| copy.contains("two.test."))
     };
-    kept.cairn.wait_for(is_kept);
+    kept.cairn.wait_until(is_kept);
 }
 
 #[test]
 fn a_corefile_that_is_at_fault_is_replaced_and_a_port_that_is_taken_is_not() {
     let mut kept = Kept::start();
     let corefile = kept.cairn.path("Corefile");
-    let zone = |text: &str| format!("two.test.:{} {{\n{text}\n}}\n", kept.cairn.port);
+    let zone = |text: &str| format!("two.test.:{} {{\n{text}\n}}\n", kept.cairn.port());
     let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let rows = [
         ("empty", String::new(), true),
@@ -128,30 +129,20 @@ fn a_corefile_that_is_at_fault_is_replaced_and_a_port_that_is_taken_is_not() {
     for (fact, text, is_replaced) in rows {
         fs::write(&corefile, text).unwrap();
         if is_replaced {
-            kept.restart(FLAGS);
-            kept.cairn.wait_for(|_| kept.serves("one.test."));
+            kept.restart();
+            kept.cairn.wait_until(|_| kept.serves("one.test."));
         } else {
-            let (code, log) = ended(kept.cairn.folder.path(), &mut kept.cairn.child);
+            kept.cairn.kill();
+            let (code, log) = run(kept.cairn.folder(), FLAGS);
             assert_eq!(code, Some(1), "{fact}: {log}");
             assert!(log.contains("address already in use"), "{fact}: {log}");
         }
     }
     // And it may be the environment that names the copy.
     fs::remove_file(&corefile).unwrap();
-    let mut named = Command::new(env!("CARGO_BIN_EXE_cairn"));
-    named.current_dir(kept.cairn.folder.path());
-    named
-        .env("CAIRN_LAST_GOOD", COPY)
-        .env_remove("KUBERNETES_SERVICE_HOST");
-    let quiet = || Stdio::null();
-    named.stdin(quiet()).stdout(quiet()).stderr(quiet());
-    kept.cairn.child = named.spawn().unwrap();
-    kept.cairn.wait_for(|_| kept.serves("one.test."));
-}
-
-/// Ends the server that runs, and runs another to its end.
-fn ended(folder: &Path, child: &mut std::process::Child) -> (Option<i32>, String) {
-    child.kill().unwrap();
-    child.wait().unwrap();
-    run(folder, FLAGS)
+    kept.cairn.restart(&Launch {
+        environment: &[("CAIRN_LAST_GOOD", COPY)],
+        ..Launch::default()
+    });
+    kept.cairn.wait_until(|_| kept.serves("one.test."));
 }

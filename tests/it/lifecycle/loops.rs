@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::program::{Cairn, free_port};
 use crate::support::dns;
+use crate::support::program::{Cairn, Launch, free_port};
 
 /// Octets of a message over UDP.
 const PACKET_MAX: usize = 4096;
@@ -77,7 +77,11 @@ fn looping(directive: &str) -> (Cairn, Relay, SocketAddr) {
         ".:{dns} {{\n bind 127.0.0.1\n errors\n prometheus 127.0.0.1:{metrics}\n kubernetes cluster.local {{\n  manifests cluster.yaml\n }}\n {directive}\n forward . {} {{\n  except kept.test\n }}\n whoami\n}}\n",
         relay.address
     );
-    let cairn = Cairn::starting(&corefile, &[("cluster.yaml", MANIFEST)], &[], dns);
+    let launch = Launch {
+        files: &[("cluster.yaml", MANIFEST)],
+        ..Launch::default()
+    };
+    let cairn = Cairn::starting(&corefile, dns, &launch);
     (cairn, relay, (Ipv4Addr::LOCALHOST, metrics).into())
 }
 
@@ -85,8 +89,8 @@ fn looping(directive: &str) -> (Cairn, Relay, SocketAddr) {
 fn a_loop_takes_forwarded_names_alone_and_is_over_when_the_upstream_is_mended() {
     let (cairn, relay, metrics) = looping("loop");
     let web = || cairn.ask("web.shop.svc.cluster.local.");
-    cairn.wait_for(|_| web().as_deref() == Some("NOERROR 10.96.14.20"));
-    cairn.wait_for(|cairn| cairn.log().contains("detected for zone \".\""));
+    cairn.wait_until(|_| web().as_deref() == Some("NOERROR 10.96.14.20"));
+    cairn.wait_until(|cairn| cairn.log().contains("detected for zone \".\""));
     let (code, _, errors) = dns::ask_edns(cairn.address(), "www.example.com.", "A").unwrap();
     assert_eq!((code.as_str(), errors), ("SERVFAIL", vec![22]));
     assert_eq!(web().as_deref(), Some("NOERROR 10.96.14.20"), "known here");
@@ -97,7 +101,7 @@ fn a_loop_takes_forwarded_names_alone_and_is_over_when_the_upstream_is_mended() 
     );
     let counts = |count: &str, is: &str| {
         let scraped = dns::http_body(metrics, "/metrics");
-        let labels = format!("{{server=\"dns://127.0.0.1:{}\",zone=\".\"}}", cairn.port);
+        let labels = format!("{{server=\"dns://127.0.0.1:{}\",zone=\".\"}}", cairn.port());
         let total = format!("\ncairn_loop_detected_total{labels} {count}\n");
         let now = format!("\ncairn_loop_detected{labels} {is}\n");
         assert!(
@@ -108,7 +112,7 @@ fn a_loop_takes_forwarded_names_alone_and_is_over_when_the_upstream_is_mended() 
     counts("1", "1");
 
     relay.leads_back.store(false, Ordering::Relaxed);
-    cairn.wait_for(|cairn| cairn.log().contains("No loop any more"));
+    cairn.wait_until(|cairn| cairn.log().contains("No loop any more"));
     let forwarded = cairn.ask("other.example.com.");
     assert_eq!(forwarded.as_deref(), Some("NXDOMAIN"));
     counts("1", "0");

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crate::program::{Cairn, free_port};
 use crate::support::dns;
+use crate::support::program::{Cairn, Launch, free_port};
 
 /// Between two questions of one client: as many as may be had without running out of ports.
 const PACE: Duration = Duration::from_millis(2);
@@ -131,9 +131,9 @@ fn reload_under_load(rounds: usize, broken_each: usize) -> usize {
         metrics: free_port(),
         taken: taken.local_addr().unwrap(),
     };
-    let cairn = Cairn::starting(&ports.corefile(0), &[], &[], ports.dns);
+    let cairn = Cairn::starting(&ports.corefile(0), ports.dns, &Launch::default());
     let at = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    cairn.wait_for(|_| ask_udp(at(ports.dns)).is_ok());
+    cairn.wait_until(|_| ask_udp(at(ports.dns)).is_ok());
     let (stop, asked) = (
         Arc::new(AtomicBool::new(false)),
         Arc::new(AtomicUsize::new(0)),
@@ -163,8 +163,8 @@ fn reload_under_load(rounds: usize, broken_each: usize) -> usize {
         let told = |cairn: &Cairn| cairn.log().matches(tells).count();
         let before = told(&cairn);
         cairn.write_corefile(&text);
-        cairn.signal("-USR1");
-        cairn.wait_for(|cairn| told(cairn) > before);
+        cairn.signal("USR1");
+        cairn.wait_until(|cairn| told(cairn) > before);
         if !is_broken {
             let zone = format!("round{round}.test.");
             assert!(cairn.ask(&zone).unwrap().starts_with("NOERROR"), "{zone}");

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
-use crate::program::{Cairn, free_port};
 use crate::support::dns;
+use crate::support::program::{Cairn, Launch, free_port};
 
 /// What the Corefile says.
 const LAMEDUCK: Duration = Duration::from_secs(1);
@@ -167,8 +167,8 @@ fn every_query_before_the_end_of_the_process_is_answered() {
         "known.test.:{dns} {{\n bind 127.0.0.1\n whoami\n health 127.0.0.1:0 {{\n  lameduck 1s\n }}\n ready 127.0.0.1:{ready}\n}}\nforwarded.test.:{dns} {{\n bind 127.0.0.1\n forward . {} {{\n  prefer_udp\n }}\n}}\n",
         slow_upstream()
     );
-    let mut cairn = Cairn::starting(&corefile, &[], &[], dns);
-    cairn.wait_for(|cairn| cairn.ask("known.test.").is_some());
+    let mut cairn = Cairn::starting(&corefile, dns, &Launch::default());
+    cairn.wait_until(|cairn| cairn.ask("known.test.").is_some());
     let (server, over) = (cairn.address(), Arc::new(AtomicBool::new(false)));
     type Client = fn(SocketAddr, &'static str, &Arc<AtomicBool>) -> Noted;
     let clients = [
@@ -186,9 +186,9 @@ fn every_query_before_the_end_of_the_process_is_answered() {
     });
     std::thread::sleep(Duration::from_millis(300));
     let told = Instant::now();
-    cairn.signal("-TERM");
+    cairn.signal("TERM");
     let ready = SocketAddr::from((Ipv4Addr::LOCALHOST, ready));
-    cairn.wait_for(|_| dns::try_http_body(ready, "/ready").as_deref() == Some("Shutting down"));
+    cairn.wait_until(|_| dns::try_http_body(ready, "/ready").as_deref() == Some("Shutting down"));
     assert_eq!(cairn.ended().code(), Some(0));
     let ended = Instant::now();
     over.store(true, Ordering::Relaxed);
@@ -233,18 +233,22 @@ fn a_server_that_is_lame_follows_its_cluster_and_parts_from_clients_that_ask_not
         )
     };
     let before = service("10.96.0.20");
-    let mut cairn = Cairn::starting(&corefile, &[("cluster.yaml", &before)], &[], dns);
+    let launch = Launch {
+        files: &[("cluster.yaml", &before)],
+        ..Launch::default()
+    };
+    let mut cairn = Cairn::starting(&corefile, dns, &launch);
     let answers = |cairn: &Cairn, address: &str| {
         let reply = cairn.ask("web.shop.svc.cluster.local.");
         reply == Some(format!("NOERROR {address}"))
     };
-    cairn.wait_for(|cairn| answers(cairn, "10.96.0.20"));
+    cairn.wait_until(|cairn| answers(cairn, "10.96.0.20"));
     let idle = TcpStream::connect(cairn.address()).unwrap();
     idle.set_read_timeout(Some(WAIT)).unwrap();
-    cairn.signal("-TERM");
-    cairn.wait_for(|cairn| cairn.log().contains("Going into lameduck mode"));
+    cairn.signal("TERM");
+    cairn.wait_until(|cairn| cairn.log().contains("Going into lameduck mode"));
     fs::write(cairn.path("cluster.yaml"), service("10.96.0.21")).unwrap();
-    cairn.wait_for(|cairn| answers(cairn, "10.96.0.21"));
+    cairn.wait_until(|cairn| answers(cairn, "10.96.0.21"));
     assert_eq!(
         (&idle).read(&mut [0]).unwrap(),
         0,
@@ -254,10 +258,10 @@ fn a_server_that_is_lame_follows_its_cluster_and_parts_from_clients_that_ask_not
     let closed = format!(
         "cairn_tcp_connections_closed_total{{reason=\"shutdown\",server=\"dns://127.0.0.1:{dns}\"}} 1\n"
     );
-    cairn.wait_for(|_| dns::http_body(metrics, "/metrics").contains(&closed));
+    cairn.wait_until(|_| dns::http_body(metrics, "/metrics").contains(&closed));
     // Once more is not less patient; another signal is.
-    cairn.signal("-TERM");
+    cairn.signal("TERM");
     assert!(answers(&cairn, "10.96.0.21"));
-    cairn.signal("-INT");
+    cairn.signal("INT");
     assert_eq!(cairn.ended().code(), Some(2));
 }

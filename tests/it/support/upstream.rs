@@ -11,7 +11,10 @@ mod zone;
 use std::{
     io,
     net::{Ipv4Addr, SocketAddr},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use tokio::{
@@ -30,12 +33,17 @@ const PORTS_TRIED: usize = 16;
 pub(crate) struct Upstream {
     runtime: Option<Runtime>,
     address: SocketAddr,
+    asked: Arc<AtomicUsize>,
 }
 
 impl Upstream {
     /// Serves the zone of a zone file, which has `$ORIGIN` and its SOA. Panics on a text that is none.
     pub(crate) fn start(zone_file: &str) -> Upstream {
-        let zone = Arc::new(Zone::parse(zone_file));
+        let asked = Arc::<AtomicUsize>::default();
+        let served = Arc::new(Served {
+            zone: Zone::parse(zone_file),
+            asked: asked.clone(),
+        });
         let mut runtime = tokio::runtime::Builder::new_multi_thread();
         let runtime = runtime
             .worker_threads(1)
@@ -45,17 +53,36 @@ impl Upstream {
             .expect("a thread can be started");
         let (udp, tcp) = runtime.block_on(bind()).expect("loopback has a free port");
         let address = udp.local_addr().expect("it is bound");
-        runtime.spawn(serve_udp(udp, zone.clone()));
-        runtime.spawn(serve_tcp(tcp, zone));
+        runtime.spawn(serve_udp(udp, served.clone()));
+        runtime.spawn(serve_tcp(tcp, served));
         Upstream {
             runtime: Some(runtime),
             address,
+            asked,
         }
     }
 
     /// Where it listens.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// How many messages it was sent.
+    pub(crate) fn asked(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
+    }
+}
+
+/// What is served over either transport.
+struct Served {
+    zone: Zone,
+    asked: Arc<AtomicUsize>,
+}
+
+impl Served {
+    fn reply(&self, query: &[u8], transport: Transport) -> Option<Vec<u8>> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        reply::reply(&self.zone, query, transport)
     }
 }
 
@@ -81,33 +108,33 @@ async fn bind() -> io::Result<(UdpSocket, TcpListener)> {
     }
 }
 
-async fn serve_udp(socket: UdpSocket, zone: Arc<Zone>) {
+async fn serve_udp(socket: UdpSocket, served: Arc<Served>) {
     let mut query = vec![0; 65535];
     loop {
         // A client that has closed its socket makes an error of the next read.
         let Ok((length, client)) = socket.recv_from(&mut query).await else {
             continue;
         };
-        if let Some(reply) = reply::reply(&zone, &query[..length], Transport::Udp) {
+        if let Some(reply) = served.reply(&query[..length], Transport::Udp) {
             let _ = socket.send_to(&reply, client).await;
         }
     }
 }
 
-async fn serve_tcp(listener: TcpListener, zone: Arc<Zone>) {
+async fn serve_tcp(listener: TcpListener, served: Arc<Served>) {
     while let Ok((stream, _)) = listener.accept().await {
-        tokio::spawn(serve_connection(stream, zone.clone()));
+        tokio::spawn(serve_connection(stream, served.clone()));
     }
 }
 
 /// Answers until the client closes the connection, or sends what is no query.
-async fn serve_connection(mut stream: TcpStream, zone: Arc<Zone>) {
+async fn serve_connection(mut stream: TcpStream, served: Arc<Served>) {
     while let Ok(length) = stream.read_u16().await {
         let mut query = vec![0; usize::from(length)];
         if stream.read_exact(&mut query).await.is_err() {
             return;
         }
-        let Some(reply) = reply::reply(&zone, &query, Transport::Tcp) else {
+        let Some(reply) = served.reply(&query, Transport::Tcp) else {
             return;
         };
         let length = u16::try_from(reply.len()).expect("a reply is cut to fit");

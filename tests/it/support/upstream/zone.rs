@@ -48,6 +48,9 @@ impl Zone {
             let mut name = Name::from(key.name.clone());
             while origin.zone_of(&name) {
                 names.insert(LowerName::from(&name));
+                if name.is_root() {
+                    break;
+                }
                 name = name.base_name();
             }
         }
