@@ -22,6 +22,7 @@ use super::watch::Freshness;
 use super::{Cluster, Observer, unix_seconds};
 
 mod oversight;
+mod relist;
 
 use oversight::Oversight;
 

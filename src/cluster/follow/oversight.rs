@@ -12,12 +12,17 @@ use super::super::audit::{Audit, Next, Repairs, Result};
 use super::super::hold::{Decision, Hold};
 use super::super::index::Now;
 use super::super::inspect::{Inspection, Question, Traced};
-use super::super::object::{Audited, Event, Named, Order, Resource};
+use super::super::object::{Audited, Event, Named, Order, Resource, Trouble};
 use super::super::sources::Feed;
+use super::relist::Relist;
 use super::{Owner, reached};
 
 /// What is due and cannot be done is tried again after this.
 const PAUSE: Duration = Duration::from_millis(20);
+
+/// A list that is to mend what an audit has found and has not come after this is given up by the audit; the next one will
+/// find what is wrong then.
+const LISTED_WITHIN: Duration = Duration::from_secs(300);
 
 /// Names that a log line has of what was mended.
 const NAMES_MAX: usize = 3;
@@ -29,6 +34,8 @@ pub(super) struct Oversight {
     /// When the next audit of each resource is due; `None` before its first list.
     audits_due: [Option<Instant>; Resource::ALL.len()],
     holds: [Hold; Resource::ALL.len()],
+    /// Lists that are wanted and have not come.
+    relists: [Option<Relist>; Resource::ALL.len()],
     /// Of the last order.
     number: u64,
 }
@@ -41,20 +48,35 @@ struct Running {
     number: u64,
     repairs: Repairs,
     names: Vec<String>,
+    list: Option<AwaitedList>,
+}
+
+/// A list that is to mend what an audit has found.
+#[derive(Debug)]
+struct AwaitedList {
+    until: Instant,
+    mends: Repairs,
 }
 
 impl Oversight {
     /// The resource is not followed any more.
     pub(super) fn forget(&mut self, resource: Resource) {
-        self.list_started(resource);
+        self.audit
+            .take_if(|running| running.audit.resource == resource);
         self.audits_due[resource as usize] = None;
+        self.relists[resource as usize] = None;
         self.holds[resource as usize] = Hold::default();
     }
 
     /// What an audit would compare is about to be told anew.
     pub(super) fn list_started(&mut self, resource: Resource) {
         self.audit
-            .take_if(|running| running.audit.resource == resource);
+            .take_if(|running| running.audit.resource == resource && running.list.is_none());
+    }
+
+    /// A list is wanted, if it is not yet.
+    fn want_list(&mut self, resource: Resource, now: Instant) {
+        self.relists[resource as usize].get_or_insert_with(|| Relist::new(now));
     }
 }
 
@@ -69,23 +91,30 @@ impl Owner {
     pub(super) fn due(&self) -> Option<Instant> {
         let holds = self.oversight.holds.iter();
         let holds = holds.filter_map(|hold| hold.due(self.following.pace.hold));
+        let relists = self.oversight.relists.iter().flatten();
         let next = match &self.oversight.audit {
-            Some(running) => Some(running.audit.due()),
+            Some(running) => Some(running.due()),
             None => self.next_audit().map(|(due, _)| due),
         };
-        holds.chain(next).min()
+        holds
+            .chain(relists.filter_map(Relist::due))
+            .chain(next)
+            .min()
     }
 
     /// Does what is due.
     pub(super) fn oversee(&mut self, now: Instant) {
         for resource in Resource::ALL {
             let due = self.oversight.holds[resource as usize].due(self.following.pace.hold);
-            if due.is_some_and(|due| due <= now) && self.order(resource, Order::List) {
+            if due.is_some_and(|due| due <= now) {
                 self.oversight.holds[resource as usize].asked_again();
+                self.oversight.want_list(resource, now);
             }
         }
+        self.order_lists(now);
         match &self.oversight.audit {
-            Some(running) if running.audit.is_lost(now) => self.end_audit(Result::Failed),
+            Some(running) if running.is_lost(now) => self.end_audit(Result::Failed),
+            Some(running) if running.list.is_some() => {}
             Some(_) => self.settle_audit(now),
             None => match self.next_audit() {
                 Some((due, resource)) if due <= now => self.start_audit(resource, now),
@@ -109,6 +138,8 @@ impl Owner {
             None => Decision::Believe,
         };
         self.standings[resource as usize].doubted = hold.doubted();
+        self.oversight.relists[resource as usize] = None;
+        self.end_audit_by_list(resource, decision);
         let name = &self.following.name;
         match (decision, outcome) {
             (Decision::Keep { is_new }, Some(outcome)) => {
@@ -144,6 +175,13 @@ impl Owner {
         now: Instant,
         at: Now,
     ) -> bool {
+        let audited = match audited {
+            Audited::NotListed(trouble, not_before) => {
+                self.not_listed(resource, number, &trouble, not_before, now);
+                return false;
+            }
+            audited => audited,
+        };
         let Some(running) = &mut self.oversight.audit else {
             return false;
         };
@@ -178,6 +216,7 @@ impl Owner {
                 tracing::debug!(target: "plugin/kubernetes", cluster, %resource, reason = %trouble, "Audit failed");
                 self.end_audit(Result::Failed);
             }
+            Audited::NotListed(..) => {}
         }
         false
     }
@@ -219,6 +258,7 @@ impl Owner {
             number: self.oversight.number,
             repairs: Repairs::default(),
             names: Vec::new(),
+            list: None,
         });
         let every = self.following.pace.audit_every;
         let next = now + every.mul_f64(0.75 + rand::random::<f64>() / 2.0);
@@ -251,12 +291,13 @@ impl Owner {
                     false => self.fetch(resource, fetch),
                 }
             }
-            Next::List(repairs) => {
-                running.repairs = repairs;
-                match self.order(resource, Order::List) {
-                    true => self.end_audit(Result::Repaired),
-                    false => self.end_audit(Result::Failed),
-                }
+            Next::List(mends) => {
+                running.list = Some(AwaitedList {
+                    until: now + LISTED_WITHIN,
+                    mends,
+                });
+                self.oversight.want_list(resource, now);
+                self.order_lists(now);
             }
         }
     }
@@ -266,6 +307,56 @@ impl Owner {
         match &mut self.oversight.audit {
             Some(running) if is_ordered => running.number = self.oversight.number,
             _ => self.end_audit(Result::Failed),
+        }
+    }
+
+    /// Orders the lists that are wanted, where there is room for the order.
+    fn order_lists(&mut self, now: Instant) {
+        for resource in Resource::ALL {
+            let relist = self.oversight.relists[resource as usize].as_ref();
+            let due = relist.and_then(Relist::due);
+            if due.is_some_and(|due| due <= now)
+                && self.order(resource, Order::List)
+                && let Some(relist) = &mut self.oversight.relists[resource as usize]
+            {
+                relist.ordered(self.oversight.number);
+            }
+        }
+    }
+
+    /// A list that was ordered has not come.
+    fn not_listed(
+        &mut self,
+        resource: Resource,
+        number: u64,
+        trouble: &Trouble,
+        not_before: Duration,
+        now: Instant,
+    ) {
+        let relist = self.oversight.relists[resource as usize].as_mut();
+        if let Some(again_in) = relist.and_then(|relist| relist.failed(number, not_before, now)) {
+            tracing::warn!(
+                target: "plugin/kubernetes", cluster = %self.following.name, %resource, reason = %trouble, ?again_in,
+                "A list that is needed beside the watch was not to be had; the watch goes on"
+            );
+        }
+    }
+
+    /// Ends the audit of a resource that waits for a list: one has come.
+    fn end_audit_by_list(&mut self, resource: Resource, decision: Decision) {
+        let running = self.oversight.audit.as_mut();
+        let running = running.filter(|running| running.audit.resource == resource);
+        let Some(running) = running else {
+            return;
+        };
+        if let Some(list) = running.list.take() {
+            // What a doubted list would take out is still there.
+            if decision == Decision::Believe {
+                running.repairs = list.mends;
+                self.end_audit(Result::Repaired);
+            } else {
+                self.end_audit(Result::Failed);
+            }
         }
     }
 
@@ -304,6 +395,20 @@ impl Owner {
 }
 
 impl Running {
+    /// When something must be done if nothing is heard.
+    fn due(&self) -> Instant {
+        self.list
+            .as_ref()
+            .map_or_else(|| self.audit.due(), |list| list.until)
+    }
+
+    /// Whether what was due has not come.
+    fn is_lost(&self, now: Instant) -> bool {
+        self.list
+            .as_ref()
+            .map_or_else(|| self.audit.is_lost(now), |list| now >= list.until)
+    }
+
     fn mended(
         &mut self,
         Named {
