@@ -4,13 +4,14 @@
 //! What to decide is in `audit` and `hold`, without a clock. Audits are of one resource at a time, and only while its
 //! watch is in good health: what is wrong then is told already.
 
+use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
 use super::super::audit::{Audit, Next, Repairs, Result};
 use super::super::hold::{Decision, Hold};
-use super::super::index::Now;
+use super::super::index::{Now, Outcome};
 use super::super::inspect::{Inspection, Question, Traced};
 use super::super::object::{Audited, Event, Named, Order, Resource, Trouble};
 use super::super::sources::Feed;
@@ -128,9 +129,7 @@ impl Owner {
         let due = &mut self.oversight.audits_due[resource as usize];
         let every = self.following.pace.audit_every;
         due.get_or_insert_with(|| now + every.mul_f64(0.5 + rand::random::<f64>()));
-        // What only a snapshot knows may well have gone since.
-        let may_doubt = self.is_api() && !self.index.latest().is_stale(resource);
-        let outcome = self.index.outcome(resource).filter(|_| may_doubt);
+        let outcome = self.outcome(resource);
         let hold = &mut self.oversight.holds[resource as usize];
         let was_doubted = hold.doubted().is_some();
         let decision = match outcome {
@@ -151,7 +150,12 @@ impl Owner {
                     );
                     self.following.observer.doubted(name, resource);
                 }
-                self.index.finish_list_keeping(resource, at)
+                // An index that was made anew has none of what is to be kept: it is not heard until the list is
+                // believed, so that what is served stays.
+                match self.index.latest().is_synced(resource) {
+                    true => self.index.finish_list_keeping(resource, at),
+                    false => false,
+                }
             }
             _ => {
                 if was_doubted {
@@ -168,6 +172,25 @@ impl Owner {
 
     /// An order is being answered. Says whether the view changed.
     pub(super) fn audited(
+    /// How much the list that is complete would take out of what is served, if that may be doubted. To an index that was
+    /// made anew, because the one before has panicked, the list is news as a whole; what is served is held against it.
+    fn outcome(&self, resource: Resource) -> Option<Outcome> {
+        let (latest, served) = (self.index.latest(), self.following.cluster.view());
+        // What only a snapshot knows may well have gone since.
+        if !self.is_api() || latest.is_stale(resource) {
+            return None;
+        }
+        let outcome = self.index.outcome(resource);
+        if latest.is_synced(resource) || !served.is_synced(resource) || served.is_stale(resource) {
+            return outcome;
+        }
+        let before = self.following.served[resource as usize].load(Ordering::Relaxed);
+        Some(Outcome {
+            before,
+            missing: before.saturating_sub(self.index.count(resource)),
+        })
+    }
+
         &mut self,
         resource: Resource,
         number: u64,

@@ -183,6 +183,7 @@ fn following(cluster: Cluster) -> Arc<Following> {
         observer: Arc::<Witness>::default(),
         pace: Pace::default(),
         fresh: std::array::from_fn(|_| crate::cluster::watch::Freshness::Any),
+        served: Default::default(),
         restored: std::sync::Mutex::default(),
         saves: tokio::sync::Mutex::new(mpsc::channel(1).1),
     })
@@ -217,6 +218,62 @@ fn an_index_that_is_made_anew_is_heard_when_it_knows_as_much_as_is_served() {
         owner.apply(listed.clone());
         assert_eq!(served(&owner), at_the_end, "{fact}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_index_that_is_made_anew_believes_no_list_that_lacks_most_of_what_is_served() {
+    let [started, listed] = {
+        let namespaces = Resource::Namespaces;
+        [Event::ListStarted(namespaces), Event::Listed(namespaces)]
+    };
+    let list = |owner: &mut Owner, names: std::ops::Range<usize>| {
+        owner.apply(started.clone());
+        for name in names {
+            let value = json!({"metadata": {"name": format!("n{name}")}});
+            let namespace = Object::read(Resource::Namespaces, &value).unwrap();
+            owner.apply(Event::Applied(namespace));
+        }
+        owner.apply(listed.clone());
+    };
+    let nobody = tower::service_fn(|_: http::Request<kube::client::Body>| {
+        std::future::pending::<Result<http::Response<kube::client::Body>, std::io::Error>>()
+    });
+    let mut following = Arc::into_inner(following(Cluster::default())).unwrap();
+    following.feed = Feed::Api {
+        client: kube::Client::new(nobody, "default"),
+        server: "https://api".into(),
+    };
+    let following = Arc::new(following);
+    let served = || following.served[Resource::Namespaces as usize].load(Ordering::Relaxed);
+    let has_last = || {
+        let view = following.cluster.view();
+        view.has_namespace(&crate::cluster::records::label("n199").unwrap())
+    };
+    let anew = || {
+        let mut owner = Owner::new(following.clone());
+        owner.wanted = vec![Resource::Namespaces];
+        owner
+    };
+    list(&mut anew(), 0..200);
+    assert!(has_last());
+
+    let mut owner = anew();
+    list(&mut owner, 0..99);
+    assert!(has_last(), "a list is believed at once that lacks most");
+    assert_eq!(served(), 200);
+    let doubted = owner.standings[Resource::Namespaces as usize].doubted;
+    assert_eq!(doubted.map(|doubted| doubted.missing), Some(101));
+    // Nor is it after another panic.
+    let mut owner = anew();
+    list(&mut owner, 0..99);
+    tokio::time::advance(Pace::default().hold).await;
+    assert!(has_last(), "it has not said so again");
+    list(&mut owner, 0..99);
+    assert!(!has_last());
+    assert_eq!(served(), 99);
+
+    list(&mut anew(), 0..50);
+    assert_eq!(served(), 50, "few may go at once");
 }
 
 #[tokio::test]
