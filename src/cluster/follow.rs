@@ -79,6 +79,8 @@ impl Drop for Stated {
         for resource in Resource::ALL {
             self.0.observer.forgets(&self.0.name, resource);
         }
+        let Following { observer, name, .. } = &*self.0;
+        observer.snapshot(name, SnapshotEvent::NotKept);
     }
 }
 

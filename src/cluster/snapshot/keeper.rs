@@ -107,6 +107,12 @@ impl Keeper {
             |snapshot: &Option<Arc<SnapshotFile>>| snapshot.as_ref().map(|at| at.path.clone());
         if path(&self.snapshot) != path(&snapshot) {
             self.written = None;
+            // What is under way is of the other file, which is left as it becomes.
+            self.work = None;
+            if self.snapshot.is_some() {
+                self.observer
+                    .snapshot(&self.cluster, SnapshotEvent::NotKept);
+            }
             // At the start there is nothing that the file does not have already.
             self.changed = self.told;
             self.next = Instant::now();
