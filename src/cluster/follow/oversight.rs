@@ -10,10 +10,12 @@ use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
 use super::super::audit::{Audit, Next, Repairs, Result};
+use super::super::freshness::Heard;
 use super::super::hold::{Decision, Hold};
 use super::super::index::{Now, Outcome};
 use super::super::inspect::{Inspection, Question, Traced};
 use super::super::object::{Audited, Event, Named, Order, Resource, Trouble};
+use super::super::snapshot::Reached;
 use super::super::sources::Feed;
 use super::relist::Relist;
 use super::{Owner, reached};
@@ -170,8 +172,6 @@ impl Owner {
         }
     }
 
-    /// An order is being answered. Says whether the view changed.
-    pub(super) fn audited(
     /// How much the list that is complete would take out of what is served, if that may be doubted. To an index that was
     /// made anew, because the one before has panicked, the list is news as a whole; what is served is held against it.
     fn outcome(&self, resource: Resource) -> Option<Outcome> {
@@ -191,6 +191,8 @@ impl Owner {
         })
     }
 
+    /// An order is being answered. Says whether the view changed.
+    pub(super) fn audited(
         &mut self,
         resource: Resource,
         number: u64,
@@ -251,7 +253,10 @@ impl Owner {
             told: SystemTime::UNIX_EPOCH + Duration::from_secs(told.into()),
         };
         let (service, slices) = self.index.trace(&key);
-        let heard = |resource: &Resource| self.standings[*resource as usize].heard.clone();
+        let heard = |resource: &Resource| match self.index.latest().is_stale(*resource) {
+            true => self.heard_before(*resource),
+            false => self.standings[*resource as usize].heard.clone(),
+        };
         let inspection = Inspection {
             service: service.map(traced),
             slices: slices.into_iter().map(traced).collect(),
@@ -259,6 +264,16 @@ impl Owner {
         };
         // Whoever asked may be gone.
         let _ = answer.send(inspection);
+    }
+
+    /// How far the process had come that left the snapshot which is served, and until when it had heard.
+    fn heard_before(&self, resource: Resource) -> Heard {
+        let Reached { version, as_of } = self.keeper.reached(resource);
+        Heard {
+            contact: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(*as_of)),
+            version: version.clone(),
+            ..Heard::default()
+        }
     }
 
     /// The resource that is to be audited next, and when.

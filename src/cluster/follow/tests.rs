@@ -220,6 +220,47 @@ fn an_index_that_is_made_anew_is_heard_when_it_knows_as_much_as_is_served() {
     }
 }
 
+#[test]
+fn what_a_snapshot_tells_is_traced_to_how_far_the_process_before_had_come() {
+    let services = Resource::Services;
+    let mut index = Index::default();
+    let web = |version: &str| {
+        let metadata = json!({"namespace": "demo", "name": "web", "resourceVersion": version});
+        let service = json!({"metadata": metadata, "spec": {}});
+        Event::Applied(Object::read(services, &service).unwrap())
+    };
+    let now = Now {
+        unix: 0,
+        running: Duration::ZERO,
+    };
+    index.apply(web("5"), now);
+    index.restored(services, 1_700_000_000);
+    let mut restored = Restored {
+        index,
+        ..Restored::default()
+    };
+    let reached = &mut restored.reached[services as usize];
+    (reached.version, reached.as_of) = ("7".into(), 1_700_000_000);
+    let mut following = Arc::into_inner(following(Cluster::default())).unwrap();
+    following.restored = std::sync::Mutex::new(Some(restored));
+    let mut owner = Owner::new(Arc::new(following));
+    owner.wanted = vec![services];
+    let traced = |owner: &Owner| {
+        let (answer, mut answered) = oneshot::channel();
+        let key = service_key("demo", "web").unwrap();
+        owner.answer(Question { key, answer });
+        let (_, heard) = answered.try_recv().unwrap().resources.remove(0);
+        (heard.version, heard.contact)
+    };
+    let before = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+    assert_eq!(traced(&owner), ("7".into(), Some(before)));
+    owner.apply(Event::ListStarted(services));
+    owner.apply(web("8"));
+    owner.apply(Event::Listed(services));
+    owner.apply(Event::Reached(services, "9".into()));
+    assert_eq!(traced(&owner), ("9".into(), None));
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_index_that_is_made_anew_believes_no_list_that_lacks_most_of_what_is_served() {
     let [started, listed] = {

@@ -19,7 +19,7 @@ use super::file::{self, Written};
 use super::format::Times;
 use super::heard::Heard;
 use super::write::Draft;
-use super::{OCTETS_MAX, ReachedAll, SnapshotEvent, SnapshotFile, pace};
+use super::{OCTETS_MAX, Reached, ReachedAll, SnapshotEvent, SnapshotFile, pace};
 use crate::cluster::index::Index;
 use crate::cluster::object::{Event, Resource};
 use crate::cluster::{Observer, unix_seconds};
@@ -124,6 +124,11 @@ impl Keeper {
     /// An event that is about to be applied, `now` in seconds since 1970.
     pub(in crate::cluster) fn hear(&mut self, event: &Event, now: u64) {
         self.heard.hear(event, now);
+    }
+
+    /// How far a resource has been followed, by this process or by the one that left the snapshot.
+    pub(in crate::cluster) fn reached(&self, resource: Resource) -> &Reached {
+        &self.heard.reached[resource as usize]
     }
 
     /// Nobody needs this resource.
