@@ -16,6 +16,7 @@ use crate::cluster::view::View;
 use crate::dns::edns::Explanation;
 use crate::dns::{Name, Query, Rcode, Records, Reply, Section, Type, Zones, reverse};
 
+mod alias;
 mod answer;
 mod config;
 mod distinct;
