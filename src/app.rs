@@ -50,7 +50,8 @@ impl App {
         readiness.replace(generation.readiness());
         let mut ops = Ops::new(process.metrics.clone(), readiness.clone());
         let endpoints = ops.apply(&wanted(&generation.config)).await?;
-        let listeners = serve(bound, &generation, &process)?;
+        let (listeners, fault) = serve(bound, &generation, &process);
+        fault.map_or(Ok(()), Err)?;
         let admin = Arc::new(Admin::new(process.top.clone()));
         let mut app = App {
             process,
@@ -66,7 +67,8 @@ impl App {
     }
 
     /// Serves another configuration instead. Sockets that both want stay open; queries that are on their way end
-    /// under the configuration under which they began.
+    /// under the configuration under which they began. Dropped before it is done, it may have opened sockets: the kernel
+    /// gives them queries, so they are served until [`App::stop`] drains them with the others.
     ///
     /// # Errors
     /// The new configuration cannot be served; the old one goes on as if nothing had been.
@@ -77,16 +79,24 @@ impl App {
         });
         if let Some(fault) = fault {
             // What cannot be served even as before can only be dropped.
-            let opened = serve(bound, &self.generation, &self.process);
-            self.hand_back(opened.unwrap_or_default());
+            let (opened, _) = serve(bound, &self.generation, &self.process);
+            self.hand_back(opened);
             return Err(fault);
         }
         // If the next step fails, these have served a moment too early; the other way round, operators would look at
         // endpoints of a configuration that is not served.
-        let opened = serve(bound, &generation, &self.process)?;
+        let (opened, fault) = serve(bound, &generation, &self.process);
+        if let Some(fault) = fault {
+            self.hand_back(opened);
+            return Err(fault);
+        }
+        let addresses: Vec<ListenAddress> = opened.keys().copied().collect();
+        self.listeners.extend(opened);
         self.endpoints = match self.ops.apply(&wanted(&generation.config)).await {
             Ok(endpoints) => endpoints,
             Err(fault) => {
+                let opened = self.listeners.extract_if(|at, _| addresses.contains(at));
+                let opened = opened.collect();
                 self.hand_back(opened);
                 return Err(fault.into());
             }
@@ -97,26 +107,27 @@ impl App {
             }
         }
         self.generation = generation;
-        self.listeners.extend(opened);
         let served = &self.generation;
         let gone = self
             .listeners
             .extract_if(|address, _| router_at(served, address).is_none());
-        for (_, listener) in gone {
-            self.process.runtime.spawn(listener.drain(DRAIN_TIME));
+        for (address, listener) in gone {
+            self.process.runtime.spawn(drain(address, listener));
         }
         self.tell();
         Ok(())
     }
 
-    /// Ends listeners that were opened in vain, but for those of one address beside a listener of all addresses: they
-    /// have taken its queries from the moment they were open, and go on to answer these as it would. The next try finds
-    /// them open.
+    /// Ends listeners that were opened in vain, when they have answered what they were asked; but for those of one
+    /// address beside a listener of all addresses: they have taken its queries from the moment they were open, and go on
+    /// to answer these as it would. The next try finds them open.
     fn hand_back(&mut self, opened: HashMap<ListenAddress, Serving>) {
         for (address, listener) in opened {
             if let Some(router) = router_at(&self.generation, &address) {
                 listener.set_router(router.clone());
                 self.listeners.insert(address, listener);
+            } else {
+                self.process.runtime.spawn(drain(address, listener));
             }
         }
     }
@@ -133,8 +144,8 @@ impl App {
         }
         let drains: Vec<_> = self
             .listeners
-            .into_values()
-            .map(|listener| tokio::spawn(listener.drain(DRAIN_TIME)))
+            .into_iter()
+            .map(|(address, listener)| tokio::spawn(drain(address, listener)))
             .collect();
         for drain in drains {
             // A drain that panicked has dropped its sockets, which is all that is left to do.
@@ -232,6 +243,17 @@ impl App {
     }
 }
 
+/// Ends a listener when it has answered what it was asked, and tells what it could not answer in time: those clients wait
+/// in vain.
+async fn drain(address: ListenAddress, listener: Serving) {
+    let given_up = listener.drain(DRAIN_TIME).await;
+    if given_up > 0 {
+        tracing::warn!(
+            "{address}: closed after {DRAIN_TIME:?}, with {given_up} queries left without an answer"
+        );
+    }
+}
+
 /// What a generation serves on an address that is bound. What comes to a socket of one address while it closes is lost,
 /// and does not come to that of all addresses: so it stays open beside it and serves the same.
 fn router_at<'a>(generation: &'a Generation, address: &ListenAddress) -> Option<&'a Arc<Router>> {
@@ -259,14 +281,18 @@ fn bind(
     (bound, None)
 }
 
-/// Starts listeners that are bound, all or none; what the generation does not serve is closed.
+/// Starts listeners that are bound, and gives the first reason why one could not be: what could is to be ended with care,
+/// for it has been given queries. What the generation does not serve is closed.
 fn serve(
     bound: Vec<(ListenAddress, Listener)>,
     generation: &Generation,
     process: &Process,
-) -> Result<HashMap<ListenAddress, Serving>, AppError> {
-    let started = bound.into_iter().filter_map(|(address, listener)| {
-        let router = router_at(generation, &address)?.clone();
+) -> (HashMap<ListenAddress, Serving>, Option<AppError>) {
+    let (mut serving, mut fault) = (HashMap::new(), None);
+    for (address, listener) in bound {
+        let Some(router) = router_at(generation, &address).cloned() else {
+            continue;
+        };
         let panics_end_it = process.panics_end_it.clone();
         let hooks = Arc::new(Listening::new(
             process.metrics.clone(),
@@ -274,11 +300,14 @@ fn serve(
             panics_end_it,
             process.top.clone(),
         ));
-        let serving = listener.serve(router, hooks, &process.runtime);
-        let serving = serving.map(|serving| (address, serving));
-        Some(serving.map_err(|source| AppError::Serve { address, source }))
-    });
-    started.collect()
+        match listener.serve(router, hooks, &process.runtime) {
+            Ok(started) => drop(serving.insert(address, started)),
+            Err(source) => {
+                fault.get_or_insert(AppError::Serve { address, source });
+            }
+        }
+    }
+    (serving, fault)
 }
 
 /// The operator's endpoints that a configuration asks for.

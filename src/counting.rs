@@ -440,6 +440,7 @@ impl Observer for Following {
         match event {
             SnapshotEvent::Written { octets, at } => snapshot.written(cluster, octets, at),
             SnapshotEvent::CurrentAsOf(time) => snapshot.current_as_of(cluster, time),
+            SnapshotEvent::NotKept => snapshot.not_kept(cluster),
             SnapshotEvent::WriteFailed => snapshot.write_failed(cluster),
             SnapshotEvent::ReadFailed(reason) => snapshot.read_failed(cluster, reason),
             SnapshotEvent::Serves(resource, as_of) => {

@@ -3,8 +3,8 @@
 //! `Connection` is the specification as written, comparable, so that stanzas with equal specifications share one client and its
 //! connections. `Connection::check` reads the files it names and opens no socket; `Connection::client` builds the client. Neither looks at
 //! the environment: the specification holds what it says. The client speaks
-//! HTTP/2 where the server does, finds out at the given pace that a peer is gone, reads a token file anew for every request, and
-//! keeps to the stanza's limits. It knows nothing of watches.
+//! HTTP/2 where the server does, finds out at the given pace that a peer is gone, reads a token file anew for every request and the
+//! authorities of the server's certificate for every handshake, and keeps to the stanza's limits. It knows nothing of watches.
 
 use std::fmt;
 use std::io;
@@ -29,15 +29,19 @@ use kube::config::{
 };
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_rustls::rustls::ClientConfig;
 use tower::util::BoxCloneSyncService;
 use tower::{BoxError, ServiceBuilder};
 
 use super::pace::Pace;
 
+mod authorities;
 #[cfg(test)]
 mod tests;
 mod throttle;
 mod transport;
+
+use authorities::Authorities;
 
 pub use throttle::Limits;
 pub use transport::{Request, RequestObserver};
@@ -193,8 +197,12 @@ impl Connection {
         config.headers.push((USER_AGENT, agent));
         // kube reads a token file once a minute; a token that the server refuses must be replaced by the next request.
         let token_file = config.auth_info.token_file.take().map(PathBuf::from);
-        let transport =
-            transport::Transport::new(https(&config, pace)?, self.limits, token_file, observer);
+        let transport = transport::Transport::new(
+            self.https(&config, pace)?,
+            self.limits,
+            token_file,
+            observer,
+        );
         let service = ServiceBuilder::new()
             .layer(config.base_uri_layer())
             .option_layer(config.auth_layer().map_err(Box::new)?)
@@ -202,12 +210,28 @@ impl Connection {
             .service(transport);
         Ok(kube::Client::new(service, config.default_namespace))
     }
+
+    fn https(&self, config: &Config, pace: Pace) -> Result<Https, ConnectionError> {
+        let mut tls = config.rustls_client_config().map_err(Box::new)?;
+        tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        let named = config
+            .root_cert
+            .clone()
+            .filter(|_| !config.accept_invalid_certs);
+        let provider = tls.crypto_provider().clone();
+        let authorities = named.and_then(|named| Authorities::new(&self.server, named, provider));
+        if let Some(authorities) = authorities {
+            tls.dangerous()
+                .set_certificate_verifier(Arc::new(authorities));
+        }
+        https(config, tls, pace)
+    }
 }
 
 type Https = HttpClient<Connector, Body>;
 type Connector = BoxCloneSyncService<Uri, MaybeHttpsStream<TokioIo<TcpStream>>, BoxError>;
 
-fn https(config: &Config, pace: Pace) -> Result<Https, ConnectionError> {
+fn https(config: &Config, tls: ClientConfig, pace: Pace) -> Result<Https, ConnectionError> {
     let mut tcp = HttpConnector::new();
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
@@ -220,8 +244,6 @@ fn https(config: &Config, pace: Pace) -> Result<Https, ConnectionError> {
     #[cfg(target_os = "linux")]
     tcp.set_tcp_user_timeout(Some(pace.probe_after + pace.probe_timeout));
 
-    let mut tls = config.rustls_client_config().map_err(Box::new)?;
-    tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     let https = match &config.tls_server_name {
         None => HttpsConnector::new(
             tcp,
@@ -384,7 +406,7 @@ fn resolve(kubeconfig: Kubeconfig, context: Option<&str>) -> Result<Config, Conn
     Ok(config)
 }
 
-/// The file of authorities of the chosen context, to be watched for rotation.
+/// The file of authorities of the chosen context: one without an authority is a fault.
 fn authorities(kubeconfig: &Kubeconfig, context: Option<&str>) -> Option<PathBuf> {
     let chosen = context.or(kubeconfig.current_context.as_deref())?;
     let context = kubeconfig

@@ -2,6 +2,7 @@
 //! it, tells what is worth counting. What it does beside, when its time comes, is in `oversight`.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::SystemTime;
 
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
@@ -22,6 +23,7 @@ use super::watch::Freshness;
 use super::{Cluster, Observer, unix_seconds};
 
 mod oversight;
+mod relist;
 
 use oversight::Oversight;
 
@@ -38,6 +40,8 @@ pub(super) struct Following {
     pub(super) pace: Pace,
     /// How old the first list of each resource may be.
     pub(super) fresh: [Freshness; Resource::ALL.len()],
+    /// How many objects of each resource are served.
+    pub(super) served: [AtomicUsize; Resource::ALL.len()],
     /// What a snapshot told, for the first index.
     pub(super) restored: std::sync::Mutex<Option<Restored>>,
     /// Who wants the snapshot to be brought up to date, and is told when it is.
@@ -75,6 +79,8 @@ impl Drop for Stated {
         for resource in Resource::ALL {
             self.0.observer.forgets(&self.0.name, resource);
         }
+        let Following { observer, name, .. } = &*self.0;
+        observer.snapshot(name, SnapshotEvent::NotKept);
     }
 }
 
@@ -278,6 +284,10 @@ impl Owner {
             observer.snapshot(name, SnapshotEvent::Serves(*resource, stale));
         }
         self.following.cluster.view.store(Arc::new(view));
+        for resource in &self.wanted {
+            let objects = self.index.count(*resource);
+            self.following.served[*resource as usize].store(objects, Ordering::Relaxed);
+        }
     }
 
     /// Whether the index has been told each resource whole that is served; but one that we may not list any more must not

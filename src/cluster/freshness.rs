@@ -70,6 +70,7 @@ impl Standing {
             }
             Event::Current(_) => {
                 self.heard.contact = Some(clock);
+                self.listing = false;
                 self.trouble = None;
             }
             Event::Reached(_, version) => {

@@ -3,7 +3,8 @@
 //! A list of a handful where there were thousands is a restored backup, a selector gone wrong, or a server that has just
 //! lost its storage; now and then it is the truth. What such a list does not name is kept for a while, then the list is
 //! asked for again, and believed if it still says so. What a list names is taken at once, and deletions that a watch
-//! tells one by one are believed as they come. No clock: times are arguments.
+//! tells one by one are believed as they come. A doubt ends with the index that had it; the next one doubts its first list
+//! by what is served. No clock: times are arguments.
 
 use std::time::Duration;
 

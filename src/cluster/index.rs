@@ -80,9 +80,11 @@ impl Index {
                 self.told(&object, now.unix);
                 false
             }
-            Event::Current(_) | Event::Reached(..) | Event::Trouble(..) | Event::Audited(..) => {
+            Event::Current(resource) => {
+                self.known[resource as usize].give_up_list();
                 false
             }
+            Event::Reached(..) | Event::Trouble(..) | Event::Audited(..) => false,
         }
     }
 
@@ -141,7 +143,9 @@ impl Index {
     }
 
     fn apply_object(&mut self, object: Object, now: Now) -> bool {
-        let id = self.told(&object, now.unix);
+        let Some(id) = self.told(&object, now.unix) else {
+            return false;
+        };
         match object {
             Object::Service(service) => self.apply_service(&service, now.unix),
             Object::EndpointSlice(slice) => self.apply_slice(id, &slice, now),
@@ -150,21 +154,30 @@ impl Index {
         }
     }
 
-    /// Remembers which version of an object was told, also where nothing of it is served, and returns its identity.
-    fn told(&mut self, object: &Object, now: u32) -> u64 {
+    /// Remembers which version of an object was told, also where nothing of it is served, and returns its identity;
+    /// `None`: a newer one was told before.
+    fn told(&mut self, object: &Object, now: u32) -> Option<u64> {
+        let (id, version) = self.identify(object);
+        let known = &mut self.known[object.resource() as usize];
+        known.told(id, version, now).then_some(id)
+    }
+
+    fn identify(&self, object: &Object) -> (u64, Version) {
         let metadata = object.metadata();
         let id = self.identity(&metadata.namespace, &metadata.name);
-        let version = Version::of(&metadata.resource_version);
-        self.known[object.resource() as usize].told(id, version, now);
-        id
+        (id, Version::of(&metadata.resource_version))
     }
 
     fn delete_object(&mut self, object: &Object, now: Now) -> bool {
         let Metadata {
             namespace, name, ..
         } = object.metadata();
-        let id = self.identity(namespace, name);
-        self.known[object.resource() as usize].forget(id);
+        let (id, version) = self.identify(object);
+        let known = &mut self.known[object.resource() as usize];
+        if known.is_newer(id, version) {
+            return false;
+        }
+        known.forget(id);
         match object {
             Object::Service(_) => {
                 service_key(namespace, name).is_some_and(|key| self.end_service(&key, now.unix))

@@ -204,6 +204,7 @@ impl Clusters {
             observer: self.observer.clone(),
             pace: self.pace,
             fresh: freshness(restored.as_ref()),
+            served: Default::default(),
             restored: Mutex::new(restored),
             saves: tokio::sync::Mutex::new(saves_wanted),
         });

@@ -57,6 +57,8 @@ pub enum SnapshotEvent {
     },
     /// The file on disk was current at this time, in seconds since 1970.
     CurrentAsOf(u64),
+    /// There is no file any more that is kept.
+    NotKept,
     /// It could not be written.
     WriteFailed,
     /// A file was there and was not read; see [`Refused::reason`].

@@ -216,6 +216,7 @@ mod tests {
             observer: panics.clone(),
             pace: Pace::default(),
             fresh: std::array::from_fn(|_| crate::cluster::watch::Freshness::Any),
+            served: Default::default(),
             restored: std::sync::Mutex::default(),
             saves: tokio::sync::Mutex::new(mpsc::channel(1).1),
         }));

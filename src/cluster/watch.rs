@@ -18,11 +18,11 @@ use std::time::Duration;
 
 use http_body_util::BodyExt;
 use kube::client::Body;
-use tokio::sync::{Mutex, Notify, mpsc};
+use tokio::sync::{Mutex, mpsc, watch};
 use tokio::time::{Instant, timeout};
 
 use crate::cluster::list::{ListReader, Piece};
-use crate::cluster::object::{Event, Fault, Object, Order, Trouble};
+use crate::cluster::object::{Audited, Event, Fault, Object, Order};
 use crate::cluster::selector::Target;
 
 mod audit;
@@ -37,7 +37,7 @@ mod tests;
 
 use audit::Auditor;
 use cause::cause;
-use follow::{Ask, End, Follow};
+use follow::{Ask, End, Follow, Unlisted};
 
 pub use follow::Freshness;
 use frame::{Frame, Frames};
@@ -67,8 +67,8 @@ const REFUSAL_BYTES_MAX: usize = 64 << 10;
 /// Objects as they are.
 const WHOLE: &str = "application/json";
 
-/// The word to a watch that the resource is to be listed anew.
-type Relist = Arc<Notify>;
+/// To a watch: the resource is to be listed anew, by the order of this number.
+type Relist = watch::Sender<u64>;
 
 /// Orders on their way, each with its number. They outlive a watch that has panicked.
 pub type Orders = Arc<Mutex<mpsc::Receiver<(u64, Order)>>>;
@@ -89,12 +89,12 @@ pub struct Place {
 /// event, retried and logged.
 pub async fn follow(place: Place, target: Target, events: mpsc::Sender<Event>, orders: Orders) {
     let unheard = events.clone();
-    let relist = Relist::default();
+    let (relist, relists) = watch::channel(0);
     let auditor = Auditor {
         client: place.client.clone(),
         target: target.clone(),
         events: events.clone(),
-        relist: relist.clone(),
+        relist,
     };
     let mut watch = Watch {
         client: place.client,
@@ -102,7 +102,7 @@ pub async fn follow(place: Place, target: Target, events: mpsc::Sender<Event>, o
         target,
         events,
         follow: Follow::new(place.fresh),
-        relist,
+        relists,
         bookmark_margin: place.bookmark_margin,
     };
     tokio::select! {
@@ -118,7 +118,7 @@ struct Watch {
     events: mpsc::Sender<Event>,
     follow: Follow,
     log: Log,
-    relist: Relist,
+    relists: watch::Receiver<u64>,
     bookmark_margin: Duration,
 }
 
@@ -136,6 +136,16 @@ impl Watch {
         if let Some(trouble) = verdict.trouble {
             self.log.trouble(&trouble);
             self.say(Event::Trouble(self.target.resource, trouble))
+                .await;
+        }
+        if let Some(Unlisted {
+            order,
+            trouble,
+            not_before,
+        }) = verdict.unlisted
+        {
+            let answer = Audited::NotListed(trouble, not_before);
+            self.say(Event::Audited(self.target.resource, order, answer))
                 .await;
         }
         tokio::time::sleep(verdict.wait).await;
@@ -202,7 +212,6 @@ impl Watch {
             Ok(body) => body,
             Err(end) => return end,
         };
-        let relist = self.relist.clone();
         let mut pulse = Pulse::new(self.bookmark_margin);
         let mut initial = from.is_none();
         if initial {
@@ -223,7 +232,9 @@ impl Watch {
             };
             let heard = tokio::select! {
                 heard = chunk(&mut body, quiet_max) => heard,
-                () = relist.notified(), if !initial => return End::Ordered,
+                Ok(()) = self.relists.changed(), if !initial => {
+                    return End::Ordered(*self.relists.borrow());
+                }
             };
             let bytes = match heard {
                 Ok(Some(bytes)) => bytes,
@@ -350,16 +361,4 @@ async fn chunk(body: &mut Body, quiet_max: Duration) -> Result<Option<bytes::Byt
 /// An object that cannot be read is said so and costs itself only.
 fn skipped(fault: &Fault) {
     tracing::warn!(target: "plugin/kubernetes", %fault, "Object skipped");
-}
-
-/// Why a request beside the watch has failed.
-fn trouble(end: End) -> Trouble {
-    match end {
-        End::Refused(refusal) | End::Errored(refusal) => refusal.into(),
-        End::Cut(text) | End::Unreachable(text) => Trouble::Unreachable(text.into()),
-        End::Unreadable(text) => Trouble::Unreadable(text.into()),
-        End::Silent | End::Complete | End::Closed | End::Unending | End::Ordered => {
-            Trouble::Unreachable("the answer does not go on".into())
-        }
-    }
 }

@@ -16,6 +16,7 @@ use crate::cluster::view::View;
 use crate::dns::edns::Explanation;
 use crate::dns::{Name, Query, Rcode, Records, Reply, Section, Type, Zones, reverse};
 
+mod alias;
 mod answer;
 mod config;
 mod distinct;
@@ -30,6 +31,7 @@ mod zone_data;
 
 use find::Found;
 use lack::Lack;
+use name::KubeName;
 
 pub use config::{Config, Snapshots, parse};
 pub(crate) use made_of::{MadeObject, MadeOf, MadeResource};
@@ -130,9 +132,11 @@ impl Kubernetes {
             return Step::Reply(Reply::new(query, Rcode::REFUSED));
         }
         let view = self.cluster.view();
-        let depends =
-            |resource: &Resource| *resource != Resource::Pods || is_of_pods(query, zone_at);
-        let stale = view.stale_since(self.resources.iter().copied().filter(depends));
+        let stale = self.resources.iter().copied().filter(|resource| {
+            // What follows is looked at for as long as a snapshot is served, and no longer.
+            view.is_stale(*resource) && self.options.depends(&view, &query.question.name, *resource)
+        });
+        let stale = view.stale_since(stale);
         let asking = Asking {
             options: &self.options,
             view: &view,
@@ -188,11 +192,6 @@ impl Kubernetes {
     }
 }
 
-/// Whether the name is one of Pods.
-fn is_of_pods(query: &Query, zone_at: usize) -> bool {
-    query.question.name.wire()[..zone_at].ends_with(b"\x03pod")
-}
-
 impl Options {
     /// What a stanza for this zone says that says no more.
     #[cfg(test)]
@@ -222,6 +221,26 @@ impl Options {
             resources.push(Resource::Pods);
         }
         resources
+    }
+
+    /// Whether what is known of a resource decides what is answered for a name, or for one that it is an alias of. That a
+    /// Service or a Pod is there shows that its Namespace is, as [`Asking::may_tell`] has it; and a Service that is not
+    /// there is missing whether or not its Namespace exists.
+    fn depends(&self, view: &View, name: &Name, resource: Resource) -> bool {
+        let is_of_services = matches!(resource, Resource::Services | Resource::EndpointSlices);
+        if self.namespaces_selected && resource == Resource::Namespaces {
+            return true;
+        }
+        if reverse::is_reverse(name) {
+            return is_of_services;
+        }
+        let mut names = alias::chain(self, view, name);
+        names.any(|(name, zone_at)| match KubeName::parse(&name, zone_at) {
+            KubeName::Namespace { .. } => resource == Resource::Namespaces,
+            KubeName::Pod { .. } if self.pods == Pods::Verified => resource == Resource::Pods,
+            KubeName::Pod { .. } => resource == Resource::Namespaces,
+            KubeName::Service { .. } | KubeName::Node | KubeName::Invalid => is_of_services,
+        })
     }
 }
 

@@ -77,6 +77,14 @@ impl SnapshotMetrics {
         self.current.with_label_values(&[cluster]).set(time as f64);
     }
 
+    /// The snapshot that was kept is not any more: what was stated of its file is taken back.
+    pub fn not_kept(&self, cluster: &str) {
+        for gauges in [&self.written, &self.current, &self.size] {
+            // One that was never stated has nothing to be taken back.
+            let _ = gauges.remove_label_values(&[cluster]);
+        }
+    }
+
     /// Counts a file that could not be written.
     pub fn write_failed(&self, cluster: &str) {
         self.write_failures.with_label_values(&[cluster]).inc();

@@ -18,6 +18,7 @@ mod trouble;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use cairn_dns::cluster::Pace;
 use cairn_dns::corefile::Memory;
 
 use crate::support::apiserver::{ApiServer, Login, Transport};
@@ -35,6 +36,19 @@ const SEED: u64 = 20;
 /// Time in which the last state must be answered once all is well: the longest pause between requests is 5 s while an API
 /// server is not to be reached, and 30 s after errors.
 const RECOVERY: Duration = Duration::from_secs(90);
+
+/// What a watch leaves out is found within seconds.
+const PACE: Pace = Pace {
+    probe_after: Duration::from_secs(10),
+    probe_timeout: Duration::from_secs(5),
+    bookmark_margin: Duration::from_secs(5),
+    audit_every: Duration::from_secs(1),
+    audit_settle: Duration::from_millis(500),
+    hold: Duration::from_secs(30),
+};
+
+/// By which a watch says how far it has come, as API servers do each minute.
+const BOOKMARK_EVERY: Duration = Duration::from_millis(100);
 
 /// Changes between two troubles.
 const CHANGES: usize = 4;
@@ -58,6 +72,7 @@ impl World {
     fn begin(seed: u64) -> World {
         let api = ApiServer::start_with(Transport::Https);
         api.rotate_token("first");
+        api.bookmark_every(Some(BOOKMARK_EVERY));
         let kubeconfig = api.kubeconfig_with(Login::TokenFile);
         let oracle = Arc::new(Oracle::default());
         let life = Life::begin(api.clone(), oracle.clone(), seed);
@@ -105,7 +120,7 @@ impl World {
 fn live_through(plan: Plan, seed: u64) {
     let mut world = World::begin(seed);
     let corefile = format!(".:0 {{\n bind 127.0.0.1\n {}\n}}\n", world.lines);
-    let server = Server::start(&Memory::new().file("Corefile", corefile));
+    let server = Server::start_at(PACE, &Memory::new().file("Corefile", corefile));
     server.wait_until_ready();
     let asker = Asker::begin(server.address(), world.oracle.clone());
     world.live_through(plan.troubles(seed), &asker);

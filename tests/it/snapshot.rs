@@ -399,7 +399,18 @@ fn a_snapshot_is_moved_added_and_taken_away_by_a_reload_without_a_list() {
         server.reload(&world.memory(&line(name)));
         world.wait_for_file(name);
     }
+    let gauges = |server: &Server| {
+        let metrics = server.metrics();
+        let of_files = [
+            "written_timestamp_seconds",
+            "current_timestamp_seconds",
+            "size_bytes",
+        ];
+        of_files.map(|of| metrics.contains(&format!("cairn_kubernetes_snapshot_{of}{{")))
+    };
+    wait_for("the gauges of the file", || gauges(&server) == [true; 3]);
     server.reload(&world.memory(""));
+    wait_for("no gauges of a file", || gauges(&server) == [false; 3]);
     fs::remove_file(world.path("two")).unwrap();
     world.api.apply(service("web", "10.96.0.9"));
     wait_for_answer(server.address(), WEB, "NOERROR 10.96.0.9");

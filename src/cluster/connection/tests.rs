@@ -3,6 +3,7 @@ use std::sync::Mutex;
 
 use http::header::AUTHORIZATION;
 use http::{Request as HttpRequest, Response};
+use tokio::task::JoinSet;
 use tower::{BoxError, Service, service_fn};
 
 use super::*;
@@ -323,8 +324,9 @@ async fn no_more_requests_are_under_way_than_max_inflight() {
     assert_eq!(seen.lock().unwrap().len(), 5);
 }
 
-/// A TLS server on a free port that answers each request with its HTTP version and user agent.
-async fn tls_server(folder: &Path) -> u16 {
+/// A TLS server on this port that answers each request with its HTTP version and user agent; dropped, it ends with its
+/// connections. Its certificate is in `folder`.
+async fn tls_server(folder: &Path, port: u16) -> (u16, JoinSet<()>) {
     use hyper_util::rt::TokioIo;
     use hyper_util::server::conn::auto;
     use tokio_rustls::rustls::ServerConfig;
@@ -341,9 +343,13 @@ async fn tls_server(folder: &Path) -> u16 {
         .unwrap();
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", port))
+        .await
+        .unwrap();
     let port = listener.local_addr().unwrap().port();
-    tokio::spawn(async move {
+    let mut accepting = JoinSet::new();
+    accepting.spawn(async move {
+        let mut connections = JoinSet::new();
         while let Ok((socket, _)) = listener.accept().await {
             let Ok(tls) = acceptor.accept(socket).await else {
                 continue;
@@ -360,20 +366,79 @@ async fn tls_server(folder: &Path) -> u16 {
                         )))
                     }
                 });
-            tokio::spawn(async move {
+            connections.spawn(async move {
                 auto::Builder::new(TokioExecutor::new())
                     .serve_connection(TokioIo::new(tls), answer)
                     .await
             });
         }
     });
-    port
+    (port, accepting)
+}
+
+#[tokio::test]
+async fn authorities_that_are_replaced_are_followed_from_the_next_handshake_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let ca = folder.path().join("ca.crt");
+    let in_file = folder.path().join("by-file");
+    let inline = folder.path().join("inline");
+    let kubeconfigs = |port: u16| {
+        let pem = fs::read(&ca).unwrap();
+        let data = serde_json::to_value(k8s_openapi::ByteString(pem)).unwrap();
+        for (path, name, authority) in [
+            (&in_file, "certificate-authority", serde_json::json!(ca)),
+            (&inline, "certificate-authority-data", data),
+        ] {
+            let server = format!("https://localhost:{port}");
+            let kubeconfig = serde_json::json!({
+                "clusters": [{"name": "c", "cluster": {"server": server, name: authority}}],
+                "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+                "users": [{"name": "u", "user": {}}], "current-context": "c",
+            });
+            fs::write(path, kubeconfig.to_string()).unwrap();
+        }
+    };
+    let (port, mut first) = tls_server(folder.path(), 0).await;
+    kubeconfigs(port);
+    let clients = [in_file.clone(), inline.clone()].map(|file| {
+        let server = Server::Kubeconfig {
+            file,
+            context: None,
+        };
+        let limits = Limits::default();
+        let connection = Connection { server, limits };
+        connection.client(Arc::new(()), Pace::default()).unwrap()
+    });
+    let is_answered = async |client: &kube::Client| {
+        let request = HttpRequest::get("/api").body(Body::empty()).unwrap();
+        let answer = client.send(request).await;
+        answer.is_ok_and(|answer| answer.status().is_success())
+    };
+    for client in &clients {
+        assert!(is_answered(client).await, "the first authority");
+    }
+    first.shutdown().await;
+    let old = fs::read(&ca).unwrap();
+    let (_, second) = tls_server(folder.path(), port).await;
+    let new = fs::read(&ca).unwrap();
+    fs::write(&ca, &old).unwrap();
+    for client in &clients {
+        assert!(!is_answered(client).await, "nobody has named the second");
+    }
+    fs::write(&ca, "half a file").unwrap();
+    assert!(!is_answered(&clients[0]).await);
+    fs::write(&ca, &new).unwrap();
+    kubeconfigs(port);
+    for client in &clients {
+        assert!(is_answered(client).await, "the second authority");
+    }
+    drop(second);
 }
 
 #[tokio::test]
 async fn watches_share_http2_and_say_who_we_are() {
     let folder = tempfile::tempdir().unwrap();
-    let port = tls_server(folder.path()).await;
+    let (port, _server) = tls_server(folder.path(), 0).await;
     let connection = |ca: PathBuf| Connection {
         server: Server::Endpoint {
             url: format!("https://localhost:{port}").into(),

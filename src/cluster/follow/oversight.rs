@@ -1,23 +1,32 @@
 //! What the owner of an index does beside applying events: it orders audits and mends what they find, doubts lists that
 //! would take out most of a resource, and answers questions.
 //!
-//! What to decide is in `audit` and `hold`, without a clock. Audits are of one resource at a time, and only while its
-//! watch is in good health: what is wrong then is told already.
+//! What to decide is in `audit`, `hold` and `relist`, without a clock; what is done about lists is in `lists`. Audits are
+//! of one resource at a time, and only while its watch is in good health: what is wrong then is told already.
 
 use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
 use super::super::audit::{Audit, Next, Repairs, Result};
-use super::super::hold::{Decision, Hold};
+use super::super::freshness::Heard;
+use super::super::hold::Hold;
 use super::super::index::Now;
 use super::super::inspect::{Inspection, Question, Traced};
 use super::super::object::{Audited, Event, Named, Order, Resource};
+use super::super::snapshot::Reached;
 use super::super::sources::Feed;
+use super::relist::Relist;
 use super::{Owner, reached};
+
+mod lists;
 
 /// What is due and cannot be done is tried again after this.
 const PAUSE: Duration = Duration::from_millis(20);
+
+/// A list that is to mend what an audit has found and has not come after this is given up by the audit; the next one will
+/// find what is wrong then.
+const LISTED_WITHIN: Duration = Duration::from_secs(300);
 
 /// Names that a log line has of what was mended.
 const NAMES_MAX: usize = 3;
@@ -29,6 +38,8 @@ pub(super) struct Oversight {
     /// When the next audit of each resource is due; `None` before its first list.
     audits_due: [Option<Instant>; Resource::ALL.len()],
     holds: [Hold; Resource::ALL.len()],
+    /// Lists that are wanted and have not come.
+    relists: [Option<Relist>; Resource::ALL.len()],
     /// Of the last order.
     number: u64,
 }
@@ -41,20 +52,35 @@ struct Running {
     number: u64,
     repairs: Repairs,
     names: Vec<String>,
+    list: Option<AwaitedList>,
+}
+
+/// A list that is to mend what an audit has found.
+#[derive(Debug)]
+struct AwaitedList {
+    until: Instant,
+    mends: Repairs,
 }
 
 impl Oversight {
     /// The resource is not followed any more.
     pub(super) fn forget(&mut self, resource: Resource) {
-        self.list_started(resource);
+        self.audit
+            .take_if(|running| running.audit.resource == resource);
         self.audits_due[resource as usize] = None;
+        self.relists[resource as usize] = None;
         self.holds[resource as usize] = Hold::default();
     }
 
     /// What an audit would compare is about to be told anew.
     pub(super) fn list_started(&mut self, resource: Resource) {
         self.audit
-            .take_if(|running| running.audit.resource == resource);
+            .take_if(|running| running.audit.resource == resource && running.list.is_none());
+    }
+
+    /// A list is wanted, if it is not yet.
+    fn want_list(&mut self, resource: Resource, now: Instant) {
+        self.relists[resource as usize].get_or_insert_with(|| Relist::new(now));
     }
 }
 
@@ -69,69 +95,35 @@ impl Owner {
     pub(super) fn due(&self) -> Option<Instant> {
         let holds = self.oversight.holds.iter();
         let holds = holds.filter_map(|hold| hold.due(self.following.pace.hold));
+        let relists = self.oversight.relists.iter().flatten();
         let next = match &self.oversight.audit {
-            Some(running) => Some(running.audit.due()),
+            Some(running) => Some(running.due()),
             None => self.next_audit().map(|(due, _)| due),
         };
-        holds.chain(next).min()
+        holds
+            .chain(relists.filter_map(Relist::due))
+            .chain(next)
+            .min()
     }
 
     /// Does what is due.
     pub(super) fn oversee(&mut self, now: Instant) {
         for resource in Resource::ALL {
             let due = self.oversight.holds[resource as usize].due(self.following.pace.hold);
-            if due.is_some_and(|due| due <= now) && self.order(resource, Order::List) {
+            if due.is_some_and(|due| due <= now) {
                 self.oversight.holds[resource as usize].asked_again();
+                self.oversight.want_list(resource, now);
             }
         }
+        self.order_lists(now);
         match &self.oversight.audit {
-            Some(running) if running.audit.is_lost(now) => self.end_audit(Result::Failed),
+            Some(running) if running.is_lost(now) => self.end_audit(Result::Failed),
+            Some(running) if running.list.is_some() => {}
             Some(_) => self.settle_audit(now),
             None => match self.next_audit() {
                 Some((due, resource)) if due <= now => self.start_audit(resource, now),
                 _ => {}
             },
-        }
-    }
-
-    /// A list is complete. Says whether the view changed.
-    pub(super) fn listed(&mut self, resource: Resource, now: Instant, at: Now) -> bool {
-        let due = &mut self.oversight.audits_due[resource as usize];
-        let every = self.following.pace.audit_every;
-        due.get_or_insert_with(|| now + every.mul_f64(0.5 + rand::random::<f64>()));
-        // What only a snapshot knows may well have gone since.
-        let may_doubt = self.is_api() && !self.index.latest().is_stale(resource);
-        let outcome = self.index.outcome(resource).filter(|_| may_doubt);
-        let hold = &mut self.oversight.holds[resource as usize];
-        let was_doubted = hold.doubted().is_some();
-        let decision = match outcome {
-            Some(outcome) => hold.listed(outcome, now, self.following.pace.hold),
-            None => Decision::Believe,
-        };
-        self.standings[resource as usize].doubted = hold.doubted();
-        let name = &self.following.name;
-        match (decision, outcome) {
-            (Decision::Keep { is_new }, Some(outcome)) => {
-                if is_new {
-                    let (missing, before) = (outcome.missing, outcome.before);
-                    tracing::warn!(
-                        target: "plugin/kubernetes", cluster = %name, %resource, missing, before,
-                        "A list lacks most of what is known; that is kept until the list says so again"
-                    );
-                    self.following.observer.doubted(name, resource);
-                }
-                self.index.finish_list_keeping(resource, at)
-            }
-            _ => {
-                if was_doubted {
-                    let missing = outcome.map_or(0, |outcome| outcome.missing);
-                    tracing::warn!(
-                        target: "plugin/kubernetes", cluster = %name, %resource, missing,
-                        "The list was asked for again and is believed"
-                    );
-                }
-                self.index.apply(Event::Listed(resource), at)
-            }
         }
     }
 
@@ -144,6 +136,13 @@ impl Owner {
         now: Instant,
         at: Now,
     ) -> bool {
+        let audited = match audited {
+            Audited::NotListed(trouble, not_before) => {
+                self.not_listed(resource, number, &trouble, not_before, now);
+                return false;
+            }
+            audited => audited,
+        };
         let Some(running) = &mut self.oversight.audit else {
             return false;
         };
@@ -178,6 +177,7 @@ impl Owner {
                 tracing::debug!(target: "plugin/kubernetes", cluster, %resource, reason = %trouble, "Audit failed");
                 self.end_audit(Result::Failed);
             }
+            Audited::NotListed(..) => {}
         }
         false
     }
@@ -189,7 +189,10 @@ impl Owner {
             told: SystemTime::UNIX_EPOCH + Duration::from_secs(told.into()),
         };
         let (service, slices) = self.index.trace(&key);
-        let heard = |resource: &Resource| self.standings[*resource as usize].heard.clone();
+        let heard = |resource: &Resource| match self.index.latest().is_stale(*resource) {
+            true => self.heard_before(*resource),
+            false => self.standings[*resource as usize].heard.clone(),
+        };
         let inspection = Inspection {
             service: service.map(traced),
             slices: slices.into_iter().map(traced).collect(),
@@ -197,6 +200,16 @@ impl Owner {
         };
         // Whoever asked may be gone.
         let _ = answer.send(inspection);
+    }
+
+    /// How far the process had come that left the snapshot which is served, and until when it had heard.
+    fn heard_before(&self, resource: Resource) -> Heard {
+        let Reached { version, as_of } = self.keeper.reached(resource);
+        Heard {
+            contact: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(*as_of)),
+            version: version.clone(),
+            ..Heard::default()
+        }
     }
 
     /// The resource that is to be audited next, and when.
@@ -219,6 +232,7 @@ impl Owner {
             number: self.oversight.number,
             repairs: Repairs::default(),
             names: Vec::new(),
+            list: None,
         });
         let every = self.following.pace.audit_every;
         let next = now + every.mul_f64(0.75 + rand::random::<f64>() / 2.0);
@@ -251,12 +265,13 @@ impl Owner {
                     false => self.fetch(resource, fetch),
                 }
             }
-            Next::List(repairs) => {
-                running.repairs = repairs;
-                match self.order(resource, Order::List) {
-                    true => self.end_audit(Result::Repaired),
-                    false => self.end_audit(Result::Failed),
-                }
+            Next::List(mends) => {
+                running.list = Some(AwaitedList {
+                    until: now + LISTED_WITHIN,
+                    mends,
+                });
+                self.oversight.want_list(resource, now);
+                self.order_lists(now);
             }
         }
     }
@@ -304,6 +319,20 @@ impl Owner {
 }
 
 impl Running {
+    /// When something must be done if nothing is heard.
+    fn due(&self) -> Instant {
+        self.list
+            .as_ref()
+            .map_or_else(|| self.audit.due(), |list| list.until)
+    }
+
+    /// Whether what was due has not come.
+    fn is_lost(&self, now: Instant) -> bool {
+        self.list
+            .as_ref()
+            .map_or_else(|| self.audit.is_lost(now), |list| now >= list.until)
+    }
+
     fn mended(
         &mut self,
         Named {

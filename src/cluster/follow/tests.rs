@@ -183,6 +183,7 @@ fn following(cluster: Cluster) -> Arc<Following> {
         observer: Arc::<Witness>::default(),
         pace: Pace::default(),
         fresh: std::array::from_fn(|_| crate::cluster::watch::Freshness::Any),
+        served: Default::default(),
         restored: std::sync::Mutex::default(),
         saves: tokio::sync::Mutex::new(mpsc::channel(1).1),
     })
@@ -217,6 +218,103 @@ fn an_index_that_is_made_anew_is_heard_when_it_knows_as_much_as_is_served() {
         owner.apply(listed.clone());
         assert_eq!(served(&owner), at_the_end, "{fact}");
     }
+}
+
+#[test]
+fn what_a_snapshot_tells_is_traced_to_how_far_the_process_before_had_come() {
+    let services = Resource::Services;
+    let mut index = Index::default();
+    let web = |version: &str| {
+        let metadata = json!({"namespace": "demo", "name": "web", "resourceVersion": version});
+        let service = json!({"metadata": metadata, "spec": {}});
+        Event::Applied(Object::read(services, &service).unwrap())
+    };
+    let now = Now {
+        unix: 0,
+        running: Duration::ZERO,
+    };
+    index.apply(web("5"), now);
+    index.restored(services, 1_700_000_000);
+    let mut restored = Restored {
+        index,
+        ..Restored::default()
+    };
+    let reached = &mut restored.reached[services as usize];
+    (reached.version, reached.as_of) = ("7".into(), 1_700_000_000);
+    let mut following = Arc::into_inner(following(Cluster::default())).unwrap();
+    following.restored = std::sync::Mutex::new(Some(restored));
+    let mut owner = Owner::new(Arc::new(following));
+    owner.wanted = vec![services];
+    let traced = |owner: &Owner| {
+        let (answer, mut answered) = oneshot::channel();
+        let key = service_key("demo", "web").unwrap();
+        owner.answer(Question { key, answer });
+        let (_, heard) = answered.try_recv().unwrap().resources.remove(0);
+        (heard.version, heard.contact)
+    };
+    let before = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+    assert_eq!(traced(&owner), ("7".into(), Some(before)));
+    owner.apply(Event::ListStarted(services));
+    owner.apply(web("8"));
+    owner.apply(Event::Listed(services));
+    owner.apply(Event::Reached(services, "9".into()));
+    assert_eq!(traced(&owner), ("9".into(), None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_index_that_is_made_anew_believes_no_list_that_lacks_most_of_what_is_served() {
+    let [started, listed] = {
+        let namespaces = Resource::Namespaces;
+        [Event::ListStarted(namespaces), Event::Listed(namespaces)]
+    };
+    let list = |owner: &mut Owner, names: std::ops::Range<usize>| {
+        owner.apply(started.clone());
+        for name in names {
+            let value = json!({"metadata": {"name": format!("n{name}")}});
+            let namespace = Object::read(Resource::Namespaces, &value).unwrap();
+            owner.apply(Event::Applied(namespace));
+        }
+        owner.apply(listed.clone());
+    };
+    let nobody = tower::service_fn(|_: http::Request<kube::client::Body>| {
+        std::future::pending::<Result<http::Response<kube::client::Body>, std::io::Error>>()
+    });
+    let mut following = Arc::into_inner(following(Cluster::default())).unwrap();
+    following.feed = Feed::Api {
+        client: kube::Client::new(nobody, "default"),
+        server: "https://api".into(),
+    };
+    let following = Arc::new(following);
+    let served = || following.served[Resource::Namespaces as usize].load(Ordering::Relaxed);
+    let has_last = || {
+        let view = following.cluster.view();
+        view.has_namespace(&crate::cluster::records::label("n199").unwrap())
+    };
+    let anew = || {
+        let mut owner = Owner::new(following.clone());
+        owner.wanted = vec![Resource::Namespaces];
+        owner
+    };
+    list(&mut anew(), 0..200);
+    assert!(has_last());
+
+    let mut owner = anew();
+    list(&mut owner, 0..99);
+    assert!(has_last(), "a list is believed at once that lacks most");
+    assert_eq!(served(), 200);
+    let doubted = owner.standings[Resource::Namespaces as usize].doubted;
+    assert_eq!(doubted.map(|doubted| doubted.missing), Some(101));
+    // Nor is it after another panic.
+    let mut owner = anew();
+    list(&mut owner, 0..99);
+    tokio::time::advance(Pace::default().hold).await;
+    assert!(has_last(), "it has not said so again");
+    list(&mut owner, 0..99);
+    assert!(!has_last());
+    assert_eq!(served(), 99);
+
+    list(&mut anew(), 0..50);
+    assert_eq!(served(), 50, "few may go at once");
 }
 
 #[tokio::test]

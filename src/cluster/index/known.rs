@@ -96,8 +96,26 @@ impl Known {
         // Marks are cleared when the next list begins.
     }
 
-    /// The object was told of in this version.
-    pub(super) fn told(&mut self, id: u64, version: Version, now: u32) {
+    /// The list that is under way does not come to its end: what it has not named stays known.
+    pub(super) fn give_up_list(&mut self) {
+        self.listing = None;
+    }
+
+    /// Whether the object was told of in a newer version than this, which a watch tells: one that goes on from before a
+    /// list tells again what the list knew. A list is always right: it may be that of a server which was put back.
+    pub(super) fn is_newer(&self, id: u64, version: Version) -> bool {
+        if self.listing.is_some() {
+            return false;
+        }
+        let known = self.objects.get(&Id::from(id)).map(Note::version);
+        known.is_some_and(|known| version.has_reached(known) == Some(false))
+    }
+
+    /// The object was told of in this version. Says whether that is news.
+    pub(super) fn told(&mut self, id: u64, version: Version, now: u32) -> bool {
+        if self.is_newer(id, version) {
+            return false;
+        }
         let listed = if self.listing.is_some() { LISTED } else { 0 };
         let note = self.objects.entry(Id::from(id)).or_insert(Note {
             state: [0; 2],
@@ -105,6 +123,7 @@ impl Known {
         });
         note.set(note.state() & (SEEN | LISTED) | listed | version.0);
         note.told = now;
+        true
     }
 
     /// The object no longer exists.

@@ -1,5 +1,7 @@
 //! The one interface between the sources of a cluster and its index.
 
+use std::time::Duration;
+
 use super::{Object, Resource};
 
 /// How many events a source may be ahead of the index. Enough that reading and indexing go on side by side; with slices of 100 endpoints,
@@ -9,19 +11,22 @@ pub const EVENTS_QUEUED_MAX: usize = 128;
 /// What a source says to the index, in order, for each resource on its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// A full list begins: objects of this resource that are not applied before the matching [`Event::Listed`] no longer exist.
-    /// A list that breaks off begins again with another `ListStarted`; until `Listed` nothing is gone.
+    /// A full list begins: objects of this resource that are not applied before the matching [`Event::Listed`] no longer
+    /// exist, if the list is believed. One that breaks off begins again with another `ListStarted`, or is given up with
+    /// [`Event::Current`]; until `Listed` nothing is gone.
     ListStarted(Resource),
     /// The object exists and has this content.
     Applied(Object),
     /// The object no longer exists. Only its metadata (name, namespace, labels) is meaningful.
     Deleted(Object),
-    /// The list is complete: the resource is synced.
+    /// The list is complete: the resource is synced, and what the list did not name is gone, unless the owner of the index
+    /// doubts that.
     Listed(Resource),
     /// The object exists but cannot be read: what was known of it before stays. Only its metadata is meaningful.
     Unreadable(Object),
     /// The source has just heard from the server and missed nothing until now: a watch was accepted.
-    /// Ends what the last [`Event::Trouble`] said; renews the age of the resource.
+    /// Ends what the last [`Event::Trouble`] said; renews the age of the resource. A list that was not complete is given
+    /// up: what it has told stays, and the watch, which goes on from before the list, may tell some of it again.
     Current(Resource),
     /// As [`Event::Current`], and the source has come as far as this `resourceVersion`: that of a list which is complete, or
     /// of a bookmark.
@@ -56,11 +61,13 @@ pub enum Order {
     Audit,
     /// These objects, as they are now: an [`Audited::Object`] each, then [`Audited::Fetched`].
     Fetch(Box<[Named]>),
-    /// The whole list anew, not older than now, as a difference to what is known.
+    /// The whole list anew, not older than now, as a difference to what is known. [`Event::Listed`] answers it, of whichever
+    /// list that is, or else [`Audited::NotListed`]; the watch goes on in either case.
     List,
 }
 
-/// Orders that may wait for a source. The owner gives one at a time; what finds no room is ordered again.
+/// Orders that may wait for a source. The owner has one audit under way and wants one list of a resource at a time; what
+/// finds no room is ordered again.
 pub const ORDERS_QUEUED_MAX: usize = 4;
 
 /// An object by its names, and its version where it was named.
@@ -87,6 +94,8 @@ pub enum Audited {
     Fetched,
     /// The order cannot be carried out.
     Failed(Trouble),
+    /// The list that was ordered has not come, and the server wants to be asked again after this at the soonest.
+    NotListed(Trouble, Duration),
 }
 
 /// Why a resource cannot be followed: what a human must know, for `/ready` and the log.

@@ -2,6 +2,7 @@
 //!
 //! While a list is under way there is no version that is as new as all that the index knows: objects of the list may
 //! be newer than the last watch. Then none is kept, and the process that reads the snapshot asks for the newest list.
+//! A list that is given up leaves none behind, until the watch has told of something.
 
 use super::{Reached, ReachedAll};
 use crate::cluster::object::{Event, Resource};
@@ -33,7 +34,10 @@ impl Heard {
                 self.listing[*resource as usize] = false;
                 self.reached[*resource as usize].as_of = now;
             }
-            Event::Current(resource) => self.advance(*resource, "", now),
+            Event::Current(resource) => {
+                self.listing[*resource as usize] = false;
+                self.advance(*resource, "", now);
+            }
             Event::Reached(resource, version) => self.advance(*resource, version, now),
             Event::Applied(object) | Event::Deleted(object) | Event::Unreadable(object) => {
                 let version = &object.metadata().resource_version;
@@ -96,6 +100,9 @@ mod tests {
             (17, Event::Deleted(object("11")), "11", 17),
             (18, Event::Deleted(object("")), "11", 18),
             (19, Event::Reached(Resource::Pods, "12".into()), "11", 18),
+            (20, Event::ListStarted(services), "", 18),
+            (21, Event::Current(services), "", 21),
+            (22, Event::Applied(object("13")), "13", 22),
         ] {
             let what = format!("{event:?}");
             heard.hear(&event, at);

@@ -19,7 +19,7 @@ use super::file::{self, Written};
 use super::format::Times;
 use super::heard::Heard;
 use super::write::Draft;
-use super::{OCTETS_MAX, ReachedAll, SnapshotEvent, SnapshotFile, pace};
+use super::{OCTETS_MAX, Reached, ReachedAll, SnapshotEvent, SnapshotFile, pace};
 use crate::cluster::index::Index;
 use crate::cluster::object::{Event, Resource};
 use crate::cluster::{Observer, unix_seconds};
@@ -107,6 +107,12 @@ impl Keeper {
             |snapshot: &Option<Arc<SnapshotFile>>| snapshot.as_ref().map(|at| at.path.clone());
         if path(&self.snapshot) != path(&snapshot) {
             self.written = None;
+            // What is under way is of the other file, which is left as it becomes.
+            self.work = None;
+            if self.snapshot.is_some() {
+                self.observer
+                    .snapshot(&self.cluster, SnapshotEvent::NotKept);
+            }
             // At the start there is nothing that the file does not have already.
             self.changed = self.told;
             self.next = Instant::now();
@@ -118,6 +124,11 @@ impl Keeper {
     /// An event that is about to be applied, `now` in seconds since 1970.
     pub(in crate::cluster) fn hear(&mut self, event: &Event, now: u64) {
         self.heard.hear(event, now);
+    }
+
+    /// How far a resource has been followed, by this process or by the one that left the snapshot.
+    pub(in crate::cluster) fn reached(&self, resource: Resource) -> &Reached {
+        &self.heard.reached[resource as usize]
     }
 
     /// Nobody needs this resource.

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::follow::{Freshness, Page};
-use super::{LIST_QUIET_MAX, Orders, Relist, chunk, frame, open, request, trouble};
+use super::{LIST_QUIET_MAX, Orders, Relist, chunk, frame, open, request};
 use crate::cluster::list::{ListReader, Piece};
 use crate::cluster::object::{Audited, Event, Named, Order, Trouble};
 use crate::cluster::selector::Target;
@@ -42,8 +42,9 @@ impl Auditor {
                 match &order {
                     Order::Audit => self.names(number).await,
                     Order::Fetch(named) => self.fetch(number, named).await,
+                    // The watch says what becomes of it.
                     Order::List => {
-                        self.relist.notify_one();
+                        self.relist.send_replace(number);
                         Ok(())
                     }
                 }
@@ -113,9 +114,14 @@ impl Auditor {
         accept: &'static str,
         mut each: impl FnMut(&[u8]),
     ) -> Result<frame::PageEnd, Trouble> {
-        let mut body = open(&self.client, uri, accept).await.map_err(trouble)?;
+        let mut body = open(&self.client, uri, accept)
+            .await
+            .map_err(Trouble::from)?;
         let (mut reader, mut page) = (ListReader::new(), None);
-        while let Some(bytes) = chunk(&mut body, LIST_QUIET_MAX).await.map_err(trouble)? {
+        while let Some(bytes) = chunk(&mut body, LIST_QUIET_MAX)
+            .await
+            .map_err(Trouble::from)?
+        {
             let fed = reader.feed(&bytes, |piece| match piece {
                 Piece::Item { text, .. } => each(text),
                 Piece::Document { text, .. } => page = Some(frame::page(text)),

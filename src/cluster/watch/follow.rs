@@ -6,6 +6,10 @@
 //!            ▼                                                │
 //!     Empty ─── Ask::Stream ── initial events end ──▶ Synced ─┤ Ask::Watch(version)
 //!       └────── Ask::Page ─▶ Paging ── last page ─────▶ ▲ └───┘ closed, cut, refused: again from the version
+//!
+//!     Synced ── Ordered ──▶ Empty, with the version kept
+//!        ▲                    │
+//!        └── the list does not come: on from the version that the watch had
 //! ```
 
 use std::time::Duration;
@@ -85,8 +89,8 @@ pub(super) enum End {
     Silent,
     /// The initial events did not end.
     Unending,
-    /// A new list was ordered.
-    Ordered,
+    /// A new list was ordered, by the order of this number.
+    Ordered(u64),
     /// The server refused.
     Refused(Refusal),
     /// The server had begun to answer and then said what is wrong: an ERROR event.
@@ -113,8 +117,21 @@ pub(super) struct Refusal {
 pub(super) struct Verdict {
     /// Time until the next request.
     pub(super) wait: Duration,
-    /// What to tell.
+    /// What keeps the resource from being followed.
     pub(super) trouble: Option<Trouble>,
+    /// A list that was ordered and does not come: the watch goes on without.
+    pub(super) unlisted: Option<Unlisted>,
+}
+
+/// A list that was ordered and does not come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Unlisted {
+    /// The number of the order.
+    pub(super) order: u64,
+    /// Why.
+    pub(super) trouble: Trouble,
+    /// How long the server wants to be left alone.
+    pub(super) not_before: Duration,
 }
 
 /// Where the following of one resource stands.
@@ -127,6 +144,8 @@ pub(super) struct Follow {
     ahead: u32,
     failures: u32,
     cuts: u32,
+    /// A watch that was left for a list which was ordered and has not come yet.
+    left: Option<Left>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -134,6 +153,13 @@ enum Stage {
     Empty(Freshness),
     Paging(Box<str>),
     Synced(Box<str>),
+}
+
+/// Where a watch was left, and for which order.
+#[derive(Debug)]
+struct Left {
+    version: Box<str>,
+    order: u64,
 }
 
 impl Follow {
@@ -146,6 +172,7 @@ impl Follow {
             ahead: 0,
             failures: 0,
             cuts: 0,
+            left: None,
         }
     }
 
@@ -161,12 +188,16 @@ impl Follow {
     /// The initial events have ended at a version.
     pub(super) fn streamed(&mut self, version: Box<str>) {
         self.streams_unfinished = 0;
+        self.left = None;
         self.stage = Stage::Synced(version);
     }
 
     /// A page has come; `true` if it was the last.
     pub(super) fn paged(&mut self, next: Option<Box<str>>, version: Box<str>) -> bool {
         let last = next.is_none();
+        if last {
+            self.left = None;
+        }
         self.stage = match next {
             Some(token) => Stage::Paging(token),
             None => Stage::Synced(version),
@@ -183,18 +214,28 @@ impl Follow {
     /// A request has ended, `lived` after it was sent. `jitter` is between 0 and 1.
     pub(super) fn ended(&mut self, end: End, lived: Duration, jitter: f64) -> Verdict {
         let healthy = lived >= HEALTHY_AFTER;
+        if end == End::Closed && self.ask() == Ask::Stream {
+            self.streams_unfinished += 1;
+            self.streams = self.streams_unfinished < STREAMS_UNFINISHED_MAX;
+        }
+        if self.gives_up_list(&end)
+            && let Some(Left { version, order }) = self.left.take()
+        {
+            // The watch was in good health, and the list alone is what the server does not give.
+            self.stage = Stage::Synced(version);
+            let unlisted = Unlisted {
+                order,
+                not_before: end.retry_after().unwrap_or_default(),
+                trouble: end.into(),
+            };
+            return Verdict {
+                unlisted: Some(unlisted),
+                ..Verdict::wait(AT_ONCE.mul_f64(jitter))
+            };
+        }
         match end {
-            End::Complete => Verdict {
-                wait: Duration::ZERO,
-                trouble: None,
-            },
-            End::Closed => {
-                if self.ask() == Ask::Stream {
-                    self.streams_unfinished += 1;
-                    self.streams = self.streams_unfinished < STREAMS_UNFINISHED_MAX;
-                }
-                self.resume(healthy, None, jitter)
-            }
+            End::Complete => Verdict::wait(Duration::ZERO),
+            End::Closed => self.resume(healthy, None, jitter),
             End::Cut(text) => {
                 self.restart_pages();
                 self.resume(healthy, Some(Trouble::Unreachable(text.into())), jitter)
@@ -205,17 +246,14 @@ impl Follow {
             }
             End::Unending => {
                 self.streams = false;
-                Verdict {
-                    wait: Duration::ZERO,
-                    trouble: None,
-                }
+                Verdict::wait(Duration::ZERO)
             }
-            End::Ordered => {
-                self.stage = Stage::Empty(Freshness::Consistent);
-                Verdict {
-                    wait: Duration::ZERO,
-                    trouble: None,
+            End::Ordered(order) => {
+                let list = Stage::Empty(Freshness::Consistent);
+                if let Stage::Synced(version) = std::mem::replace(&mut self.stage, list) {
+                    self.left = Some(Left { version, order });
                 }
+                Verdict::wait(Duration::ZERO)
             }
             End::Refused(refusal) => self.refused(refusal, false, jitter),
             End::Errored(refusal) => {
@@ -227,18 +265,12 @@ impl Follow {
             End::Unreachable(text) => {
                 self.restart_pages();
                 let wait = self.back_off(WAIT_UNREACHABLE_MAX, jitter);
-                Verdict {
-                    wait,
-                    trouble: Some(Trouble::Unreachable(text.into())),
-                }
+                Verdict::troubled(wait, Trouble::Unreachable(text.into()))
             }
             End::Unreadable(text) => {
                 self.stage = Stage::Empty(Freshness::Consistent);
                 let wait = self.back_off(WAIT_MAX, jitter);
-                Verdict {
-                    wait,
-                    trouble: Some(Trouble::Unreadable(text.into())),
-                }
+                Verdict::troubled(wait, Trouble::Unreadable(text.into()))
             }
         }
     }
@@ -246,20 +278,14 @@ impl Follow {
     fn refused(&mut self, refusal: Refusal, healthy: bool, jitter: f64) -> Verdict {
         if self.ask() == Ask::Stream && refusal.is_of_streaming() {
             self.streams = false;
-            return Verdict {
-                wait: Duration::ZERO,
-                trouble: None,
-            };
+            return Verdict::wait(Duration::ZERO);
         }
         if refusal.status == 410 {
             self.stage = Stage::Empty(Freshness::Consistent);
             // Lists are dear: a server that forgets at once is asked ever more rarely.
             return match healthy {
                 true => self.at_once(jitter),
-                false => Verdict {
-                    wait: self.back_off(WAIT_MAX, jitter),
-                    trouble: None,
-                },
+                false => Verdict::wait(self.back_off(WAIT_MAX, jitter)),
             };
         }
         match self.stage {
@@ -285,14 +311,11 @@ impl Follow {
         if refusal.status == 403 || refusal.status == 401 && self.failures > 1 {
             wait = wait.max(WAIT_FORBIDDEN_MIN.mul_f64(1.0 + jitter));
         }
-        if let Some(asked) = refusal.retry_after {
+        if let Some(asked) = refusal.retry_after() {
             // Later than asked for, never sooner.
-            wait = wait.max(asked.min(RETRY_AFTER_MAX) + AT_ONCE.mul_f64(jitter));
+            wait = wait.max(asked + AT_ONCE.mul_f64(jitter));
         }
-        Verdict {
-            wait,
-            trouble: Some(refusal.into()),
-        }
+        Verdict::troubled(wait, refusal.into())
     }
 
     /// After a connection that was made: at once if it lived, a little later if it did not.
@@ -304,15 +327,29 @@ impl Follow {
         // One cut is what a restarted server looks like.
         let trouble = trouble.filter(|_| self.cuts > 0);
         self.cuts = (self.cuts + 1).min(CUTS_MAX);
-        Verdict { wait, trouble }
+        Verdict {
+            trouble,
+            ..Verdict::wait(wait)
+        }
     }
 
     fn at_once(&mut self, jitter: f64) -> Verdict {
         self.failures = 0;
         self.cuts = 0;
-        Verdict {
-            wait: AT_ONCE.mul_f64(jitter),
-            trouble: None,
+        Verdict::wait(AT_ONCE.mul_f64(jitter))
+    }
+
+    /// Whether a list that is under way does not come to its end, in this way of asking or in another that is tried at
+    /// once.
+    fn gives_up_list(&self, end: &End) -> bool {
+        match end {
+            End::Complete | End::Unending | End::Ordered(_) => false,
+            End::Refused(refusal) | End::Errored(refusal) => {
+                self.ask() != Ask::Stream || !refusal.is_of_streaming()
+            }
+            End::Closed | End::Cut(_) | End::Silent | End::Unreachable(_) | End::Unreadable(_) => {
+                true
+            }
         }
     }
 
@@ -338,7 +375,39 @@ fn doubled(failures: u32, max: Duration, jitter: f64) -> Duration {
         .mul_f64(0.5 + jitter / 2.0)
 }
 
+impl Verdict {
+    fn wait(wait: Duration) -> Verdict {
+        Verdict {
+            wait,
+            trouble: None,
+            unlisted: None,
+        }
+    }
+
+    fn troubled(wait: Duration, trouble: Trouble) -> Verdict {
+        Verdict {
+            trouble: Some(trouble),
+            ..Verdict::wait(wait)
+        }
+    }
+}
+
+impl End {
+    /// When the server wants to be asked again.
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            End::Refused(refusal) | End::Errored(refusal) => refusal.retry_after(),
+            _ => None,
+        }
+    }
+}
+
 impl Refusal {
+    /// When to ask again, as far as a server can ask for that.
+    fn retry_after(&self) -> Option<Duration> {
+        self.retry_after.map(|asked| asked.min(RETRY_AFTER_MAX))
+    }
+
     /// Whether it is the way of asking that is refused: an older server, one on etcd 3.4, or something between that is not an API server.
     fn is_of_streaming(&self) -> bool {
         let named = [
@@ -354,6 +423,20 @@ impl Refusal {
     /// Whether the server has not come as far as we have.
     fn is_of_future(&self) -> bool {
         self.message.contains("Too large resource version")
+    }
+}
+
+impl From<End> for Trouble {
+    /// Why a request beside the watch, or in its place, has failed.
+    fn from(end: End) -> Trouble {
+        match end {
+            End::Refused(refusal) | End::Errored(refusal) => refusal.into(),
+            End::Cut(text) | End::Unreachable(text) => Trouble::Unreachable(text.into()),
+            End::Unreadable(text) => Trouble::Unreadable(text.into()),
+            End::Silent | End::Complete | End::Closed | End::Unending | End::Ordered(_) => {
+                Trouble::Unreachable("the answer does not go on".into())
+            }
+        }
     }
 }
 

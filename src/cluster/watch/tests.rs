@@ -147,6 +147,9 @@ fn brief_audited(audited: Audited) -> String {
         }
         Audited::Fetched => "fetched".to_owned(),
         Audited::Failed(trouble) => format!("failed {trouble}"),
+        Audited::NotListed(trouble, not_before) => {
+            format!("not listed {trouble}, {} s", not_before.as_secs())
+        }
     }
 }
 

@@ -3,13 +3,13 @@
 
 use std::time::SystemTime;
 
-use super::Kubernetes;
 use super::name::KubeName;
 use super::told::service_name;
+use super::{Kubernetes, alias};
 use crate::cluster::freshness::Heard;
 use crate::cluster::inspect::Traced;
 use crate::cluster::object::Resource;
-use crate::cluster::records::{ServiceKey, ServiceKind};
+use crate::cluster::records::ServiceKey;
 use crate::dns::{Name, reverse};
 
 /// Services that are told of at most: an address may belong to thousands.
@@ -77,25 +77,12 @@ impl Kubernetes {
             let owners = owner.chain(view.endpoint_owners(ip));
             return owners.take(SERVICES_MAX).cloned().collect();
         }
-        let (mut keys, mut name) = (Vec::new(), name.lower());
-        while keys.len() < SERVICES_MAX {
-            let Some((_, zone_at)) = self.options.zones.matching(&name) else {
-                break;
-            };
-            let KubeName::Service { key, .. } = KubeName::parse(&name, zone_at) else {
-                break;
-            };
-            keys.push(ServiceKey::from(key));
-            let target = match view.service(key).map(|service| service.kind()) {
-                Some(ServiceKind::ExternalName(Some(target))) => Name::join(target, &Name::root()),
-                _ => break,
-            };
-            match target {
-                Ok(target) => name = target.lower(),
-                Err(_) => break,
-            }
-        }
-        keys
+        let names = alias::chain(&self.options, &view, name).take(SERVICES_MAX);
+        let keys = names.filter_map(|(name, zone_at)| match KubeName::parse(&name, zone_at) {
+            KubeName::Service { key, .. } => Some(ServiceKey::from(key)),
+            _ => None,
+        });
+        keys.collect()
     }
 }
 

@@ -69,6 +69,7 @@ fn cluster_with(known: &[Resource], listed: &[Resource]) -> Cluster {
         alias("here", "there.demo.svc.cluster.local"),
         alias("there", "here.demo.svc.cluster.local"),
         alias("address", "192.0.2.1"),
+        alias("podded", "10-0-0-1.demo.pod.cluster.local"),
         slice(
             "demo",
             "db",
@@ -180,6 +181,97 @@ fn ask_stale(stale: Resource, name: &str, rtype: Type, edns: bool) -> String {
 }
 
 #[test]
+fn an_answer_is_as_old_as_what_it_depends_on_and_no_older() {
+    let [services, slices, pods, namespaces] = [
+        Resource::Services,
+        Resource::EndpointSlices,
+        Resource::Pods,
+        Resource::Namespaces,
+    ];
+    let depends = |options: &Options, name: &str| {
+        let cluster = cluster(true);
+        let (view, name) = (cluster.view(), name.parse().unwrap());
+        let all = [services, slices, pods, namespaces].into_iter();
+        all.filter(|resource| options.depends(&view, &name, *resource))
+            .collect::<Vec<_>>()
+    };
+    let of = |pods| Options { pods, ..options() };
+    for (fact, name, pods_mode, expected) in [
+        (
+            "a Service",
+            "web.demo.svc.cluster.local.",
+            Pods::Verified,
+            &[services, slices][..],
+        ),
+        (
+            "one that is not there, in a Namespace that may be",
+            "no.nowhere.svc.cluster.local.",
+            Pods::Verified,
+            &[services, slices],
+        ),
+        (
+            "an alias of a Pod",
+            "podded.demo.svc.cluster.local.",
+            Pods::Verified,
+            &[services, slices, pods],
+        ),
+        (
+            "an alias of itself",
+            "here.demo.svc.cluster.local.",
+            Pods::Verified,
+            &[services, slices],
+        ),
+        (
+            "an endpoint",
+            "a.db.demo.svc.cluster.local.",
+            Pods::Verified,
+            &[services, slices],
+        ),
+        (
+            "an address",
+            "1.0.96.10.in-addr.arpa.",
+            Pods::Verified,
+            &[services, slices],
+        ),
+        (
+            "the zone, whose serial is that of Services",
+            "cluster.local.",
+            Pods::Verified,
+            &[services, slices],
+        ),
+        (
+            "a Namespace",
+            "demo.svc.cluster.local.",
+            Pods::Verified,
+            &[namespaces],
+        ),
+        (
+            "a Pod",
+            "10-0-0-1.demo.pod.cluster.local.",
+            Pods::Verified,
+            &[pods],
+        ),
+        (
+            "a Pod that is not looked for",
+            "10-0-0-1.demo.pod.cluster.local.",
+            Pods::Insecure,
+            &[namespaces],
+        ),
+    ] {
+        assert_eq!(depends(&of(pods_mode), name), expected, "{fact}");
+    }
+    let selected = Options {
+        namespaces_selected: true,
+        ..options()
+    };
+    assert_eq!(
+        depends(&selected, "web.demo.svc.cluster.local."),
+        [services, slices, namespaces],
+        "the list of Namespaces says which are told of"
+    );
+}
+
+#[test]
 fn what_a_snapshot_tells_is_kept_for_five_seconds_and_marked_as_stale() {
     let services = Resource::Services;
     for (fact, stale, name, rtype, edns, expected) in [
@@ -222,6 +314,22 @@ fn what_a_snapshot_tells_is_kept_for_five_seconds_and_marked_as_stale() {
             Type::A,
             true,
             "NXDOMAIN ttl {5} minimum 5, 19 from a snapshot, 35 s old",
+        ),
+        (
+            "Namespaces, which a Service does not need",
+            Resource::Namespaces,
+            "web.demo",
+            Type::A,
+            true,
+            "NOERROR ttl {30}",
+        ),
+        (
+            "a Namespace",
+            Resource::Namespaces,
+            "demo",
+            Type::A,
+            true,
+            "NOERROR ttl {5} minimum 5, 3 from a snapshot, 35 s old",
         ),
         (
             "a resource that the zone needs not",

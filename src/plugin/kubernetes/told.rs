@@ -6,10 +6,9 @@
 use std::fmt::Write;
 use std::net::IpAddr;
 
-use super::answer::ALIASES_MAX;
 use super::find::{Ports, Selection};
 use super::name::{KubeName, Part, is_canonical, pod_address};
-use super::{Asking, Kubernetes, Pods};
+use super::{Asking, Kubernetes, Pods, alias};
 use crate::cluster::object::{Port, Resource};
 use crate::cluster::records::{ServiceKey, ServiceKind, ServiceRecords};
 use crate::dns::name::Labels;
@@ -39,7 +38,7 @@ impl Kubernetes {
         if asking.is_name_server(query) {
             note("a name server of the zone".to_owned());
         } else {
-            asking.tell_name(query.question.rtype, name, ALIASES_MAX, &note);
+            asking.tell_names(query.question.rtype, name, &note);
         }
         if self.options.fallthrough.contains(name) {
             note("fallthrough: what does not exist goes to the next plugin".to_owned());
@@ -48,17 +47,25 @@ impl Kubernetes {
 }
 
 impl Asking<'_> {
-    /// What is known about a name of the zone, and about those that it is an alias of, as far as they are so many.
-    fn tell_name(&self, rtype: Type, name: &Name, aliases: usize, note: &dyn Fn(String)) {
-        let Some((_, zone_at)) = self.options.zones.matching(name) else {
-            return;
-        };
+    /// What is known about a name of the zone, and about those that it is an alias of, where these are asked for too.
+    fn tell_names(&self, rtype: Type, name: &Name, note: &dyn Fn(String)) {
+        let leads_on = matches!(rtype, Type::A | Type::AAAA);
+        for (name, zone_at) in alias::chain(self.options, self.view, name) {
+            if !self.tell_name(rtype, &name, zone_at, note) || !leads_on {
+                return;
+            }
+        }
+    }
+
+    /// Says whether what the name is an alias of, if it is one, is told of.
+    fn tell_name(&self, rtype: Type, name: &Name, zone_at: usize, note: &dyn Fn(String)) -> bool {
         if reverse::is_reverse(name) {
-            return match reverse::address(name) {
+            match reverse::address(name) {
                 Some(ip) if rtype == Type::PTR => self.tell_address(ip, note),
                 Some(ip) => note(format!("the name of address {ip}, which has PTR alone")),
                 None => note("a part of a reverse zone".to_owned()),
-            };
+            }
+            return false;
         }
         match KubeName::parse(name, zone_at) {
             KubeName::Node if zone_at == 0 => note("the zone itself".to_owned()),
@@ -81,16 +88,13 @@ impl Asking<'_> {
                 namespace,
                 part,
             } => {
-                if !self.tell_namespace_around(namespace, note) {
-                    return;
-                }
-                let alias = self.tell_service(key, part, note);
-                let leads_on = matches!(rtype, Type::A | Type::AAAA) && aliases > 0;
-                if let Some(target) = alias.filter(|_| leads_on) {
-                    self.tell_name(rtype, &target.lower(), aliases - 1, note);
+                if self.tell_namespace_around(namespace, note) {
+                    self.tell_service(key, part, note);
+                    return true;
                 }
             }
         }
+        false
     }
 
     /// Says whether its names are told of.
@@ -153,12 +157,10 @@ impl Asking<'_> {
         });
     }
 
-    /// Returns the name that it is an alias of.
-    fn tell_service(&self, key: &[u8], part: Part<'_>, note: &dyn Fn(String)) -> Option<Name> {
+    fn tell_service(&self, key: &[u8], part: Part<'_>, note: &dyn Fn(String)) {
         let name = service_name(key);
         let Some(service) = self.view.service(key) else {
-            note(format!("no Service {name}"));
-            return None;
+            return note(format!("no Service {name}"));
         };
         note(format!("Service {name}: {}", kind(service)));
         let needs_endpoints = match service.kind() {
@@ -172,12 +174,6 @@ impl Asking<'_> {
             self.tell_endpoints(key, note);
         }
         self.tell_part(service, key, part, note);
-        match service.kind() {
-            ServiceKind::ExternalName(Some(target)) if part == Part::Whole => {
-                Name::join(target, &Name::root()).ok()
-            }
-            _ => None,
-        }
     }
 
     fn tell_endpoints(&self, key: &[u8], note: &dyn Fn(String)) {

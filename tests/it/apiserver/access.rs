@@ -127,7 +127,7 @@ async fn http_2_is_spoken_over_tls_and_in_the_clear() {
         let stream = TcpStream::connect(server.address()).await.unwrap();
         let status = match server.ca_pem() {
             None => ask_by_http_2(&server, stream).await,
-            Some(ca) => ask_by_http_2(&server, encrypt(stream, ca).await).await,
+            Some(ca) => ask_by_http_2(&server, encrypt(stream, &ca).await).await,
         };
         assert_eq!(status, 200, "{transport:?}");
         assert_eq!(

@@ -20,6 +20,9 @@ const PLAIN: usize = 8;
 const HEADLESS: usize = 3;
 /// Slices of each of them.
 const SLICES: usize = 3;
+/// Endpoints that each has at most: 29 addresses fit into the 512 octets of an answer without EDNS (RFC 1035, 4.2.1),
+/// and what a truncated answer leaves out would look like an endpoint that is not known.
+const ENDPOINTS_MAX: usize = 24;
 /// Services that become another kind.
 const FLIPPING: usize = 2;
 /// Pods that are there or not.
@@ -224,8 +227,12 @@ impl Life {
         }
     }
 
-    /// An endpoint becomes ready.
+    /// An endpoint becomes ready; where there are too many, another ends first.
     fn join(&mut self, number: usize) {
+        let endpoints: usize = self.headless[number].slices.iter().map(BTreeSet::len).sum();
+        if endpoints == ENDPOINTS_MAX {
+            self.leave(number);
+        }
         let at = self.random.random_range(0..SLICES);
         let set = &mut self.headless[number];
         let [high, low] = set.next_ip.to_be_bytes();

@@ -30,7 +30,10 @@ fn nothing_grows_in_a_long_run() {
     let asker = Asker::begin(cairn.address(), world.oracle.clone());
     let mut held = Vec::new();
     for round in 0.. {
-        world.live_through(Plan::of(Count::FEW).troubles(world.seed + round), &asker);
+        world.live_through(
+            Plan::of(Count::FEW_HONEST).troubles(world.seed + round),
+            &asker,
+        );
         world.recover(&asker);
         held.push(cairn.holds());
         println!("round {round}: {:?}", held.last());

@@ -9,6 +9,9 @@ use rand::{RngExt, SeedableRng};
 use crate::support::apiserver::{ApiServer, Cut, Fault};
 
 const RESOURCES: [&str; 4] = ["services", "endpointslices", "pods", "namespaces"];
+/// Those whose watches may lie. An address that lives is moved between slices in two events, and is gone for whoever is told
+/// of one.
+const LYING: [&str; 3] = ["services", "pods", "namespaces"];
 const CUTS: [Cut; 4] = [Cut::End, Cut::Fin, Cut::Reset, Cut::MidFrame];
 const REFUSALS: [u16; 5] = [410, 429, 500, 503, 504];
 
@@ -16,6 +19,8 @@ const REFUSALS: [u16; 5] = [410, 429, 500, 503, 504];
 const LASTS: Duration = Duration::from_millis(150);
 /// Between two troubles: long enough for some that are answered at once to be over, too short for others.
 const PAUSE: Duration = Duration::from_millis(60);
+/// Events that a lying watch leaves out at most.
+const LIES_MAX: usize = 3;
 /// How many versions a lagging server is behind.
 const LAG: u64 = 12;
 
@@ -38,8 +43,12 @@ pub(super) enum Trouble {
     Lag,
     /// Another token is asked for.
     Token,
+    /// The cluster has another authority, and a certificate of it.
+    Authority,
     /// An event, or a list, that is no JSON.
     Garbage(&'static str),
+    /// The watch of a resource leaves out what happens next, and goes on as if nothing were.
+    Lie(&'static str, usize),
 }
 
 /// How many of each.
@@ -48,6 +57,7 @@ pub(super) struct Count {
     silences: usize,
     restarts: usize,
     others: usize,
+    lies: usize,
 }
 
 impl Count {
@@ -56,12 +66,19 @@ impl Count {
         silences: 1,
         restarts: 2,
         others: 2,
+        lies: 2,
+    };
+    /// For a program that audits every ten minutes: what a watch has left out is found too late.
+    pub(super) const FEW_HONEST: Count = Count {
+        lies: 0,
+        ..Count::FEW
     };
     pub(super) const MANY: Count = Count {
         cuts: 1_000,
         silences: 100,
         restarts: 50,
         others: 50,
+        lies: 50,
     };
 }
 
@@ -105,6 +122,11 @@ impl Plan {
             left.push(Trouble::Garbage(resource(&mut random)));
             left.push(Trouble::Lag);
             left.push(Trouble::Token);
+            left.push(Trouble::Authority);
+        }
+        for _ in 0..count.lies {
+            let of = *LYING.choose(&mut random).expect("there are three");
+            left.push(Trouble::Lie(of, random.random_range(1..=LIES_MAX)));
         }
         left.shuffle(&mut random);
         Troubles { left, tokens: 0 }
@@ -159,6 +181,8 @@ impl Troubles {
                 api.rotate_token(&format!("token-{}", self.tokens));
                 api.cut_watches("services", Cut::Reset);
             }
+            Trouble::Authority => api.rotate_authority(),
+            Trouble::Lie(of, events) => api.skip_events(of, events),
             Trouble::Garbage(of) => {
                 api.inject(Fault::garbage().of(of));
                 api.cut_watches(of, Cut::End);

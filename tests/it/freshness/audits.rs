@@ -116,6 +116,40 @@ fn many_objects_that_were_left_out_are_listed() {
 }
 
 #[test]
+fn a_list_that_is_refused_costs_a_healthy_watch_nothing_and_is_asked_for_again() {
+    let api = api();
+    let server = follow(&api, AUDITED, "");
+    server.wait_until_ready();
+    let refused = Fault::answer(500).of("services").streamed_lists();
+    api.inject(refused.always());
+    api.skip_events("services", 30);
+    for n in 0..30 {
+        api.apply(service(&format!("s{n}"), &format!("10.96.1.{n}")));
+    }
+    let before = lists(&api, "services");
+    wait_until("an ordered list", || {
+        api.bookmark("services");
+        std::thread::sleep(Duration::from_millis(10));
+        let streams = api.requests_for("services", Verb::Watch);
+        let streams = streams
+            .iter()
+            .filter(|request| request.parameter("sendInitialEvents").is_some());
+        streams.count() > 1 && lists(&api, "services") > before
+    });
+    api.apply(service("web", "10.96.0.2"));
+    wait_for(&server, WEB, "NOERROR 10.96.0.2");
+    assert_eq!(server.ready_remarks(), [""; 0]);
+    assert_eq!(repairs(&server, "services"), [0.0; 3]);
+
+    api.clear_faults();
+    wait_for(&server, "s29.demo.svc.cluster.local.", "NOERROR 10.96.1.29");
+    wait_until("the repair", || {
+        repairs(&server, "services") == [30.0, 0.0, 0.0]
+    });
+    assert_eq!(audits(&server, "services", "repaired"), 1.0);
+}
+
+#[test]
 fn a_watch_that_never_claims_to_have_come_as_far_is_not_waited_for_for_ever() {
     let api = api();
     let pace = Pace {

@@ -6,8 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use cairn_dns::corefile::Memory;
+
 use crate::support::dns;
 use crate::support::program::{Cairn, Launch, free_port};
+use crate::support::server::Server;
 
 /// Between two questions of one client: as many as may be had without running out of ports.
 const PACE: Duration = Duration::from_millis(2);
@@ -178,6 +181,20 @@ fn reload_under_load(rounds: usize, broken_each: usize) -> usize {
     let failing = dns::http_body(metrics, "/metrics").contains("\ncairn_reload_failing 1\n");
     assert_eq!(failing, rounds.is_multiple_of(broken_each));
     asked
+}
+
+#[test]
+fn what_a_reload_has_opened_that_is_given_up_is_served() {
+    let block =
+        |ip: &str, more: &str| format!("example.org:0 {{\n bind {ip}\n whoami\n {more}\n}}\n");
+    let one = block("127.0.0.1", "");
+    let mut server = Server::start(&Memory::new().file("Corefile", one.clone()));
+    // A host name is looked up, which is waited for.
+    let two = block("127.0.0.2", "health localhost:0");
+    server.begin_reload(&Memory::new().file("Corefile", one + &two));
+    let opened = server.address_at(Ipv4Addr::new(127, 0, 0, 2));
+    let opened = opened.expect("it has been opened and is not lost");
+    ask_udp(opened).unwrap();
 }
 
 #[test]

@@ -68,7 +68,8 @@ struct Life {
     /// Bound, never listening: keeps the port ours while the server is stopped.
     _reserved: Socket,
     listening: Mutex<Option<Listening>>,
-    identity: Option<Identity>,
+    /// None for plain HTTP.
+    identity: Mutex<Option<Identity>>,
     folder: TempDir,
 }
 
@@ -104,10 +105,11 @@ impl ApiServer {
                 address,
                 _reserved: reserved,
                 listening: Mutex::default(),
-                identity: Identity::new(transport),
+                identity: Mutex::new(Identity::new(transport)),
                 folder: TempDir::new().expect("there is a temporary folder"),
             }),
         };
+        server.write_authority();
         server.start_again();
         server
     }
@@ -138,11 +140,7 @@ impl ApiServer {
         let (stop, stopping) = oneshot::channel();
         let (done, stopped) = mpsc::channel();
         let shared = Arc::clone(&self.shared);
-        let tls = self
-            .life
-            .identity
-            .as_ref()
-            .map(|identity| identity.acceptor.clone());
+        let tls = self.identity(|identity| identity.map(|identity| identity.acceptor.clone()));
         let runtime = self
             .life
             .runtime
@@ -169,15 +167,39 @@ impl ApiServer {
 
     /// `http://127.0.0.1:PORT` or `https://…`.
     pub(crate) fn url(&self) -> String {
-        kubeconfig::url(self.life.address, self.life.identity.is_some())
+        let secure = self.identity(|identity| identity.is_some());
+        kubeconfig::url(self.life.address, secure)
     }
 
     /// The certificate that a client must trust; None for plain HTTP.
-    pub(crate) fn ca_pem(&self) -> Option<&str> {
-        self.life
+    pub(crate) fn ca_pem(&self) -> Option<String> {
+        self.identity(|identity| identity.map(|identity| identity.ca_pem.clone()))
+    }
+
+    /// The cluster gives itself a new authority: its file is rewritten, and the server begins again with a certificate of
+    /// the new one. Nothing of the old one is left.
+    pub(crate) fn rotate_authority(&self) {
+        self.stop();
+        let new = Identity::new(Transport::Https);
+        *self
+            .life
             .identity
-            .as_ref()
-            .map(|identity| identity.ca_pem.as_str())
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = new;
+        self.write_authority();
+        self.start_again();
+    }
+
+    fn write_authority(&self) {
+        if let Some(pem) = self.ca_pem() {
+            let file = self.life.folder.path().join(kubeconfig::AUTHORITY_FILE);
+            fs::write(file, pem).expect("the folder is ours");
+        }
+    }
+
+    fn identity<R>(&self, reader: impl FnOnce(Option<&Identity>) -> R) -> R {
+        let identity = self.life.identity.lock();
+        reader(identity.unwrap_or_else(PoisonError::into_inner).as_ref())
     }
 
     /// A kubeconfig with the context `lab` and, inline, the token that is required at this moment.
@@ -186,14 +208,12 @@ impl ApiServer {
         self.kubeconfig_with(token.as_deref().map_or(Login::Anonymous, Login::Token))
     }
 
-    /// A kubeconfig with the context `lab`. With TLS it holds the CA and a client certificate.
+    /// A kubeconfig with the context `lab`. With TLS it holds the CA and a client certificate; with `Login::TokenFile` it
+    /// names the file of the CA, as it lies beside the token in a Pod.
     pub(crate) fn kubeconfig_with(&self, login: Login<'_>) -> PathBuf {
-        kubeconfig::write(
-            self.life.folder.path(),
-            self.life.address,
-            self.life.identity.as_ref(),
-            login,
-        )
+        self.identity(|identity| {
+            kubeconfig::write(self.life.folder.path(), self.life.address, identity, login)
+        })
     }
 
     /// The file that a kubeconfig with `Login::TokenFile` names; it exists after `rotate_token`.

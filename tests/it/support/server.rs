@@ -15,6 +15,7 @@ use cairn_dns::{
     ops::{Monitor, Report},
     telemetry::{lines::Lines, log::LogFormat},
 };
+use futures_util::FutureExt;
 use tokio::runtime::Runtime;
 
 /// A server that is not ready by then never will be; half a second is what a busy machine takes.
@@ -71,6 +72,22 @@ impl Server {
         let config = load(outside);
         let runtime = self.runtime.as_ref().expect("it runs until it is dropped");
         runtime.block_on(self.app.reload(config))
+    }
+
+    /// Likewise, given up where it first waits.
+    pub(crate) fn begin_reload(&mut self, outside: &dyn Outside) {
+        let config = load(outside);
+        let runtime = self.runtime.as_ref().expect("it runs until it is dropped");
+        let _on_it = runtime.enter();
+        let done = self.app.reload(config).now_or_never();
+        assert!(done.is_none(), "it has waited for nothing");
+    }
+
+    /// The address of the listener that is bound to this one.
+    pub(crate) fn address_at(&self, ip: Ipv4Addr) -> Option<SocketAddr> {
+        let addresses = self.app.addresses().into_iter();
+        let mut addresses = addresses.map(|(_, address)| address);
+        addresses.find(|address| address.ip() == ip)
     }
 
     /// What `/metrics` says.

@@ -100,7 +100,7 @@ pub(in crate::cluster) fn history(world: &mut World, random: &mut Random) {
             0 => relist(world, random),
             1 => world.forget(random.one(&Resource::ALL)),
             2..=6 => world.tell(Event::Deleted(random_object(random))),
-            7..=10 => move_endpoint(world, random),
+            7..=10 => move_endpoint(world, random, &version.to_string()),
             _ => {
                 let object = versions::in_version(random_object(random), &version.to_string());
                 world.tell(Event::Applied(object));
@@ -133,7 +133,7 @@ fn relist(world: &mut World, random: &mut Random) {
 }
 
 /// Moves an endpoint to another slice of its Service, as the controller does: with two writes, in either order.
-fn move_endpoint(world: &mut World, random: &mut Random) {
+fn move_endpoint(world: &mut World, random: &mut Random, version: &str) {
     let slices = world.exist.values().filter_map(|object| match object {
         Object::EndpointSlice(slice) if slice.service().is_some() => Some(slice.clone()),
         _ => None,
@@ -160,7 +160,10 @@ fn move_endpoint(world: &mut World, random: &mut Random) {
     let mut rest = from.endpoints.to_vec();
     endpoints.push(rest.remove(random.below(rest.len() as u64) as usize));
     (from.endpoints, to.endpoints) = (rest.into(), endpoints.into());
-    let mut writes = [from, to].map(|slice| Event::Applied(Object::EndpointSlice(slice)));
+    let mut writes = [from, to].map(|slice| {
+        let object = versions::in_version(Object::EndpointSlice(slice), version);
+        Event::Applied(object)
+    });
     if random.below(2) == 0 {
         writes.reverse();
     }

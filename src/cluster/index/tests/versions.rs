@@ -1,6 +1,7 @@
 //! What the index remembers of objects beside their records.
 
 use super::*;
+use crate::cluster::records::ServiceKind;
 
 /// The same object in another version.
 pub(super) fn in_version(mut object: Object, version: &str) -> Object {
@@ -35,6 +36,78 @@ fn unix(unix: u32) -> Now {
 
 fn version(index: &mut Index, resource: Resource, namespace: &str, name: &str) -> Option<u64> {
     index.see(resource, namespace, name).1?.number()
+}
+
+#[test]
+fn what_a_list_has_told_is_not_taken_back_by_a_watch_that_goes_on_from_before_it() {
+    let services = Resource::Services;
+    let web = |ip: &str, version: &str| in_version(service("demo", "web", ip), version);
+    for (fact, events, expected) in [
+        (
+            "a list that was given up",
+            vec![
+                Event::ListStarted(services),
+                Event::Applied(web("10.96.0.3", "9")),
+                Event::Current(services),
+                Event::Applied(web("10.96.0.2", "7")),
+                Event::Deleted(web("10.96.0.2", "8")),
+            ],
+            Some("10.96.0.3"),
+        ),
+        (
+            "news after it",
+            vec![
+                Event::ListStarted(services),
+                Event::Applied(web("10.96.0.3", "9")),
+                Event::Current(services),
+                Event::Applied(web("10.96.0.4", "10")),
+            ],
+            Some("10.96.0.4"),
+        ),
+        (
+            "an end in the version that is known",
+            vec![
+                Event::Applied(web("10.96.0.3", "9")),
+                Event::Deleted(web("10.96.0.3", "9")),
+            ],
+            None,
+        ),
+        (
+            "what a list did not name that was given up",
+            vec![Event::ListStarted(services), Event::Current(services)],
+            Some("10.96.0.1"),
+        ),
+        (
+            "a list of a server that was put back",
+            vec![
+                Event::Applied(web("10.96.0.3", "9")),
+                Event::ListStarted(services),
+                Event::Applied(web("10.96.0.2", "4")),
+                Event::Listed(services),
+            ],
+            Some("10.96.0.2"),
+        ),
+        (
+            "versions that cannot be compared",
+            vec![
+                Event::Applied(web("10.96.0.3", "x")),
+                Event::Applied(web("10.96.0.2", "")),
+            ],
+            Some("10.96.0.2"),
+        ),
+    ] {
+        let mut index = Index::default();
+        index.apply(Event::Applied(web("10.96.0.1", "5")), NOW);
+        for event in events {
+            index.apply(event, NOW);
+        }
+        let ips = index.latest().service(&key("demo", "web"));
+        let ips = ips.map(|service| match service.kind() {
+            ServiceKind::ClusterIps(ips) => ips.iter().map(|ip| ip.to_string()).collect(),
+            _ => String::new(),
+        });
+        assert_eq!(ips.as_deref(), expected, "{fact}");
+    }
 }
 
 #[test]

@@ -115,6 +115,90 @@ async fn orders_are_carried_out_beside_the_watch() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_list_that_is_ordered_and_does_not_come_is_told_and_the_watch_goes_on_from_where_it_was()
+{
+    let stream = [event("ADDED", "a", 1), initial_end(3), bookmark(5)].concat();
+    let half = event("ADDED", "b", 9);
+    let (unwatched, goes_on) = (r#"{"message":"too many"}"#, event("MODIFIED", "a", 6));
+    for (name, answers, asked, events) in [
+        (
+            "refused",
+            vec![
+                answer(200, &stream, Then::Hang),
+                answer(429, unwatched, Then::Close),
+                answer(200, &goes_on, Then::Hang),
+            ],
+            &["stream", "stream", "watch 5"][..],
+            &["1: not listed 429: too many, 0 s", "current", "applied a"][..],
+        ),
+        (
+            "cut in the middle",
+            vec![
+                answer(200, &stream, Then::Hang),
+                answer(200, &half, Then::Cut),
+                answer(200, &goes_on, Then::Hang),
+            ],
+            &["stream", "stream", "watch 5"],
+            &[
+                "started",
+                "applied b",
+                "1: not listed connection reset, 0 s",
+                "current",
+                "applied a",
+            ],
+        ),
+        (
+            "not streamed, and then refused",
+            vec![
+                answer(200, &stream, Then::Hang),
+                answer(422, "", Then::Close),
+                answer(503, "ill", Then::Close),
+                answer(200, &goes_on, Then::Hang),
+            ],
+            &["stream", "stream", "list ", "watch 5"],
+            &["1: not listed 503: ill, 0 s", "current", "applied a"],
+        ),
+        (
+            "a version that is forgotten meanwhile",
+            vec![
+                answer(200, &stream, Then::Hang),
+                answer(500, "ill", Then::Close),
+                answer(410, "too old", Then::Close),
+                answer(200, &(half.clone() + &initial_end(9)), Then::Hang),
+            ],
+            &["stream", "stream", "watch 5", "stream"],
+            &[
+                "1: not listed 500: ill, 0 s",
+                "started",
+                "applied b",
+                "listed",
+                "reached 9",
+            ],
+        ),
+    ] {
+        let (orders, ordered) = mpsc::channel(4);
+        let (send, mut receive) = mpsc::channel(4);
+        let asks = Asked::default();
+        let target = Target {
+            resource: Resource::Services,
+            labels: "".parse().unwrap(),
+        };
+        let place = place(client(answers, asks.clone()));
+        let task = tokio::spawn(follow(place, target, send, Arc::new(Mutex::new(ordered))));
+        for expected in ["started", "applied a", "listed", "reached 3", "reached 5"] {
+            assert_eq!(receive.recv().await.map(brief).as_deref(), Some(expected));
+        }
+        orders.send((1, Order::List)).await.unwrap();
+        for expected in events {
+            let event = receive.recv().await.map(brief);
+            assert_eq!(event.as_deref(), Some(*expected), "{name}");
+        }
+        assert_eq!(asks.lock().unwrap()[..], *asked, "{name}");
+        task.abort();
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_list_that_is_ordered_begins_when_the_watch_is_whole_and_is_consistent() {
     let pages = |name, version| answer(200, &page(&[object(name, 1)], version, ""), Then::Close);
     let answers = vec![

@@ -38,6 +38,7 @@ pub(crate) struct Fault {
     action: Action,
     resource: Option<&'static Resource>,
     verb: Option<Verb>,
+    initial_events: bool,
     /// None: until the faults are cleared.
     times: Option<usize>,
 }
@@ -108,6 +109,12 @@ impl Fault {
         self
     }
 
+    /// Only watches that ask for the initial events: lists that are streamed.
+    pub(crate) fn streamed_lists(mut self) -> Self {
+        self.initial_events = true;
+        self.watches()
+    }
+
     /// The next so many requests.
     pub(crate) fn times(mut self, times: usize) -> Self {
         self.times = Some(times);
@@ -125,6 +132,7 @@ impl Fault {
             action,
             resource: None,
             verb: None,
+            initial_events: false,
             times: Some(1),
         }
     }
@@ -133,6 +141,7 @@ impl Fault {
         self.resource
             .is_none_or(|resource| request.resource() == Some(resource.plural))
             && self.verb.is_none_or(|verb| request.verb == verb)
+            && (!self.initial_events || request.parameter("sendInitialEvents").is_some())
     }
 }
 

@@ -23,6 +23,8 @@ pub(crate) enum Login<'a> {
 
 /// File name of the token inside the folder.
 pub(super) const TOKEN_FILE: &str = "token";
+/// That of the authority.
+pub(super) const AUTHORITY_FILE: &str = "ca.crt";
 
 /// Writes a new file into `folder`, with the one context `lab`; returns its path.
 pub(super) fn write(
@@ -38,7 +40,14 @@ pub(super) fn write(
     };
     let mut cluster = json!({ "server": url(address, identity.is_some()) });
     if let Some(identity) = identity {
-        cluster["certificate-authority-data"] = base64(&identity.ca_pem);
+        match login {
+            Login::TokenFile => {
+                cluster["certificate-authority"] = json!(folder.join(AUTHORITY_FILE));
+            }
+            Login::Anonymous | Login::Token(_) => {
+                cluster["certificate-authority-data"] = base64(&identity.ca_pem);
+            }
+        }
         user["client-certificate-data"] = base64(&identity.client_pem);
         user["client-key-data"] = base64(&identity.client_key_pem);
     }
