@@ -233,7 +233,7 @@ impl Index {
         let key = self.known_key(&key);
         let held = self.let_go_mentioned(&key, || Mentions::of(slice));
         let records = SliceRecords::of(slice, key, |ports| self.ports.shared(ports));
-        let old = self.slices.get(&id);
+        let old = self.slices.get(id);
         if old == Some(&records) && !held {
             return false;
         }
@@ -267,7 +267,7 @@ impl Index {
 
     /// Takes a slice out, and tells which addresses its Service has no longer.
     fn take_slice(&mut self, id: u64, now: Now) -> Option<(SliceRecords, HashSet<IpAddr>)> {
-        let old = self.slices.remove(&id)?;
+        let old = self.slices.remove(id)?;
         let lost = self.aggregate(old.service(), Some(&old), None);
         self.view.serial = now.unix;
         Some((old, lost))
@@ -338,7 +338,7 @@ impl Index {
             return self.remove_pod(id);
         }
         // A Pod that is being deleted keeps its address until it is gone.
-        if pod.metadata.deleting && self.pods.contains_key(&id) {
+        if pod.metadata.deleting && self.pods.contains(id) {
             return false;
         }
         let namespace = label(&pod.metadata.namespace);
@@ -349,7 +349,7 @@ impl Index {
     }
 
     fn put_pod(&mut self, id: u64, ip: IpAddr, namespace: &[u8]) -> bool {
-        let known = self.pods.get(&id);
+        let known = self.pods.get(id);
         if known.is_some_and(|(known, at)| *known == ip && **at == *namespace) {
             return false;
         }
@@ -361,7 +361,7 @@ impl Index {
     }
 
     fn remove_pod(&mut self, id: u64) -> bool {
-        let Some((ip, namespace)) = self.pods.remove(&id) else {
+        let Some((ip, namespace)) = self.pods.remove(id) else {
             return false;
         };
         self.view.pods.remove(&self.view.seed, ip, &namespace);
