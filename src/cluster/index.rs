@@ -9,10 +9,10 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::addresses::Addresses;
-use super::object::{
-    EndpointSlice, Event, Metadata, Namespace, Object, Pod, Port, Resource, Service,
+use super::object::{Event, Metadata, Namespace, Object, Pod, Port, Resource, Service};
+use super::records::{
+    EndpointSet, ServiceKey, ServiceRecords, SharedLabels, SliceRecords, label, service_key,
 };
-use super::records::{ServiceKey, ServiceRecords, SharedLabels, SliceRecords, label, service_key};
 use super::table::Table;
 use super::view::{Entry, View};
 
@@ -222,7 +222,7 @@ impl Index {
 
     /// This key, as it is held already if it is.
     fn known_key(&self, key: &[u8]) -> ServiceKey {
-        let of_endpoints = self.view.endpoints(key).map(|set| &set.service);
+        let of_endpoints = self.view.endpoints(key).map(EndpointSet::service);
         let of_address = || {
             let ip = self.view.service(key)?.cluster_ips().iter().next()?;
             let mut holders = self.view.cluster_ips.holders(&self.view.seed, ip);

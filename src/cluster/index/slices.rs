@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use super::{Index, Now};
 use crate::cluster::object::EndpointSlice;
@@ -69,7 +68,7 @@ impl Index {
         new: Option<&SliceRecords>,
     ) -> HashSet<IpAddr> {
         let before = self.view.endpoints(key);
-        let mut repeats = before.map_or(0, |set| set.repeats);
+        let mut repeats = before.map_or(0, EndpointSet::repeats);
         let mut slices: Vec<_> = before.map(|set| set.slices().to_vec()).unwrap_or_default();
         let at = old.and_then(|old| slices.iter().position(|slice| slice.is(old)));
         match (at, new) {
@@ -97,13 +96,11 @@ impl Index {
                 lost.insert(ip);
             }
         }
-        let is = |set: &Entry<Arc<EndpointSet>>| set.of.service == *key;
-        if slices.is_empty() {
-            endpoints.remove(hash, is);
-            return lost;
+        let is = |set: &Entry<EndpointSet>| *set.of.service() == *key;
+        match EndpointSet::of(slices, repeats) {
+            Some(of) => drop(endpoints.replace(seed, Entry { hash, of }, is)),
+            None => drop(endpoints.remove(hash, is)),
         }
-        let of = Arc::new(EndpointSet::of(key.clone(), slices, repeats));
-        endpoints.replace(seed, Entry { hash, of }, is);
         lost
     }
 }

@@ -6,26 +6,31 @@
 use std::collections::HashSet;
 use std::net::IpAddr;
 use std::slice;
+use std::sync::Arc;
 
 use super::SliceRecords;
 use crate::cluster::records::ServiceKey;
 
-/// All endpoints of a Service, over its slices.
-#[derive(Debug)]
-pub(crate) struct EndpointSet {
-    pub(crate) service: ServiceKey,
-    slices: Slices,
-    /// How often an address is met that has been met already.
-    pub(crate) repeats: u32,
-    /// Present if there are repeats.
-    once: Option<Box<Once>>,
-}
+/// All endpoints of a Service, over its slices; it has one at least. Two words, because most Services
+/// have one slice and nothing beside it.
+#[derive(Debug, Clone)]
+pub(crate) struct EndpointSet(Slices);
 
-/// Most Services have one slice.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Slices {
     One(SliceRecords),
-    Many(Box<[SliceRecords]>),
+    Many(Arc<Many>),
+}
+
+/// Several slices, or one that has an address twice.
+#[derive(Debug)]
+struct Many {
+    service: ServiceKey,
+    slices: Box<[SliceRecords]>,
+    /// How often an address is met that has been met already.
+    repeats: u32,
+    /// Present if there are repeats.
+    once: Option<Box<Once>>,
 }
 
 /// The addresses of a Service that has some of them more than once, each once, in the order of its slices.
@@ -36,26 +41,42 @@ struct Once {
 }
 
 impl EndpointSet {
-    /// Aggregates slices of one Service, in which addresses are met again so many times.
-    pub(crate) fn of(service: ServiceKey, slices: Vec<SliceRecords>, repeats: u32) -> EndpointSet {
-        let once = (repeats > 0).then(|| Box::new(Once::of(&slices)));
-        let slices = match <[_; 1]>::try_from(slices) {
-            Ok([slice]) => Slices::One(slice),
-            Err(slices) => Slices::Many(slices.into()),
-        };
-        EndpointSet {
-            service,
-            slices,
+    /// Aggregates slices of one Service, in which addresses are met again so many times; `None` if there are none.
+    pub(crate) fn of(slices: Vec<SliceRecords>, repeats: u32) -> Option<EndpointSet> {
+        let first = slices.first()?;
+        if slices.len() == 1 && repeats == 0 {
+            return Some(EndpointSet(Slices::One(first.clone())));
+        }
+        Some(EndpointSet(Slices::Many(Arc::new(Many {
+            service: first.service().clone(),
+            once: (repeats > 0).then(|| Box::new(Once::of(&slices))),
+            slices: slices.into(),
             repeats,
-            once,
+        }))))
+    }
+
+    /// The key of the Service.
+    #[inline]
+    pub(crate) fn service(&self) -> &ServiceKey {
+        match &self.0 {
+            Slices::One(slice) => slice.service(),
+            Slices::Many(many) => &many.service,
         }
     }
 
     /// The slices, in the order in which they came.
     pub(crate) fn slices(&self) -> &[SliceRecords] {
-        match &self.slices {
+        match &self.0 {
             Slices::One(slice) => slice::from_ref(slice),
-            Slices::Many(slices) => slices,
+            Slices::Many(many) => &many.slices,
+        }
+    }
+
+    /// How often an address is met that has been met already.
+    pub(crate) fn repeats(&self) -> u32 {
+        match &self.0 {
+            Slices::One(_) => 0,
+            Slices::Many(many) => many.repeats,
         }
     }
 
@@ -74,7 +95,11 @@ impl EndpointSet {
     }
 
     fn once_or_slices(&self) -> (Option<&Once>, &[SliceRecords]) {
-        match &self.once {
+        let once = match &self.0 {
+            Slices::One(_) => None,
+            Slices::Many(many) => many.once.as_deref(),
+        };
+        match once {
             Some(once) => (Some(once), &[]),
             None => (None, self.slices()),
         }
@@ -99,5 +124,15 @@ impl Once {
         let v6 = slices.iter().flat_map(|slice| slice.v6()).copied();
         let v6 = v6.filter(|ip| seen.insert(IpAddr::from(*ip))).collect();
         Once { v4, v6 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_takes_two_words_beside_its_slice() {
+        assert_eq!(size_of::<EndpointSet>(), 2 * size_of::<usize>());
     }
 }
