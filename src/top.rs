@@ -16,8 +16,8 @@
 //!
 //! What it costs: 89 of the 3,288 instructions of the answer for a Service, spread over all queries (callgrind, optimized
 //! but with overflow checks; the countdown and the looks at [`Query::trace`] are some ten more). Sketches
-//! take 214 KiB each at most, half of it names; memory that nothing was written to is not there. They live as long as the
-//! process: a reload forgets nothing.
+//! take 214 KiB each at most, half of it names, from the first sample of a thread on; memory that nothing was written to is
+//! not there. They live as long as the process: a reload forgets nothing.
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -110,7 +110,8 @@ pub struct Ranked {
 }
 
 impl Top {
-    /// Nothing counted. Takes all the memory that it will.
+    /// Nothing counted. Threads take memory for what they count when they begin to: a machine has more cores than threads
+    /// that are asked.
     pub fn new() -> Top {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         // A thread for UDP and one of the runtime for each core.

@@ -52,6 +52,16 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Likewise with TLS: the kernel of a server that is stopped accepts connections which nobody speaks on.
 const SECURE_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// What may have come of an answer over HTTP/1.1 and not been read. hyper takes a buffer of that size for each connection
+/// and keeps it: its own limit, 400 KiB, is more than the objects of a small cluster take. A head must fit in.
+const UNREAD_MAX: usize = 32 << 10;
+
+/// Likewise of one answer over HTTP/2. So much comes in a round trip: 256 MB/s within a cluster, 5 MB/s over 50 ms.
+const UNREAD_OF_STREAM_MAX: u32 = 256 << 10;
+
+/// Likewise of all answers that share a connection: lists of all resources at once, with an audit beside.
+const UNREAD_OF_CONNECTION_MAX: u32 = 1 << 20;
+
 /// Where the kubelet mounts the credentials of a Pod.
 const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 /// The Pod's bearer token, there.
@@ -266,6 +276,9 @@ fn https(config: &Config, tls: ClientConfig, pace: Pace) -> Result<Https, Connec
     };
     let client = HttpClient::builder(TokioExecutor::new())
         .timer(TokioTimer::new())
+        .http1_max_buf_size(UNREAD_MAX)
+        .http2_initial_stream_window_size(UNREAD_OF_STREAM_MAX)
+        .http2_initial_connection_window_size(UNREAD_OF_CONNECTION_MAX)
         .http2_keep_alive_interval(pace.probe_after)
         .http2_keep_alive_timeout(pace.probe_timeout)
         .build(bounded(https, SECURE_TIMEOUT));

@@ -5,18 +5,13 @@
 //! difference: objects that it names are put in as they come, and those it did not name are taken out at its
 //! end, so that a view is never empty in between and never held twice.
 
-use std::collections::HashSet;
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::addresses::Addresses;
-use super::object::{
-    EndpointSlice, Event, Metadata, Namespace, Object, Pod, Port, Resource, Service,
-};
+use super::object::{Event, Metadata, Namespace, Object, Pod, Port, Resource, Service};
 use super::records::{
-    EndpointSet, Mentions, ServiceKey, ServiceRecords, SharedLabels, SliceRecords, label,
-    service_key,
+    EndpointSet, ServiceKey, ServiceRecords, SharedLabels, SliceRecords, label, service_key,
 };
 use super::table::Table;
 use super::view::{Entry, View};
@@ -28,6 +23,7 @@ mod held;
 mod known;
 mod list;
 mod ports;
+mod slices;
 
 use by_id::ById;
 use held::Held;
@@ -237,106 +233,9 @@ impl Index {
         true
     }
 
-    fn apply_slice(&mut self, id: u64, slice: &EndpointSlice, now: Now) -> bool {
-        let service = slice.service();
-        let Some(key) = service.and_then(|name| service_key(&slice.metadata.namespace, name))
-        else {
-            return self.take_slice(id, now).is_some();
-        };
-        let key = self.known_key(&key);
-        let held = self.let_go_mentioned(&key, || Mentions::of(slice));
-        let records = SliceRecords::of(slice, key, |ports| self.ports.shared(ports));
-        let old = self.slices.get(&id);
-        if old == Some(&records) && !held {
-            return false;
-        }
-        let old = old.cloned();
-        if let Some(old) = old
-            .as_ref()
-            .filter(|old| old.service() != records.service())
-        {
-            self.aggregate(old.service(), Some(old), None);
-        }
-        let same = old.filter(|old| old.service() == records.service());
-        let lost = self.aggregate(records.service(), same.as_ref(), Some(&records));
-        self.slices.insert(id, records.clone());
-        if same.as_ref().is_some_and(|old| old.answers_as(&records)) && !held {
-            return false;
-        }
-        if let Some(old) = same.filter(|_| !lost.is_empty()) {
-            self.hold(&old, lost, &Mentions::of(slice), now);
-        }
-        self.view.serial = now.unix;
-        true
-    }
-
-    fn remove_slice(&mut self, id: u64, now: Now) -> bool {
-        let Some((old, lost)) = self.take_slice(id, now) else {
-            return false;
-        };
-        self.hold(&old, lost, &Mentions::default(), now);
-        true
-    }
-
-    /// Takes a slice out, and tells which addresses its Service has no longer.
-    fn take_slice(&mut self, id: u64, now: Now) -> Option<(SliceRecords, HashSet<IpAddr>)> {
-        let old = self.slices.remove(&id)?;
-        let lost = self.aggregate(old.service(), Some(&old), None);
-        self.view.serial = now.unix;
-        Some((old, lost))
-    }
-
-    /// Puts `new` in the place of `old` among the slices of a Service, and the difference of its addresses among
-    /// those of endpoints. The Service's other slices are not looked at, unless an address is in two of them. Returns the
-    /// addresses that the Service has no longer.
-    fn aggregate(
-        &mut self,
-        key: &ServiceKey,
-        old: Option<&SliceRecords>,
-        new: Option<&SliceRecords>,
-    ) -> HashSet<IpAddr> {
-        let before = self.view.endpoints(key);
-        let mut repeats = before.map_or(0, |set| set.repeats);
-        let mut slices: Vec<_> = before.map(|set| set.slices().to_vec()).unwrap_or_default();
-        let at = old.and_then(|old| slices.iter().position(|slice| slice.is(old)));
-        match (at, new) {
-            (Some(at), Some(new)) => slices[at] = new.clone(),
-            (Some(at), None) => drop(slices.remove(at)),
-            (None, Some(new)) => slices.push(new.clone()),
-            (None, None) => {}
-        }
-        let (gone, come) = difference(old, new);
-        let hash = self.view.hash(key);
-        let View {
-            seed,
-            endpoint_ips,
-            endpoints,
-            ..
-        } = &mut self.view;
-        for ip in come {
-            repeats += u32::from(endpoint_ips.add(seed, ip, key) > 1);
-        }
-        let mut lost = HashSet::new();
-        for ip in gone {
-            if endpoint_ips.remove(seed, ip, key) > 0 {
-                repeats -= 1;
-            } else {
-                lost.insert(ip);
-            }
-        }
-        let is = |set: &Entry<Arc<EndpointSet>>| set.of.service == *key;
-        if slices.is_empty() {
-            endpoints.remove(hash, is);
-            return lost;
-        }
-        let of = Arc::new(EndpointSet::of(key.clone(), slices, repeats));
-        endpoints.replace(seed, Entry { hash, of }, is);
-        lost
-    }
-
     /// This key, as it is held already if it is.
     fn known_key(&self, key: &[u8]) -> ServiceKey {
-        let of_endpoints = self.view.endpoints(key).map(|set| &set.service);
+        let of_endpoints = self.view.endpoints(key).map(EndpointSet::service);
         let of_address = || {
             let ip = self.view.service(key)?.cluster_ips().iter().next()?;
             let mut holders = self.view.cluster_ips.holders(&self.view.seed, ip);
@@ -351,7 +250,7 @@ impl Index {
             return self.remove_pod(id);
         }
         // A Pod that is being deleted keeps its address until it is gone.
-        if pod.metadata.deleting && self.pods.contains_key(&id) {
+        if pod.metadata.deleting && self.pods.contains(id) {
             return false;
         }
         let namespace = label(&pod.metadata.namespace);
@@ -362,7 +261,7 @@ impl Index {
     }
 
     fn put_pod(&mut self, id: u64, ip: IpAddr, namespace: &[u8]) -> bool {
-        let known = self.pods.get(&id);
+        let known = self.pods.get(id);
         if known.is_some_and(|(known, at)| *known == ip && **at == *namespace) {
             return false;
         }
@@ -374,7 +273,7 @@ impl Index {
     }
 
     fn remove_pod(&mut self, id: u64) -> bool {
-        let Some((ip, namespace)) = self.pods.remove(&id) else {
+        let Some((ip, namespace)) = self.pods.remove(id) else {
             return false;
         };
         self.view.pods.remove(&self.view.seed, ip, &namespace);
@@ -419,28 +318,6 @@ impl Index {
         }
         self.view.hash(&key)
     }
-}
-
-/// Addresses that only the old slice has and those that only the new one has, each as often as it has it more.
-fn difference(
-    old: Option<&SliceRecords>,
-    new: Option<&SliceRecords>,
-) -> (Vec<IpAddr>, Vec<IpAddr>) {
-    let sorted = |slice: Option<&SliceRecords>| {
-        let mut ips: Vec<IpAddr> = slice.into_iter().flat_map(|slice| slice.ips()).collect();
-        ips.sort_unstable();
-        ips
-    };
-    let (mut gone, mut come) = (Vec::new(), Vec::new());
-    let mut new = sorted(new).into_iter().peekable();
-    for ip in sorted(old) {
-        come.extend(std::iter::from_fn(|| new.next_if(|new| *new < ip)));
-        if new.next_if_eq(&ip).is_none() {
-            gone.push(ip);
-        }
-    }
-    come.extend(new);
-    (gone, come)
 }
 
 #[cfg(test)]

@@ -147,6 +147,11 @@ impl<T: Keyed> Table<T> {
         }
     }
 
+    /// Changes every item, but for what its hash is made of.
+    pub(super) fn for_each_mut(&mut self, mut change: impl FnMut(&mut T)) {
+        self.root.for_each_mut(&mut change);
+    }
+
     /// Takes out the item that `is` accepts.
     pub(super) fn remove(&mut self, hash: u64, is: impl Fn(&T) -> bool) -> Option<T> {
         self.find(hash, &is)?;
@@ -177,6 +182,16 @@ impl<T: Keyed> Node<T> {
                 // One that has all of them is split again by the next that comes.
                 let leaves = leaves.map(|items| Node::Leaf(items.into()));
                 *self = Node::Branch(Arc::new(leaves));
+            }
+        }
+    }
+
+    fn for_each_mut(&mut self, change: &mut impl FnMut(&mut T)) {
+        match self {
+            Node::Leaf(items) => Arc::make_mut(items).iter_mut().for_each(change),
+            Node::Branch(nodes) => {
+                let nodes = Arc::make_mut(nodes).iter_mut();
+                nodes.for_each(|node| node.for_each_mut(change));
             }
         }
     }

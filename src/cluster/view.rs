@@ -4,7 +4,6 @@
 //! each batch of events; the two share all that did not change.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use super::addresses::Addresses;
 use super::object::Resource;
@@ -17,7 +16,7 @@ use super::table::{Keyed, Table};
 pub(crate) struct View {
     pub(super) seed: Seed,
     pub(super) services: Table<Entry<ServiceRecords>>,
-    pub(super) endpoints: Table<Entry<Arc<EndpointSet>>>,
+    pub(super) endpoints: Table<Entry<EndpointSet>>,
     /// Labels in lower-case wire form.
     pub(super) namespaces: Table<SharedLabels>,
     /// Cluster IPs, by Service.
@@ -96,8 +95,8 @@ impl View {
     /// The endpoints of the Service of this key, whether or not the Service exists.
     pub(crate) fn endpoints(&self, key: &[u8]) -> Option<&EndpointSet> {
         let hash = self.hash(key);
-        let is = |entry: &Entry<Arc<EndpointSet>>| entry.hash == hash && *entry.of.service == *key;
-        self.endpoints.find(hash, is).map(|entry| &*entry.of)
+        let is = |entry: &Entry<EndpointSet>| entry.hash == hash && **entry.of.service() == *key;
+        self.endpoints.find(hash, is).map(|entry| &entry.of)
     }
 
     /// The Service that has this cluster IP.

@@ -4,7 +4,7 @@
 //! there: its count may then be too high by that much, which is noted beside it. So of `n` additions to `c` counters no
 //! count is too high by more than `n / c`, and every key that came more often than that has a counter.
 //!
-//! All memory is taken when a sketch is made; an addition costs a look-up and, on average, a step to the next victim.
+//! All memory is taken by the first addition; another costs a look-up and, on average, a step to the next victim.
 
 use std::hash::BuildHasher;
 
@@ -48,10 +48,11 @@ pub(super) struct Counted<K> {
 }
 
 impl<K: Copy> Sketch<K> {
+    /// Nothing counted, and no memory taken.
     pub(super) fn new() -> Sketch<K> {
         Sketch {
-            index: HashTable::with_capacity(INDEX_ROOM),
-            counters: Vec::with_capacity(COUNTERS),
+            index: HashTable::new(),
+            counters: Vec::new(),
             hand: 0,
             least: 0,
         }
@@ -73,6 +74,10 @@ impl<K: Copy> Sketch<K> {
         is: impl Fn(&K) -> bool,
         key: impl FnOnce() -> K,
     ) {
+        if self.counters.capacity() == 0 {
+            self.index = HashTable::with_capacity(INDEX_ROOM);
+            self.counters = Vec::with_capacity(COUNTERS);
+        }
         let hash = hasher.hash_one(octets);
         let counters = &mut self.counters;
         let same = |at: &u16| {
@@ -221,6 +226,22 @@ mod tests {
             assert_eq!(sketch.missed_at_most(), 0);
             sketch.clear();
         }
+    }
+
+    #[test]
+    fn the_first_addition_takes_all_the_memory_that_a_sketch_will_ever_have() {
+        let (mut sketch, hasher) = (Sketch::new(), RandomState::default());
+        let taken =
+            |sketch: &Sketch<u32>| (sketch.counters.capacity(), sketch.index.allocation_size());
+        assert_eq!(taken(&sketch), (0, 0));
+        add(&mut sketch, &hasher, 0);
+        let first = taken(&sketch);
+        for key in (0..100_000).map(skewed) {
+            add(&mut sketch, &hasher, key);
+        }
+        assert_eq!(taken(&sketch), first);
+        sketch.clear();
+        assert_eq!(taken(&sketch), first);
     }
 
     #[test]

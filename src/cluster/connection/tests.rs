@@ -8,6 +8,8 @@ use tower::{BoxError, Service, service_fn};
 
 use super::*;
 
+mod unread;
+
 const KUBECONFIG: &str = "\
 apiVersion: v1
 kind: Config
@@ -324,11 +326,8 @@ async fn no_more_requests_are_under_way_than_max_inflight() {
     assert_eq!(seen.lock().unwrap().len(), 5);
 }
 
-/// A TLS server on this port that answers each request with its HTTP version and user agent; dropped, it ends with its
-/// connections. Its certificate is in `folder`.
-async fn tls_server(folder: &Path, port: u16) -> (u16, JoinSet<()>) {
-    use hyper_util::rt::TokioIo;
-    use hyper_util::server::conn::auto;
+/// Speaks TLS as `localhost`, with a certificate that `ca.crt` in the folder leads to.
+fn tls_acceptor(folder: &Path) -> tokio_rustls::TlsAcceptor {
     use tokio_rustls::rustls::ServerConfig;
     use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 
@@ -342,7 +341,31 @@ async fn tls_server(folder: &Path, port: u16) -> (u16, JoinSet<()>) {
         .with_single_cert(vec![authority.cert.der().clone()], key)
         .unwrap();
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    tokio_rustls::TlsAcceptor::from(Arc::new(config))
+}
+
+/// A server of this URL, with this authority.
+fn endpoint_of(url: String, ca: PathBuf) -> Connection {
+    Connection {
+        server: Server::Endpoint {
+            url: url.into(),
+            tls: Some(TlsFiles {
+                cert: PathBuf::new(),
+                key: PathBuf::new(),
+                ca,
+            }),
+        },
+        limits: Limits::default(),
+    }
+}
+
+/// A TLS server on this port that answers each request with its HTTP version and user agent; dropped, it ends with its
+/// connections. Its certificate is in `folder`.
+async fn tls_server(folder: &Path, port: u16) -> (u16, JoinSet<()>) {
+    use hyper_util::rt::TokioIo;
+    use hyper_util::server::conn::auto;
+
+    let acceptor = tls_acceptor(folder);
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", port))
         .await
         .unwrap();
@@ -439,17 +462,7 @@ async fn authorities_that_are_replaced_are_followed_from_the_next_handshake_on()
 async fn watches_share_http2_and_say_who_we_are() {
     let folder = tempfile::tempdir().unwrap();
     let (port, _server) = tls_server(folder.path(), 0).await;
-    let connection = |ca: PathBuf| Connection {
-        server: Server::Endpoint {
-            url: format!("https://localhost:{port}").into(),
-            tls: Some(TlsFiles {
-                cert: PathBuf::new(),
-                key: PathBuf::new(),
-                ca,
-            }),
-        },
-        limits: Limits::default(),
-    };
+    let connection = |ca: PathBuf| endpoint_of(format!("https://localhost:{port}"), ca);
     let client = connection(folder.path().join("ca.crt"))
         .client(Arc::new(()), Pace::default())
         .unwrap();

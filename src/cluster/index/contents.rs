@@ -81,7 +81,7 @@ impl Index {
     ) -> Option<()> {
         let service = self.known_key(service);
         let records = SliceRecords::of_stored(service, stored, self.ports.shared(ports))?;
-        if self.slices.contains_key(&id) {
+        if self.slices.contains(id) {
             return None;
         }
         self.aggregate(records.service(), None, Some(&records));

@@ -4,10 +4,11 @@
 //! Every object that the source tells of is here, also one that serves nobody (an EndpointSlice without a Service, a Pod
 //! without an address): an audit compares all of them. A cluster has tens of thousands, so an entry is twenty octets.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasher, Hash, Hasher};
+use std::hash::BuildHasher;
 
-use foldhash::fast::{FixedState, RandomState};
+use foldhash::fast::FixedState;
+
+use super::by_id::{ById, join, split};
 
 /// A `resourceVersion` in eight octets. The Kubernetes API calls it opaque, but every server's is a decimal number that
 /// grows; one that is none is kept as a hash, which can be compared for being the same and nothing more.
@@ -52,14 +53,10 @@ impl Version {
 /// The objects of one resource, by the hash of namespace and name.
 #[derive(Debug, Default)]
 pub(super) struct Known {
-    objects: HashMap<Id, Note, RandomState>,
+    objects: ById<Note>,
     /// While the resource is being listed: how many records there were before.
     listing: Option<usize>,
 }
-
-/// A hash in halves, so that an entry needs no filling to a multiple of eight octets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Id([u32; 2]);
 
 #[derive(Debug, Clone, Copy)]
 struct Note {
@@ -83,7 +80,7 @@ impl Known {
 
     /// Whether the list that is under way has named this object.
     pub(super) fn is_listed(&self, id: u64) -> bool {
-        let note = self.objects.get(&Id::from(id));
+        let note = self.objects.get(id);
         note.is_some_and(|note| note.state() & LISTED != 0)
     }
 
@@ -91,7 +88,10 @@ impl Known {
     pub(super) fn end_list(&mut self, keep: bool) {
         self.listing = None;
         if !keep {
-            self.objects.retain(|_, note| note.state() & LISTED != 0);
+            let unlisted = |(id, note): (u64, &Note)| (note.state() & LISTED == 0).then_some(id);
+            for id in self.objects.iter().filter_map(unlisted).collect::<Vec<_>>() {
+                self.objects.remove(id);
+            }
         }
         // Marks are cleared when the next list begins.
     }
@@ -107,7 +107,7 @@ impl Known {
         if self.listing.is_some() {
             return false;
         }
-        let known = self.objects.get(&Id::from(id)).map(Note::version);
+        let known = self.objects.get(id).map(Note::version);
         known.is_some_and(|known| version.has_reached(known) == Some(false))
     }
 
@@ -117,23 +117,27 @@ impl Known {
             return false;
         }
         let listed = if self.listing.is_some() { LISTED } else { 0 };
-        let note = self.objects.entry(Id::from(id)).or_insert(Note {
-            state: [0; 2],
-            told: now,
-        });
-        note.set(note.state() & (SEEN | LISTED) | listed | version.0);
-        note.told = now;
+        match self.objects.get_mut(id) {
+            Some(note) => {
+                note.set(note.state() & (SEEN | LISTED) | listed | version.0);
+                note.told = now;
+            }
+            None => {
+                let state = split(listed | version.0);
+                self.objects.insert(id, Note { state, told: now });
+            }
+        }
         true
     }
 
     /// The object no longer exists.
     pub(super) fn forget(&mut self, id: u64) {
-        self.objects.remove(&Id::from(id));
+        self.objects.remove(id);
     }
 
     /// The version in which the object was told of last, and the Unix time of that in seconds.
     pub(super) fn note(&self, id: u64) -> Option<(Version, u32)> {
-        let note = self.objects.get(&Id::from(id))?;
+        let note = self.objects.get(id)?;
         Some((note.version(), note.told))
     }
 
@@ -144,7 +148,7 @@ impl Known {
 
     /// The audit has named this object.
     pub(super) fn see(&mut self, id: u64) {
-        if let Some(note) = self.objects.get_mut(&Id::from(id)) {
+        if let Some(note) = self.objects.get_mut(id) {
             note.set(note.state() | SEEN);
         }
     }
@@ -153,23 +157,12 @@ impl Known {
     pub(super) fn unseen(&self) -> impl Iterator<Item = (u64, Version)> {
         let unseen = self.objects.iter();
         let unseen = unseen.filter(|(_, note)| note.state() & SEEN == 0);
-        unseen.map(|(id, note)| (id.number(), note.version()))
-    }
-
-    /// Octets that the table takes.
-    #[cfg(test)]
-    pub(super) fn octets(&self) -> usize {
-        // Buckets are a power of two, filled to seven eighths at most; each has an octet beside it.
-        let buckets = (self.objects.capacity() * 8)
-            .div_ceil(7)
-            .next_power_of_two();
-        buckets * (size_of::<(Id, Note)>() + 1)
+        unseen.map(|(id, note)| (id, note.version()))
     }
 
     fn unmark(&mut self, mark: u64) {
-        for note in self.objects.values_mut() {
-            note.set(note.state() & !mark);
-        }
+        let unmark = |note: &mut Note| note.set(note.state() & !mark);
+        self.objects.for_each_mut(unmark);
     }
 }
 
@@ -185,32 +178,6 @@ impl Note {
     fn version(&self) -> Version {
         Version(self.state() & (OPAQUE | VALUE))
     }
-}
-
-impl Id {
-    fn number(self) -> u64 {
-        join(self.0)
-    }
-}
-
-impl From<u64> for Id {
-    fn from(id: u64) -> Id {
-        Id(split(id))
-    }
-}
-
-impl Hash for Id {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(self.number());
-    }
-}
-
-fn split(number: u64) -> [u32; 2] {
-    [(number >> 32) as u32, number as u32]
-}
-
-fn join([upper, lower]: [u32; 2]) -> u64 {
-    u64::from(upper) << 32 | u64::from(lower)
 }
 
 #[cfg(test)]
@@ -261,12 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn ten_thousand_objects_take_a_third_of_a_megabyte() {
-        assert_eq!(size_of::<(Id, Note)>(), 20);
-        let mut known = Known::default();
-        for id in 0..10_000_u64 {
-            known.told(id.wrapping_mul(0x9e37_79b9_7f4a_7c15), Version::of("7"), 0);
-        }
-        assert_eq!(known.octets(), 16_384 * 21);
+    fn an_object_takes_twenty_octets() {
+        assert_eq!(ById::<Note>::octets_each(), 20);
     }
 }

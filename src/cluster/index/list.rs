@@ -95,6 +95,6 @@ fn unlisted<'a, V: Clone>(
     records: &'a ById<V>,
     known: &'a Known,
 ) -> impl Iterator<Item = u64> + 'a {
-    let ids = records.keys().copied();
+    let ids = records.iter().map(|(id, _)| id);
     ids.filter(|id| !known.is_listed(*id))
 }

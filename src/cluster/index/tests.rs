@@ -86,7 +86,7 @@ pub(in crate::cluster) fn told(view: &View) -> BTreeMap<String, Vec<String>> {
         let mut ips: Vec<String> = addresses(set).iter().map(ToString::to_string).collect();
         ips.sort();
         told.insert(
-            format!("endpoints {:?}", set.service),
+            format!("endpoints {:?}", set.service()),
             [slices, ips].concat(),
         );
     }

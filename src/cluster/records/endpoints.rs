@@ -1,13 +1,10 @@
-//! The endpoints of a Service, over its slices.
+//! The endpoints of a slice, and in `set` those of a Service.
 //!
 //! Of all that is known of a cluster most is endpoints, so a slice is one allocation: its head, and behind it a row of
-//! octets with the addresses first, ready to send, and the names after them. The endpoints of a Service are its slices side
-//! by side: what one slice changes touches that slice. Only a Service that has an address twice, which seldom lasts,
-//! has a list of its addresses beside its slices.
+//! octets with the addresses first, ready to send, and the names after them.
 
 use std::collections::HashSet;
 use std::net::IpAddr;
-use std::slice;
 use std::sync::Arc;
 
 use triomphe::ThinArc;
@@ -18,9 +15,11 @@ use crate::dns::Name;
 use crate::dns::name::LABEL_MAX;
 
 mod mentions;
+mod set;
 mod stored;
 
 pub(crate) use mentions::Mentions;
+pub(crate) use set::EndpointSet;
 pub(in crate::cluster) use stored::StoredSlice;
 
 /// The endpoints of one EndpointSlice that are ready, each address on its own; of the others, which addresses they have.
@@ -317,97 +316,5 @@ impl<'a> EndpointRecord<'a> {
             [] if pod_names => self.pod,
             hostname => hostname,
         }
-    }
-}
-
-/// All endpoints of a Service, over its slices.
-#[derive(Debug)]
-pub(crate) struct EndpointSet {
-    pub(crate) service: ServiceKey,
-    slices: Slices,
-    /// How often an address is met that has been met already.
-    pub(crate) repeats: u32,
-    /// Present if there are repeats.
-    once: Option<Box<Once>>,
-}
-
-/// Most Services have one slice.
-#[derive(Debug)]
-enum Slices {
-    One(SliceRecords),
-    Many(Box<[SliceRecords]>),
-}
-
-/// The addresses of a Service that has some of them more than once, each once, in the order of its slices.
-#[derive(Debug)]
-struct Once {
-    v4: Box<[[u8; 4]]>,
-    v6: Box<[[u8; 16]]>,
-}
-
-impl EndpointSet {
-    /// Aggregates slices of one Service, in which addresses are met again so many times.
-    pub(crate) fn of(service: ServiceKey, slices: Vec<SliceRecords>, repeats: u32) -> EndpointSet {
-        let once = (repeats > 0).then(|| Box::new(Once::of(&slices)));
-        let slices = match <[_; 1]>::try_from(slices) {
-            Ok([slice]) => Slices::One(slice),
-            Err(slices) => Slices::Many(slices.into()),
-        };
-        EndpointSet {
-            service,
-            slices,
-            repeats,
-            once,
-        }
-    }
-
-    /// The slices, in the order in which they came.
-    pub(crate) fn slices(&self) -> &[SliceRecords] {
-        match &self.slices {
-            Slices::One(slice) => slice::from_ref(slice),
-            Slices::Many(slices) => slices,
-        }
-    }
-
-    /// Every IPv4 address once, in the order of the slices.
-    pub(crate) fn v4(&self) -> impl Iterator<Item = &[u8; 4]> {
-        let (once, slices) = self.once_or_slices();
-        let once = once.into_iter().flat_map(|once| &once.v4);
-        once.chain(slices.iter().flat_map(|slice| slice.v4()))
-    }
-
-    /// Every IPv6 address once, likewise.
-    pub(crate) fn v6(&self) -> impl Iterator<Item = &[u8; 16]> {
-        let (once, slices) = self.once_or_slices();
-        let once = once.into_iter().flat_map(|once| &once.v6);
-        once.chain(slices.iter().flat_map(|slice| slice.v6()))
-    }
-
-    fn once_or_slices(&self) -> (Option<&Once>, &[SliceRecords]) {
-        match &self.once {
-            Some(once) => (Some(once), &[]),
-            None => (None, self.slices()),
-        }
-    }
-
-    /// Whether some endpoint is met at a name and not at an address.
-    pub(crate) fn has_names(&self) -> bool {
-        self.slices().iter().any(|slice| slice.head().named > 0)
-    }
-
-    /// Whether no endpoint is ready.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.slices().iter().all(|slice| slice.is_empty())
-    }
-}
-
-impl Once {
-    fn of(slices: &[SliceRecords]) -> Once {
-        let mut seen = HashSet::with_hasher(foldhash::fast::RandomState::default());
-        let v4 = slices.iter().flat_map(|slice| slice.v4()).copied();
-        let v4 = v4.filter(|ip| seen.insert(IpAddr::from(*ip))).collect();
-        let v6 = slices.iter().flat_map(|slice| slice.v6()).copied();
-        let v6 = v6.filter(|ip| seen.insert(IpAddr::from(*ip))).collect();
-        Once { v4, v6 }
     }
 }

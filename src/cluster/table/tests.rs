@@ -28,6 +28,23 @@ fn model_of(table: &Table<Pair>) -> BTreeMap<u32, u32> {
 }
 
 #[test]
+fn a_change_of_all_items_reaches_each_and_no_copy_made_before() {
+    let (seed, mut table) = (Seed::default(), Table::default());
+    for key in 0..500 {
+        table.insert(&seed, Pair(key, 0));
+    }
+    let before = table.clone();
+    table.for_each_mut(|pair| pair.1 += 1);
+    for (values, expected) in [(model_of(&table), 1), (model_of(&before), 0)] {
+        assert_eq!(values.len(), 500);
+        assert!(
+            values.values().all(|value| *value == expected),
+            "{expected}"
+        );
+    }
+}
+
+#[test]
 fn it_agrees_with_a_plain_map_through_random_changes() {
     let seed = Seed::default();
     let mut table = Table::default();

@@ -121,7 +121,7 @@ fn each_target(found: Found<'_>, mut tell: impl FnMut(Target<'_>)) {
                 let mut dashed = DashedAddress::default();
                 let host = endpoint.host_labels(selection.pod_names, &mut dashed);
                 for port in selection.ports.of(slice.ports()) {
-                    let labels: [&[u8]; 3] = [host, &set.service, SVC];
+                    let labels: [&[u8]; 3] = [host, set.service(), SVC];
                     tell(Target { port, labels, ip });
                 }
             }

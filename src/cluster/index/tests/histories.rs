@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
 use crate::cluster::audit::Audit;
-use crate::cluster::object::Named;
+use crate::cluster::object::{EndpointSlice, Named};
 
 mod world;
 
