@@ -30,7 +30,7 @@
 //! # Who knows whom
 //!
 //! `cli → app, reload → generation → {config, plugin, server, cluster, telemetry, ops}`; `app → admin → {server, plugin,
-//! top}`; `config → {corefile, the
+//! top}`; `{server, plugin} → admission`; `config → {corefile, the
 //! parsers of plugins}`; `server → chain → plugin → {dns, cluster's view}`. Absent on purpose: [`dns`] and
 //! [`corefile`] know no other room; nothing but `cli` and `reload` knows [`app`]; [`telemetry`] knows nobody, rooms
 //! tell what is worth counting in words of their own and `counting` makes metrics of them; only `server` and the

@@ -10,6 +10,7 @@ const KNOWS: &[(&str, &[&str])] = &[
         "admin",
         &["config", "dns", "ops", "plugin", "server", "top"],
     ),
+    ("admission", &[]),
     (
         "app",
         &["admin", "config", "counting", "generation", "ops", "server"],
@@ -67,6 +68,7 @@ const KNOWS: &[(&str, &[&str])] = &[
     (
         "plugin",
         &[
+            "admission",
             "chain",
             "cluster",
             "config",
@@ -78,7 +80,7 @@ const KNOWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("reload", &["app", "blocking", "config", "corefile"]),
-    ("server", &["chain", "dns"]),
+    ("server", &["admission", "chain", "dns"]),
     ("telemetry", &[]),
     ("top", &["dns", "server"]),
 ];
