@@ -35,6 +35,10 @@ use self::by_source::BySource;
 /// alike would take the places from each other.
 const FAR_MORE: usize = 2;
 
+/// The part of the places that may be held beyond them by those who were displaced and have not gone yet, because their
+/// replies are being written.
+const DISPLACED_SHARE: usize = 8;
+
 /// Room for so many that wait.
 #[derive(Debug)]
 pub(crate) struct Admission {
@@ -116,14 +120,17 @@ impl Admission {
         let notice = Arc::new(Notice::default());
         let mut waiting = self.lock();
         let heavy = waiting.may_enter(source, self.max)?;
+        if heavy.is_some() && self.present() > self.max + self.max / DISPLACED_SHARE {
+            return Err(Refused::Full);
+        }
         let displaced = heavy.and_then(|heavy| waiting.places.pop(heavy));
         if let Some(displaced) = &displaced {
             // While the lock is held: a place that is dropped looks whether it is in the table.
             displaced.is_displaced.store(true, Ordering::Release);
         }
         let key = waiting.places.push(source, notice.clone());
-        drop(waiting);
         self.present.fetch_add(1, Ordering::AcqRel);
+        drop(waiting);
         if let Some(displaced) = displaced {
             displaced.waker.wake();
         }
@@ -137,6 +144,22 @@ impl Admission {
     /// From now on nobody gets a place.
     pub(crate) fn close(&self) {
         self.lock().is_closed = true;
+    }
+
+    /// Whether that is so.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.lock().is_closed
+    }
+
+    /// Wants all places back, and returns how many that are.
+    pub(crate) fn displace_all(&self) -> usize {
+        let mut waiting = self.lock();
+        let all = std::mem::take(&mut waiting.places).into_items();
+        let told = |notice: &Arc<Notice>| notice.is_displaced.store(true, Ordering::Release);
+        all.iter().for_each(told);
+        drop(waiting);
+        all.iter().for_each(|notice| notice.waker.wake());
+        all.len()
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
@@ -178,9 +201,14 @@ impl Place {
         .await
     }
 
+    /// Whether it is wanted back.
+    pub(crate) fn is_displaced(&self) -> bool {
+        self.notice.is_displaced.load(Ordering::Acquire)
+    }
+
     fn poll_displaced(&self, context: &mut Context<'_>) -> Poll<Displaced> {
         self.notice.waker.register(context.waker());
-        if self.notice.is_displaced.load(Ordering::Acquire) {
+        if self.is_displaced() {
             Poll::Ready(Displaced)
         } else {
             Poll::Pending
@@ -191,10 +219,9 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         let mut waiting = self.admission.lock();
-        if !self.notice.is_displaced.load(Ordering::Acquire) {
+        if !self.is_displaced() {
             waiting.places.remove(self.key);
         }
-        drop(waiting);
         self.admission.present.fetch_sub(1, Ordering::AcqRel);
     }
 }

@@ -243,13 +243,13 @@ impl App {
     }
 }
 
-/// Ends a listener when it has answered what it was asked, and tells what it could not answer in time: those clients wait
-/// in vain.
+/// Ends a listener when it has answered what it was asked, and tells what it could not answer in time: those clients were
+/// told SERVFAIL.
 async fn drain(address: ListenAddress, listener: Serving) {
     let given_up = listener.drain(DRAIN_TIME).await;
     if given_up > 0 {
         tracing::warn!(
-            "{address}: closed after {DRAIN_TIME:?}, with {given_up} queries left without an answer"
+            "{address}: closed after {DRAIN_TIME:?}; {given_up} queries that still waited were told SERVFAIL"
         );
     }
 }

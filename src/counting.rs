@@ -1,8 +1,8 @@
 //! Who counts what: each room tells what happens in words of its own, and here the words become metrics.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::cluster::audit::{self, Repairs};
@@ -10,7 +10,7 @@ use crate::cluster::connection::{Request, RequestObserver};
 use crate::cluster::freshness::Heard;
 use crate::cluster::object::Resource;
 use crate::cluster::snapshot::SnapshotEvent;
-use crate::cluster::{HeldEnds, Observer};
+use crate::cluster::{HeldEnds, Observer, unix_seconds};
 use crate::config::listen::ListenAddress;
 use crate::dns::{Name, Query, Rcode, Transport};
 use crate::plugin::cache::{Counters, Kind};
@@ -26,6 +26,9 @@ use crate::top::Top;
 /// The zone label of queries that no server block is for.
 const DROPPED: &str = "dropped";
 
+/// Clients that are limited are told of no more often than this.
+const LIMITED_TOLD_EACH: Duration = Duration::from_secs(60);
+
 /// Counts what a listener answers by itself.
 pub(crate) struct Listening {
     metrics: Arc<Metrics>,
@@ -33,6 +36,9 @@ pub(crate) struct Listening {
     overloaded: [(Overload, Arc<Counter>); 3],
     unsent: Arc<Counter>,
     unread: Arc<Counter>,
+    limited: Arc<Counter>,
+    /// When that was last told or would have been, in Unix time in seconds.
+    limited_told: AtomicU64,
     connections_opened: Arc<Counter>,
     connections_closed: [(Closing, Arc<Counter>); 8],
     accept_failures: Arc<Counter>,
@@ -52,6 +58,11 @@ impl Listening {
         Listening {
             dropped: metrics.block(&server, DROPPED, ""),
             overloaded: overloads(&metrics, &server),
+            limited: counter(
+                "cairn_clients_limited_total",
+                "Times that clients began to be limited, because they sent more than others left them of what can be read.",
+            ),
+            limited_told: AtomicU64::new(0),
             unread: counter(
                 "cairn_datagrams_unread_total",
                 "Datagrams lost before they were read: there was no time, or their client sent more than its share.",
@@ -90,6 +101,21 @@ impl Hooks for Listening {
 
     fn sampled(&self, query: &Query, rcode: Rcode) {
         self.top.sampled(query, rcode);
+    }
+
+    fn limited(&self, clients: &[IpAddr]) {
+        self.limited.increment();
+        let now = unix_seconds();
+        let last = self.limited_told.swap(now, Ordering::Relaxed);
+        if now.saturating_sub(last) < LIMITED_TOLD_EACH.as_secs() {
+            // Told again once there was quiet for so long.
+            return;
+        }
+        let clients: Vec<String> = clients.iter().map(IpAddr::to_string).collect();
+        tracing::warn!(
+            "More is asked than can be read, most of it by {}: a part of what they send is lost, so that others have answers",
+            clients.join(", ")
+        );
     }
 
     fn unread(&self, count: usize) {
@@ -175,7 +201,7 @@ fn closings(metrics: &Metrics, server: &str) -> [(Closing, Arc<Counter>); 8] {
 fn overloads(metrics: &Metrics, server: &str) -> [(Overload, Arc<Counter>); 3] {
     let overloaded = metrics.counters(
         "cairn_queries_overloaded_total",
-        "Queries told SERVFAIL, or not begun, because too many were waiting, by the reason.",
+        "Queries that came to nothing because too many waited, by the reason: told SERVFAIL, or not begun and told nothing.",
         &["server", "reason"],
     );
     let reasons = [

@@ -21,6 +21,8 @@ mod sampling;
 mod tcp;
 mod udp;
 
+use std::net::IpAddr;
+
 use crate::dns::{Query, Rcode};
 
 pub use explain::{Explained, explain};
@@ -98,6 +100,12 @@ pub trait Hooks: Send + Sync {
     /// its share.
     fn unread(&self, count: usize) {
         let _ = count;
+    }
+
+    /// These clients send more than the others leave them of what a thread can read: from now on a part of it is lost
+    /// unread.
+    fn limited(&self, clients: &[IpAddr]) {
+        let _ = clients;
     }
 
     /// This many replies were not taken by the kernel and are lost to their clients.

@@ -1,6 +1,7 @@
 //! Items in the order in which they came, each found by its key, and those of one client by its address.
 //!
-//! Every step costs the same however much is held, because a flood is when it is used most.
+//! A step costs the same however much is held, because a flood is when it is used most; now and then one looks at all
+//! sources.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -16,7 +17,7 @@ const KEPT_MAX: usize = 256;
 pub(crate) struct BySource<T> {
     slots: Slab<Slot<T>>,
     sources: HashMap<IpAddr, Source, RandomState>,
-    /// Who had the most when that was last looked at, and how many.
+    /// Who has the most, as far as is known, and how many it has.
     heaviest: Option<(IpAddr, usize)>,
     /// How often that was asked since all were looked at.
     asked: usize,
@@ -92,6 +93,9 @@ impl<T> BySource<T> {
         let of_source = self.sources.get_mut(&slot.source);
         let of_source = of_source.expect("a source is kept while it has an item");
         of_source.count -= 1;
+        if let Some((_, most)) = self.heaviest.as_mut().filter(|(ip, _)| *ip == slot.source) {
+            *most -= 1;
+        }
         match (slot.before, slot.after) {
             (None, None) => drop(self.sources.remove(&slot.source)),
             (None, Some(after)) => {
@@ -117,17 +121,21 @@ impl<T> BySource<T> {
         Some(self.remove(oldest))
     }
 
+    /// All items.
+    pub(crate) fn into_items(self) -> Vec<T> {
+        self.slots.into_iter().map(|(_, slot)| slot.item).collect()
+    }
+
     /// A source that has the most items, and how many. While nobody has twice what all have on average, it may be one
     /// that has nearly the most: to look at all of them each time would make a flood from many sources costly.
     pub(crate) fn heaviest(&mut self) -> Option<(IpAddr, usize)> {
-        let known = self
-            .heaviest
-            .map(|(source, _)| (source, self.count(source)));
         let (sources, items) = (self.sources.len(), self.len());
         let is_heavy = |count| count * sources >= 2 * items;
         self.asked += 1;
-        self.heaviest = match known {
-            Some((_, count)) if count > 0 && (is_heavy(count) || self.asked < sources) => known,
+        self.heaviest = match self.heaviest {
+            Some((source, count)) if count > 0 && (is_heavy(count) || self.asked < sources) => {
+                Some((source, count))
+            }
             _ => {
                 self.asked = 0;
                 let all = self.sources.iter().map(|(ip, source)| (*ip, source.count));

@@ -1,15 +1,9 @@
 use std::net::Ipv4Addr;
-use std::task::Waker;
 
 use super::*;
 
 const FLOOD: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
 const CALM: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 2));
-
-fn is_displaced(place: &Place) -> bool {
-    let mut context = Context::from_waker(Waker::noop());
-    place.poll_displaced(&mut context).is_ready()
-}
 
 fn places(admission: &Arc<Admission>, source: IpAddr, count: usize) -> Vec<Place> {
     (0..count)
@@ -47,7 +41,12 @@ fn a_client_with_far_more_waiting_makes_room_and_nobody_else_does() {
         assert_eq!(admission.refuses(comes), expected.is_err(), "{name}");
         let entered = admission.enter(comes);
         assert_eq!(entered.as_ref().err().copied(), expected.err(), "{name}");
-        let lost = |places: &[Place]| places.iter().map(is_displaced).collect::<Vec<bool>>();
+        let lost = |places: &[Place]| {
+            places
+                .iter()
+                .map(Place::is_displaced)
+                .collect::<Vec<bool>>()
+        };
         let mut flood_lost = vec![false; of_flood];
         if expected == Ok(Some(FLOOD)) {
             flood_lost[0] = true;
@@ -63,10 +62,10 @@ fn a_client_that_asks_little_waits_whatever_a_flood_does() {
     let mut flood: Vec<Place> = places(&admission, FLOOD, 100);
     for round in 0..1_000 {
         let calm = admission.enter(CALM).expect("the flood makes room");
-        flood.retain(|place| !is_displaced(place));
+        flood.retain(|place| !place.is_displaced());
         assert_eq!(flood.len(), 99, "round {round}");
         assert_eq!(admission.enter(FLOOD).err(), Some(Refused::Full));
-        assert!(!is_displaced(&calm));
+        assert!(!calm.is_displaced());
         drop(calm);
         flood.push(admission.enter(FLOOD).expect("a place is free again"));
     }
@@ -93,7 +92,7 @@ fn once_closed_nobody_enters_and_who_waits_goes_on() {
     let place = admission.enter(CALM).unwrap();
     admission.close();
     assert_eq!(admission.enter(CALM).err(), Some(Refused::Closed));
-    assert!(!is_displaced(&place));
+    assert!(!place.is_displaced());
 }
 
 #[tokio::test]
@@ -107,4 +106,27 @@ async fn work_ends_when_the_place_is_wanted_back() {
     let calm = admission.enter(CALM).unwrap();
     assert_eq!(waits.await.unwrap(), Err(Displaced));
     assert_eq!(calm.unless_displaced(async { 7 }).await, Ok(7));
+}
+
+#[tokio::test]
+async fn all_are_told_when_all_places_are_wanted_back() {
+    let admission = Admission::new(4);
+    let waits = places(&admission, CALM, 3).into_iter().map(|place| {
+        tokio::spawn(async move { place.unless_displaced(std::future::pending::<()>()).await })
+    });
+    let waits: Vec<_> = waits.collect();
+    tokio::task::yield_now().await;
+    assert_eq!(admission.displace_all(), 3);
+    for waiting in waits {
+        assert_eq!(waiting.await.unwrap(), Err(Displaced));
+    }
+    assert_eq!((admission.present(), admission.displace_all()), (0, 0));
+}
+
+#[test]
+fn those_that_were_displaced_and_do_not_go_are_bounded_too() {
+    let admission = Admission::new(80);
+    let _flood = places(&admission, FLOOD, 80);
+    let _calm = places(&admission, CALM, 11);
+    assert_eq!(admission.enter(CALM).err(), Some(Refused::Full));
 }

@@ -30,6 +30,7 @@ use kube::config::{
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::rustls::ClientConfig;
+use tokio_rustls::rustls::client::Resumption;
 use tower::util::BoxCloneSyncService;
 use tower::{BoxError, ServiceBuilder};
 
@@ -164,6 +165,9 @@ pub enum ConnectionError {
     /// Certificates or credentials cannot be used.
     #[error(transparent)]
     Credentials(#[from] Box<kube::Error>),
+    /// An authority that the server's certificate is to lead to is none.
+    #[error("the certificate authority of the API server cannot be used: {0}")]
+    Authority(#[from] tokio_rustls::rustls::Error),
 }
 
 impl Connection {
@@ -224,15 +228,14 @@ impl Connection {
     fn https(&self, config: &Config, pace: Pace) -> Result<Https, ConnectionError> {
         let mut tls = config.rustls_client_config().map_err(Box::new)?;
         tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        let named = config
-            .root_cert
-            .clone()
-            .filter(|_| !config.accept_invalid_certs);
-        let provider = tls.crypto_provider().clone();
-        let authorities = named.and_then(|named| Authorities::new(&self.server, named, provider));
-        if let Some(authorities) = authorities {
-            tls.dangerous()
-                .set_certificate_verifier(Arc::new(authorities));
+        // A session that is resumed is not verified anew. There are few handshakes.
+        tls.resumption = Resumption::disabled();
+        if !config.accept_invalid_certs {
+            let provider = tls.crypto_provider().clone();
+            if let Some(authorities) = Authorities::new(&self.server, config, provider)? {
+                tls.dangerous()
+                    .set_certificate_verifier(Arc::new(authorities));
+            }
         }
         https(config, tls, pace)
     }

@@ -151,7 +151,7 @@ impl Index {
     }
 
     /// Remembers which version of an object was told, also where nothing of it is served, and returns its identity;
-    /// `None`: a newer one was told before.
+    /// `None`: a list that was given up told a newer one.
     fn told(&mut self, object: &Object, now: u32) -> Option<u64> {
         let (id, version) = self.identify(object);
         let known = &mut self.known[object.resource() as usize];
@@ -170,7 +170,7 @@ impl Index {
         } = object.metadata();
         let (id, version) = self.identify(object);
         let known = &mut self.known[object.resource() as usize];
-        if known.is_newer(id, version) {
+        if known.is_overtaken(id, version) {
             return false;
         }
         known.forget(id);

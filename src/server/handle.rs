@@ -108,6 +108,13 @@ impl Service {
     ) -> Place {
         let Pending { waiting, place } = *pending;
         out.clear();
+        if place.is_displaced() {
+            match waiting.instead(query) {
+                Some(answer) => drop(self.reply(query, answer, out)),
+                None => drop(self.displaced(query, out)),
+            }
+            return place;
+        }
         // Boxed, because a future that is handed on before it runs is held once for each hand: 1 KB of each query that
         // waits.
         let run = AssertUnwindSafe(Box::pin(waiting.finish(query)));
@@ -116,9 +123,23 @@ impl Service {
             Ok(Ok(Some(answer))) => drop(self.reply(query, answer, out)),
             Ok(Ok(None)) => {}
             Ok(Err(_)) => drop(self.fail(query, out)),
-            Err(Displaced) => drop(self.overloaded(query, Overload::Displaced, out)),
+            Err(Displaced) => drop(self.displaced(query, out)),
         }
         place
+    }
+
+    /// Says what can be said at once to a query that waits and was not begun; `None`: nothing can. The place is to be held
+    /// until the reply is sent.
+    pub(super) fn instead(
+        &self,
+        pending: Box<Pending>,
+        query: &mut Query,
+        out: &mut Vec<u8>,
+    ) -> Option<Place> {
+        let Pending { waiting, place } = *pending;
+        let answer = waiting.instead(query)?;
+        self.reply(query, answer, out);
+        Some(place)
     }
 
     fn wait(&self, query: &mut Query, waiting: Waiting, out: &mut Vec<u8>) -> Handled {
@@ -131,11 +152,22 @@ impl Service {
         }
         match refused {
             Refused::Full => self.overloaded(query, Overload::Full, out),
-            Refused::Closed => {
-                query.restore_question();
-                self.explain_outside(query, Rcode::SERVFAIL, Some(&LEAVING), out)
-            }
+            Refused::Closed => self.leaving(query, out),
         }
+    }
+
+    /// The place that a query waited in was wanted back: another needs it, or the listener ends.
+    fn displaced(&self, query: &mut Query, out: &mut Vec<u8>) -> Handled {
+        if self.waiting.is_closed() {
+            self.leaving(query, out)
+        } else {
+            self.overloaded(query, Overload::Displaced, out)
+        }
+    }
+
+    fn leaving(&self, query: &mut Query, out: &mut Vec<u8>) -> Handled {
+        query.restore_question();
+        self.explain_outside(query, Rcode::SERVFAIL, Some(&LEAVING), out)
     }
 
     fn overloaded(&self, query: &mut Query, why: Overload, out: &mut Vec<u8>) -> Handled {

@@ -49,7 +49,8 @@ const POLL: Duration = Duration::from_millis(2);
 /// What a connection that is being made is given to be one, and what the first query behind it is given to come. Beyond
 /// a cluster's round trip, and not so long that an end takes long.
 const SETTLE: Duration = Duration::from_millis(50);
-/// For the last look at the sockets, which waits for nothing, however late it is.
+/// For telling those that wait in vain, and for the last look at the sockets: neither waits for anything, however late it
+/// is.
 const LAST_LOOK: Duration = Duration::from_millis(500);
 
 /// What a listener may use.
@@ -245,8 +246,8 @@ impl Serving {
         self.places.enter(Phase::Leaving);
     }
 
-    /// Answers what has been asked, and closes; what still waits after `grace` is given up. Returns how many queries
-    /// that is.
+    /// Answers what has been asked, and closes; what still waits after `grace` is told SERVFAIL. Returns how many queries
+    /// that are.
     ///
     /// On a busy server something always waits, and as long as a socket is open it is given datagrams: so from some
     /// time on a query that would have to wait is told SERVFAIL, and those that are known are answered to the end.
@@ -260,7 +261,8 @@ impl Serving {
         let _ = timeout(grace / QUIET_SHARE, quiet).await;
         self.service.waiting.close();
         let _ = timeout_at(end, self.nothing_waits()).await;
-        let given_up = self.waiting_count();
+        let given_up = self.service.waiting.displace_all();
+        let _ = timeout(LAST_LOOK, self.nothing_waits()).await;
         let parted = async {
             drop(self.door.take());
             // A task that panicked has dropped its socket, too.

@@ -15,7 +15,7 @@ mod shares;
 mod waiting;
 
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
@@ -27,7 +27,7 @@ use tokio::runtime::Runtime;
 
 use self::backlog::Backlog;
 use self::batch::{Batch, Peer};
-use self::outbox::Outbox;
+use self::outbox::{Ended, Outbox};
 use self::shares::{Look, Order, Shares};
 use super::Overload;
 use super::handle::{Handled, Packet, Pending, Service};
@@ -149,6 +149,8 @@ impl Worker {
         // every client whose datagrams the kernel gives to this socket.
         while catch_unwind(AssertUnwindSafe(|| self.read(runtime, &mut buffers))).is_err() {
             self.service.hooks.panicked();
+            // Who is limited was known in the buffers, which are gone.
+            self.lift();
         }
     }
 
@@ -198,7 +200,8 @@ impl Worker {
         let router = self.service.router.load();
         let now = Instant::now();
         let is_full = received == BATCH;
-        self.share(shares.read(now, received, is_full, || batch::lost(&self.socket)));
+        let look = shares.read(now, received, is_full, || batch::lost(&self.socket));
+        self.share(look, shares);
         let are_counted = shares.are_counted();
         for (at, reply) in replies[..received].iter_mut().enumerate() {
             let peer = batch.peer(at);
@@ -228,8 +231,7 @@ impl Worker {
                         peer: *peer,
                     };
                     if let Some(dropped) = backlog.push(client.ip(), leaving) {
-                        self.service.hooks.overloaded(Overload::NotBegun);
-                        spare.push(Spare::of(dropped.query, dropped.reply));
+                        self.drop_unbegun(dropped, spare);
                     }
                 }
             }
@@ -241,31 +243,63 @@ impl Worker {
         replies[..received].iter_mut().for_each(give_back_if_large);
     }
 
+    /// Ends a query for which there is no time: with what can be said at once, or without a word.
+    fn drop_unbegun(&self, dropped: Leaving, spare: &mut Vec<Spare>) {
+        let Leaving {
+            pending,
+            mut query,
+            mut reply,
+            peer,
+        } = dropped;
+        match self.service.instead(pending, &mut query, &mut reply) {
+            Some(waited_in) => self.outbox.enter().leave(Ended {
+                peer,
+                query,
+                reply,
+                _waited_in: waited_in,
+            }),
+            None => {
+                self.service.hooks.overloaded(Overload::NotBegun);
+                spare.push(Spare::of(query, reply));
+            }
+        }
+    }
+
     /// Does what a look at who sends how much has come to.
-    fn share(&self, look: Look) {
+    fn share(&self, look: Look, shares: &mut Shares) {
         if look.lost > 0 {
             self.service.hooks.unread(look.lost as usize);
         }
-        let look_again = match look.order {
-            // A kernel that takes no programs goes on losing whatever comes.
+        match look.order {
             Some(Order::Limit(limited)) => {
-                let _ = filter::limit(&self.socket, &limited);
-                Some(shares::WINDOW)
+                if filter::limit(&self.socket, &limited).is_err() {
+                    shares.cannot_limit();
+                    return self.lift();
+                }
+                // So that a limit is looked at again when nothing comes. It fails for no duration but zero.
+                let _ = self.socket.set_read_timeout(Some(shares::WINDOW));
+                if look.begins {
+                    let clients = limited.iter().map(|limited| limited.client);
+                    self.service
+                        .hooks
+                        .limited(&clients.collect::<Vec<IpAddr>>());
+                }
             }
-            Some(Order::Lift) => {
-                filter::lift(&self.socket);
-                None
-            }
-            None => return,
-        };
-        // It fails for no duration but zero.
-        let _ = self.socket.set_read_timeout(look_again);
+            Some(Order::Lift) => self.lift(),
+            None => {}
+        }
     }
 
-    /// Looks whether a limit is still needed when nothing is read.
+    fn lift(&self) {
+        filter::lift(&self.socket);
+        let _ = self.socket.set_read_timeout(None);
+    }
+
+    /// Looks whether a limit is still needed when there is nothing to read.
     fn rest(&self, buffers: &mut Buffers) {
         let lost = || batch::lost(&self.socket);
-        self.share(buffers.shares.rest(Instant::now(), lost));
+        let look = buffers.shares.rest(Instant::now(), lost);
+        self.share(look, &mut buffers.shares);
     }
 
     fn asked(&self, peer: &Peer) -> SocketAddr {

@@ -69,6 +69,7 @@ const KNOWS: &[(&str, &[&str])] = &[
         "plugin",
         &[
             "admission",
+            "blocking",
             "chain",
             "cluster",
             "config",

@@ -1,7 +1,8 @@
 //! The authorities that the certificate of an API server must lead to, as the files say that name them.
 //!
 //! A cluster that gives itself a new authority rewrites those files, and soon has no certificate of the old one. They are
-//! read for each handshake, of which there are few; what cannot be read leaves the authorities as they were.
+//! read for each handshake, of which there are few, on the thread that makes it: small files of a Pod's volume. What cannot
+//! be read, or is of another cluster by now, leaves the authorities as they were.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -13,14 +14,20 @@ use tokio_rustls::rustls::crypto::CryptoProvider;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio_rustls::rustls::{DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 
+use kube::Config;
+
 use super::Server;
 
 /// Verifies certificates by the authorities that a server's specification leads to.
 #[derive(Debug)]
 pub(super) struct Authorities {
     server: Server,
+    /// Where the API server is, and what its certificate names: a file that leads elsewhere has nothing to say of it.
+    of: (http::Uri, Option<String>),
     provider: Arc<CryptoProvider>,
     last: Mutex<Known>,
+    /// Why the files are not followed at the moment; each reason is told once.
+    trouble: Mutex<Option<String>>,
 }
 
 #[derive(Debug, Clone)]
@@ -31,30 +38,67 @@ struct Known {
 }
 
 impl Authorities {
-    /// Those of `server`, which are these certificates (DER) now; `None` if nothing can be verified by them.
+    /// Those of `server`, which is configured so now; `None` if it names none.
+    ///
+    /// # Errors
+    /// One that it names cannot be one.
     pub(super) fn new(
         server: &Server,
-        certificates: Vec<Vec<u8>>,
+        config: &Config,
         provider: Arc<CryptoProvider>,
-    ) -> Option<Authorities> {
-        Some(Authorities {
+    ) -> Result<Option<Authorities>, Error> {
+        let Some(certificates) = config.root_cert.clone() else {
+            return Ok(None);
+        };
+        Ok(Some(Authorities {
             server: server.clone(),
+            of: place(config),
             last: Mutex::new(Known::new(certificates, &provider)?),
             provider,
-        })
+            trouble: Mutex::default(),
+        }))
     }
 
     /// As the files say, or as they said last.
     fn current(&self) -> Arc<WebPkiServerVerifier> {
-        let certificates = self.server.config().ok().and_then(|read| read.root_cert);
+        let read = self.read();
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = certificates.filter(|read| *read != last.certificates);
-        if let Some(known) = known.and_then(|read| Known::new(read, &self.provider)) {
-            let server = &self.server;
-            tracing::info!(target: "plugin/kubernetes", %server, "The API server's certificate is verified by other authorities from now on");
-            *last = known;
+        let known = match read {
+            Ok(read) if read == last.certificates => Ok(None),
+            Ok(read) => Known::new(read, &self.provider)
+                .map(Some)
+                .map_err(|fault| fault.to_string()),
+            Err(fault) => Err(fault),
+        };
+        let server = &self.server;
+        let trouble = match known {
+            Ok(Some(known)) => {
+                tracing::info!(target: "plugin/kubernetes", %server, "The API server's certificate is verified by other authorities from now on");
+                *last = known;
+                None
+            }
+            Ok(None) => None,
+            Err(fault) => Some(fault),
+        };
+        let mut told = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(fault) = trouble
+            .as_ref()
+            .filter(|fault| told.as_ref() != Some(*fault))
+        {
+            tracing::warn!(target: "plugin/kubernetes", %server, "The API server's certificate is verified by the authorities of before: {fault}");
         }
+        *told = trouble;
         last.verifier.clone()
+    }
+
+    fn read(&self) -> Result<Vec<Vec<u8>>, String> {
+        let config = self.server.config().map_err(|fault| fault.to_string())?;
+        if place(&config) != self.of {
+            return Err("another server is named now, which takes a restart".to_owned());
+        }
+        config
+            .root_cert
+            .ok_or_else(|| "none is named any more".to_owned())
     }
 
     fn last(&self) -> Arc<WebPkiServerVerifier> {
@@ -64,20 +108,26 @@ impl Authorities {
 }
 
 impl Known {
-    fn new(certificates: Vec<Vec<u8>>, provider: &Arc<CryptoProvider>) -> Option<Known> {
+    fn new(certificates: Vec<Vec<u8>>, provider: &Arc<CryptoProvider>) -> Result<Known, Error> {
         let mut roots = RootCertStore::empty();
         for certificate in &certificates {
-            roots
-                .add(CertificateDer::from(certificate.as_slice()))
-                .ok()?;
+            roots.add(CertificateDer::from(certificate.as_slice()))?;
         }
         let verifier =
             WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone());
-        Some(Known {
+        let verifier = verifier
+            .build()
+            .map_err(|fault| Error::General(fault.to_string()))?;
+        Ok(Known {
             certificates,
-            verifier: verifier.build().ok()?,
+            verifier,
         })
     }
+}
+
+/// Where the API server is, and what its certificate names.
+fn place(config: &Config) -> (http::Uri, Option<String>) {
+    (config.cluster_url.clone(), config.tls_server_name.clone())
 }
 
 impl ServerCertVerifier for Authorities {

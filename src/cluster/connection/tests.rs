@@ -359,13 +359,17 @@ fn endpoint_of(url: String, ca: PathBuf) -> Connection {
     }
 }
 
-/// A TLS server on this port that answers each request with its HTTP version and user agent; dropped, it ends with its
+/// A TLS server on a free port that answers each request with its HTTP version and user agent; dropped, it ends with its
 /// connections. Its certificate is in `folder`.
-async fn tls_server(folder: &Path, port: u16) -> (u16, JoinSet<()>) {
+async fn tls_server(folder: &Path) -> (u16, JoinSet<()>) {
+    serve_tls(tls_acceptor(folder), 0).await
+}
+
+/// Likewise, on this port.
+async fn serve_tls(acceptor: tokio_rustls::TlsAcceptor, port: u16) -> (u16, JoinSet<()>) {
     use hyper_util::rt::TokioIo;
     use hyper_util::server::conn::auto;
 
-    let acceptor = tls_acceptor(folder);
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", port))
         .await
         .unwrap();
@@ -421,7 +425,8 @@ async fn authorities_that_are_replaced_are_followed_from_the_next_handshake_on()
             fs::write(path, kubeconfig.to_string()).unwrap();
         }
     };
-    let (port, mut first) = tls_server(folder.path(), 0).await;
+    let of_first = tls_acceptor(folder.path());
+    let (port, mut first) = serve_tls(of_first.clone(), 0).await;
     kubeconfigs(port);
     let clients = [in_file.clone(), inline.clone()].map(|file| {
         let server = Server::Kubeconfig {
@@ -442,14 +447,20 @@ async fn authorities_that_are_replaced_are_followed_from_the_next_handshake_on()
     }
     first.shutdown().await;
     let old = fs::read(&ca).unwrap();
-    let (_, second) = tls_server(folder.path(), port).await;
+    let (_, mut first) = serve_tls(of_first, port).await;
+    fs::write(&ca, "half a file").unwrap();
+    let kubeconfig = fs::read_to_string(&inline).unwrap();
+    fs::write(&inline, kubeconfig.replace("//localhost", "//elsewhere")).unwrap();
+    for client in &clients {
+        assert!(is_answered(client).await, "who was known is known on");
+    }
+    first.shutdown().await;
+    let (_, second) = serve_tls(tls_acceptor(folder.path()), port).await;
     let new = fs::read(&ca).unwrap();
     fs::write(&ca, &old).unwrap();
     for client in &clients {
         assert!(!is_answered(client).await, "nobody has named the second");
     }
-    fs::write(&ca, "half a file").unwrap();
-    assert!(!is_answered(&clients[0]).await);
     fs::write(&ca, &new).unwrap();
     kubeconfigs(port);
     for client in &clients {
@@ -461,7 +472,7 @@ async fn authorities_that_are_replaced_are_followed_from_the_next_handshake_on()
 #[tokio::test]
 async fn watches_share_http2_and_say_who_we_are() {
     let folder = tempfile::tempdir().unwrap();
-    let (port, _server) = tls_server(folder.path(), 0).await;
+    let (port, _server) = tls_server(folder.path()).await;
     let connection = |ca: PathBuf| endpoint_of(format!("https://localhost:{port}"), ca);
     let client = connection(folder.path().join("ca.crt"))
         .client(Arc::new(()), Pace::default())

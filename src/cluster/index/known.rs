@@ -56,6 +56,9 @@ pub(super) struct Known {
     objects: ById<Note>,
     /// While the resource is being listed: how many records there were before.
     listing: Option<usize>,
+    /// The newest version that the list has told which is under way, or was given up: then the watch goes on from before
+    /// it, and tells again what the list knew, until it has come past this.
+    told_by_list: Option<Version>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -71,6 +74,7 @@ impl Known {
     pub(super) fn start_list(&mut self, before: usize) {
         self.unmark(LISTED);
         self.listing = Some(before);
+        self.told_by_list = None;
     }
 
     /// How many records there were before the list that is under way, if one is.
@@ -87,6 +91,7 @@ impl Known {
     /// The list is complete. `keep`: what it did not name stays known.
     pub(super) fn end_list(&mut self, keep: bool) {
         self.listing = None;
+        self.told_by_list = None;
         if !keep {
             let unlisted = |(id, note): (u64, &Note)| (note.state() & LISTED == 0).then_some(id);
             for id in self.objects.iter().filter_map(unlisted).collect::<Vec<_>>() {
@@ -101,10 +106,17 @@ impl Known {
         self.listing = None;
     }
 
-    /// Whether the object was told of in a newer version than this, which a watch tells: one that goes on from before a
-    /// list tells again what the list knew. A list is always right: it may be that of a server which was put back.
-    pub(super) fn is_newer(&self, id: u64, version: Version) -> bool {
+    /// Whether what is told of the object in this version was overtaken by a list that was given up. Otherwise whoever
+    /// tells is right, be the version older: a server may have been put back, and a manifest may say what it likes.
+    pub(super) fn is_overtaken(&mut self, id: u64, version: Version) -> bool {
         if self.listing.is_some() {
+            return false;
+        }
+        let Some(last) = self.told_by_list else {
+            return false;
+        };
+        if version.has_reached(last) != Some(false) {
+            self.told_by_list = None;
             return false;
         }
         let known = self.objects.get(id).map(Note::version);
@@ -113,17 +125,23 @@ impl Known {
 
     /// The object was told of in this version. Says whether that is news.
     pub(super) fn told(&mut self, id: u64, version: Version, now: u32) -> bool {
-        if self.is_newer(id, version) {
+        if self.is_overtaken(id, version) {
             return false;
         }
-        let listed = if self.listing.is_some() { LISTED } else { 0 };
+        let mut marks = 0;
+        if self.listing.is_some() {
+            marks = LISTED;
+            if (self.told_by_list).is_none_or(|last| version.has_reached(last) == Some(true)) {
+                self.told_by_list = Some(version);
+            }
+        }
         match self.objects.get_mut(id) {
             Some(note) => {
-                note.set(note.state() & (SEEN | LISTED) | listed | version.0);
+                note.set(note.state() & (SEEN | LISTED) | marks | version.0);
                 note.told = now;
             }
             None => {
-                let state = split(listed | version.0);
+                let state = split(marks | version.0);
                 self.objects.insert(id, Note { state, told: now });
             }
         }

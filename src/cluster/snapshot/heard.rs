@@ -2,9 +2,10 @@
 //!
 //! While a list is under way there is no version that is as new as all that the index knows: objects of the list may
 //! be newer than the last watch. Then none is kept, and the process that reads the snapshot asks for the newest list.
-//! A list that is given up leaves none behind, until the watch has told of something.
+//! A list that is given up leaves none behind, until the watch has come past all that the list told.
 
 use super::{Reached, ReachedAll};
+use crate::cluster::index::Version;
 use crate::cluster::object::{Event, Resource};
 
 /// How far each resource has been followed.
@@ -12,6 +13,8 @@ use crate::cluster::object::{Event, Resource};
 pub(super) struct Heard {
     pub(super) reached: ReachedAll,
     listing: [bool; Resource::ALL.len()],
+    /// The newest version that a list has told which is under way or was given up.
+    told_by_list: [Option<Version>; Resource::ALL.len()],
 }
 
 impl Heard {
@@ -28,10 +31,12 @@ impl Heard {
         match event {
             Event::ListStarted(resource) => {
                 self.listing[*resource as usize] = true;
+                self.told_by_list[*resource as usize] = None;
                 self.reached[*resource as usize].version = Box::default();
             }
             Event::Listed(resource) => {
                 self.listing[*resource as usize] = false;
+                self.told_by_list[*resource as usize] = None;
                 self.reached[*resource as usize].as_of = now;
             }
             Event::Current(resource) => {
@@ -51,15 +56,25 @@ impl Heard {
     pub(super) fn forget(&mut self, resource: Resource) {
         self.reached[resource as usize] = Reached::default();
         self.listing[resource as usize] = false;
+        self.told_by_list[resource as usize] = None;
     }
 
     fn advance(&mut self, resource: Resource, version: &str, now: u64) {
+        let told = &mut self.told_by_list[resource as usize];
+        let passes = |last: Version| Version::of(version).has_reached(last) != Some(false);
         if self.listing[resource as usize] {
+            if !version.is_empty() && told.is_none_or(passes) {
+                *told = Some(Version::of(version));
+            }
             return;
         }
         let reached = &mut self.reached[resource as usize];
         reached.as_of = now;
-        if !version.is_empty() && *reached.version != *version {
+        if version.is_empty() || !told.is_none_or(passes) {
+            return;
+        }
+        *told = None;
+        if *reached.version != *version {
             reached.version = version.into();
         }
     }
@@ -103,6 +118,11 @@ mod tests {
             (20, Event::ListStarted(services), "", 18),
             (21, Event::Current(services), "", 21),
             (22, Event::Applied(object("13")), "13", 22),
+            (23, Event::ListStarted(services), "", 22),
+            (24, Event::Applied(object("18")), "", 22),
+            (25, Event::Current(services), "", 25),
+            (26, Event::Applied(object("15")), "", 26),
+            (27, Event::Reached(services, "18".into()), "18", 27),
         ] {
             let what = format!("{event:?}");
             heard.hear(&event, at);

@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use futures_util::future::join_all;
 
+use crate::blocking;
 use crate::corefile::{Filesystem, Outside};
 
 mod known;
@@ -145,7 +146,7 @@ impl Roster {
             tokio::time::sleep(pace.look).await;
             let read = path.clone();
             // The file may lie on a slow disk; the runtime's threads answer queries.
-            let read = tokio::task::spawn_blocking(move || Filesystem.read(&read));
+            let read = blocking::run("upstreams", move || Filesystem.read(&read));
             let fault = match read.await {
                 Ok(Ok(content)) => match listed(&content) {
                     none if none.is_empty() => "lists no name server".to_owned(),
@@ -163,8 +164,7 @@ impl Roster {
                     }
                 },
                 Ok(Err(why)) => format!("cannot be read: {why}"),
-                // The runtime is going down.
-                Err(_) => return,
+                Err(why) => format!("cannot be read: {why}"),
             };
             if told.as_ref() != Some(&fault) {
                 tracing::warn!(target: "plugin/forward", "{} {fault}; {} stay in use", path.display(), words(&served));

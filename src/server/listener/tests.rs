@@ -159,14 +159,37 @@ async fn draining_ends_with_nothing_lost_though_something_always_waits() {
 }
 
 #[tokio::test]
-async fn draining_gives_up_what_is_not_done_in_time_and_says_how_much() {
+async fn draining_gives_up_what_is_not_done_in_time_says_so_and_how_much_that_is() {
     let server = Fixture::start(two_threads());
     let client = server.client();
     for id in 0..3 {
         client.send(&query(id, "wait.example.")).unwrap();
     }
     assert_eq!(read(&ask(&client, &query(3, "a.example."))).metadata.id, 3);
-    assert_eq!(server.serving.drain(Duration::from_millis(20)).await, 3);
+    let mut stream = TcpStream::connect(server.serving.local_address())
+        .await
+        .unwrap();
+    let packet = query(4, "wait.example.");
+    stream.write_u16(packet.len() as u16).await.unwrap();
+    stream.write_all(&packet).await.unwrap();
+    while server.serving.service.waiting.present() < 4 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(server.serving.drain(Duration::from_millis(20)).await, 4);
+    let mut replies = Vec::new();
+    let mut reply = vec![0; 512];
+    for _ in 0..3 {
+        let len = client.recv(&mut reply).unwrap();
+        replies.push(read(&reply[..len]).metadata);
+    }
+    let len = usize::from(stream.read_u16().await.unwrap());
+    stream.read_exact(&mut reply[..len]).await.unwrap();
+    replies.push(read(&reply[..len]).metadata);
+    let codes: Vec<_> = replies
+        .iter()
+        .map(|reply| (reply.id, reply.response_code))
+        .collect();
+    assert_eq!(codes, [0, 1, 2, 4].map(|id| (id, ResponseCode::ServFail)));
 }
 
 #[tokio::test]

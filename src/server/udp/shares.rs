@@ -35,23 +35,28 @@ const ENOUGH: f64 = 0.8;
 /// What a limit grows by while all is read, so that it ends up at what the thread can do.
 const GROWTH: f64 = 1.1;
 
+/// What the kernel may lose beyond what a limit explains before it counts as an overflow: that part of it, since lots are
+/// drawn, and a batch.
+const BY_CHANCE: f64 = 0.2;
+const BY_CHANCE_MIN: f64 = 32.0;
+
 /// What one thread knows of those that send to it.
 #[derive(Debug)]
 pub(super) struct Shares {
-    until: Instant,
     window: Window,
     state: State,
     /// What the kernel had lost, when it was last asked.
     lost: u32,
+    /// The kernel takes filters.
+    can_limit: bool,
 }
 
 /// What came since the last look.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Window {
+    began: Instant,
     read: u32,
-    /// A read has filled its batch.
-    was_full: bool,
-    /// A read has not: all that there was has been read.
+    /// All that there was has been read.
     was_emptied: bool,
 }
 
@@ -62,7 +67,7 @@ enum State {
     Limiting {
         seen: Seen,
         limited: Vec<Limited>,
-        /// What was read in a window when that was all the thread could.
+        /// What was read in the time of a window when that was all the thread could.
         most: f64,
     },
 }
@@ -76,6 +81,8 @@ pub(super) struct Look {
     /// Datagrams that were lost since the last one.
     pub(super) lost: u32,
     pub(super) order: Option<Order>,
+    /// It is the first limit after there was none.
+    pub(super) begins: bool,
 }
 
 /// What the kernel is to be told.
@@ -87,14 +94,24 @@ pub(super) enum Order {
     Lift,
 }
 
+impl Window {
+    fn new(began: Instant) -> Window {
+        Window {
+            began,
+            read: 0,
+            was_emptied: false,
+        }
+    }
+}
+
 impl Shares {
     /// Of a socket of which so many datagrams have been lost before.
     pub(super) fn new(now: Instant, lost: u32) -> Shares {
         Shares {
-            until: now + WINDOW,
-            window: Window::default(),
+            window: Window::new(now),
             state: State::Calm,
             lost,
+            can_limit: true,
         }
     }
 
@@ -116,6 +133,12 @@ impl Shares {
         }
     }
 
+    /// The kernel, or a sandbox in its place, takes no filter: it goes on losing whatever comes.
+    pub(super) fn cannot_limit(&mut self) {
+        self.can_limit = false;
+        self.state = State::Calm;
+    }
+
     /// A batch was read, and filled its memory or not. `lost` tells how many datagrams the socket has lost in its life,
     /// those included that were over a limit.
     #[inline]
@@ -127,63 +150,63 @@ impl Shares {
         lost: impl FnOnce() -> u32,
     ) -> Look {
         self.window.read += count as u32;
-        self.window.was_full |= is_full;
         self.window.was_emptied |= !is_full;
-        if now < self.until {
+        if now < self.window.began + WINDOW {
             return Look::default();
         }
         self.look(now, lost)
     }
 
-    /// Nothing was read, for some time or because others go first. Without it a limit would outlast the flood that it is
-    /// for, as long as the client that it falls on sends little.
+    /// There is nothing to read. Without it a limit would outlast the flood that it is for, as long as the client that it
+    /// falls on sends little.
     pub(super) fn rest(&mut self, now: Instant, lost: impl FnOnce() -> u32) -> Look {
-        if now < self.until {
+        self.window.was_emptied = true;
+        if now < self.window.began + WINDOW {
             return Look::default();
         }
-        self.window.was_emptied |= self.window.read == 0;
         self.look(now, lost)
     }
 
     fn look(&mut self, now: Instant, lost: impl FnOnce() -> u32) -> Look {
-        self.until = now + WINDOW;
-        let window = std::mem::take(&mut self.window);
-        // A queue that never filled a batch has not overflowed: the kernel need not be asked.
-        if !window.was_full && !self.are_counted() {
-            return Look::default();
-        }
+        let window = std::mem::replace(&mut self.window, Window::new(now));
         let lost = lost();
         let since = lost.wrapping_sub(std::mem::replace(&mut self.lost, lost));
+        let was_limiting = matches!(self.state, State::Limiting { .. });
+        let order = match self.can_limit {
+            true => self.decide(&window, since, now),
+            false => None,
+        };
         Look {
             lost: since,
-            order: self.decide(&window, since),
+            begins: !was_limiting && matches!(order, Some(Order::Limit(_))),
+            order,
         }
     }
 
-    fn decide(&mut self, window: &Window, lost: u32) -> Option<Order> {
-        let read = f64::from(window.read);
-        let all = read + f64::from(lost);
+    fn decide(&mut self, window: &Window, lost: u32, now: Instant) -> Option<Order> {
+        // A thread that was kept from running looks late.
+        let windows = (now - window.began).div_duration_f64(WINDOW).max(1.0);
+        let (read, lost) = (f64::from(window.read), f64::from(lost));
         match &mut self.state {
-            State::Calm if lost > 0 => {
+            State::Calm if lost > 0.0 => {
                 self.state = State::Watching(Seen::default());
                 None
             }
             State::Calm => None,
-            State::Watching(_) if lost == 0 => {
+            State::Watching(_) if lost == 0.0 => {
                 self.state = State::Calm;
                 None
             }
             State::Watching(seen) => {
                 let seen = std::mem::take(seen);
-                let offered = offered(&seen, &[], all);
-                let limited = share_out(offered, read * GIVEN_OUT);
+                let limited = share_out(offered(&seen, &[], read + lost), read * GIVEN_OUT);
                 if limited.is_empty() {
                     return None;
                 }
                 self.state = State::Limiting {
                     seen: Seen::default(),
                     limited: limited.clone(),
-                    most: read,
+                    most: read / windows,
                 };
                 Some(Order::Limit(limited))
             }
@@ -193,20 +216,23 @@ impl Shares {
                 most,
             } => {
                 let seen = std::mem::take(seen);
-                if window.was_emptied {
-                    let offered = offered(&seen, limited, 0.0);
-                    if offered.iter().map(|(_, count)| count).sum::<f64>() < *most * ENOUGH {
-                        self.state = State::Calm;
-                        return Some(Order::Lift);
-                    }
-                    limited
-                        .iter_mut()
-                        .for_each(|limited| limited.share = (limited.share * GROWTH).min(1.0));
-                } else {
-                    *most = read;
-                    *limited = share_out(offered(&seen, limited, all), read * GIVEN_OUT);
+                if !window.was_emptied {
+                    *most = read / windows;
+                    *limited = share_out(offered(&seen, limited, read + lost), read * GIVEN_OUT);
+                } else if (read + lost) / windows < *most * ENOUGH {
+                    limited.clear();
+                } else if lost <= lost_by(&seen, limited) * (1.0 + BY_CHANCE) + BY_CHANCE_MIN {
+                    // Nothing overflows.
+                    let room = *most * windows * GIVEN_OUT;
+                    let needed = share_out(offered(&seen, limited, 0.0), room);
+                    limited.retain_mut(|limited| {
+                        let needed = needed.iter().find(|needed| needed.client == limited.client);
+                        let needed = needed.map_or(1.0, |needed| needed.share);
+                        limited.share = (limited.share * GROWTH).max(needed);
+                        limited.share < 1.0
+                    });
                 }
-                if limited.iter().all(|limited| limited.share >= 1.0) {
+                if limited.is_empty() {
                     self.state = State::Calm;
                     return Some(Order::Lift);
                 }
@@ -214,6 +240,15 @@ impl Shares {
             }
         }
     }
+}
+
+/// How many datagrams these limits have kept from being read.
+fn lost_by(seen: &Seen, limited: &[Limited]) -> f64 {
+    let lost = limited.iter().map(|limited| {
+        let read = seen.get(&limited.client).copied().unwrap_or(0);
+        f64::from(read) * (1.0 / limited.share - 1.0)
+    });
+    lost.sum()
 }
 
 /// How many datagrams each client sent, by how many of its were read: more by what its limit left out, and all more by

@@ -65,6 +65,45 @@ fn what_a_list_has_told_is_not_taken_back_by_a_watch_that_goes_on_from_before_it
             Some("10.96.0.4"),
         ),
         (
+            "an older version once the watch has come past the list",
+            vec![
+                Event::ListStarted(services),
+                Event::Applied(web("10.96.0.3", "9")),
+                Event::Current(services),
+                Event::Applied(in_version(service("demo", "db", "10.96.0.9"), "10")),
+                Event::Applied(web("10.96.0.2", "7")),
+            ],
+            Some("10.96.0.2"),
+        ),
+        (
+            "an older version, without a list before",
+            vec![
+                Event::Applied(web("10.96.0.3", "9")),
+                Event::Applied(web("10.96.0.2", "7")),
+            ],
+            Some("10.96.0.2"),
+        ),
+        (
+            "an older version after a list that came",
+            vec![
+                Event::ListStarted(services),
+                Event::Applied(web("10.96.0.3", "9")),
+                Event::Listed(services),
+                Event::Applied(web("10.96.0.2", "7")),
+            ],
+            Some("10.96.0.2"),
+        ),
+        (
+            "the end, in an older version, of what such a list does not name",
+            vec![
+                Event::ListStarted(services),
+                Event::Listed(services),
+                Event::Applied(web("10.96.0.3", "9")),
+                Event::Deleted(web("10.96.0.3", "7")),
+            ],
+            None,
+        ),
+        (
             "an end in the version that is known",
             vec![
                 Event::Applied(web("10.96.0.3", "9")),

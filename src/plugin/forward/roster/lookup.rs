@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::join;
 use tokio::runtime::Handle;
 
+use crate::blocking;
 use crate::corefile::{Filesystem, Outside};
 use crate::dns::query::flag;
 use crate::dns::{Class, Name, Query, Question, Rcode, Reply, Section, Type};
@@ -64,7 +65,7 @@ impl Lookup {
         let addresses = match &self.resolvers {
             Resolvers::These(addresses) => addresses.clone(),
             Resolvers::System => {
-                let read = tokio::task::spawn_blocking(of_this_machine).await;
+                let read = blocking::run("resolv.conf", of_this_machine).await;
                 read.map_err(|why| why.to_string())??
             }
         };

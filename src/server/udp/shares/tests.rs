@@ -100,12 +100,6 @@ impl Simulated {
         self.lost = self.lost.wrapping_add((sent - read) as u32);
         self.now += WINDOW;
         let (now, lost) = (self.now, self.lost);
-        if fits == 1.0 {
-            // All but the last were full.
-            self.shares.read(now - WINDOW / 2, 0, true, || {
-                panic!("it is no time to look")
-            });
-        }
         let look = self.shares.read(now, read as usize, fits < 1.0, || lost);
         match look.order {
             Some(Order::Limit(limited)) => self.limited = limited,
@@ -190,11 +184,65 @@ fn a_burst_that_the_kernel_lost_some_of_limits_nobody() {
 }
 
 #[test]
-fn the_kernel_is_asked_only_when_a_batch_was_full() {
-    let (now, window) = (Instant::now(), WINDOW);
-    let mut shares = Shares::new(now, 0);
-    let look = shares.read(now + window, 31, false, || panic!("nothing can be lost"));
-    assert_eq!(look, Look::default());
-    let look = shares.read(now + 2 * window, 32, true, || 5);
-    assert_eq!((look.lost, look.order), (5, None));
+fn a_queue_that_overflows_and_is_emptied_in_one_window_lets_no_share_grow() {
+    let mut socket = Simulated::begin();
+    let sent = [(1, 80_000.0), (2, 500.0)];
+    (0..3).for_each(|_| socket.window(&sent));
+    let before = socket.limited.clone();
+    assert_eq!(before.len(), 1);
+    // It was read only late: of what passed half was lost for want of room.
+    let read = (80_000.0 * before[0].share / 2.0) as u32;
+    (0..read).for_each(|_| socket.shares.count(client(1)));
+    socket.now += WINDOW;
+    socket.lost += 80_000 - read;
+    let lost = socket.lost;
+    let look = socket
+        .shares
+        .read(socket.now, read as usize, false, || lost);
+    assert_eq!(look.order, Some(Order::Limit(before)));
+}
+
+#[test]
+fn a_thread_that_looks_late_does_not_take_a_flood_for_over() {
+    let mut socket = Simulated::begin();
+    let sent = [(1, 80_000.0), (2, 500.0)];
+    (0..3).for_each(|_| socket.window(&sent));
+    // In ten windows so much comes, and one window's worth is read.
+    socket.now += 10 * WINDOW;
+    socket.lost += 10 * 80_000 - 9_000;
+    (0..9_000).for_each(|_| socket.shares.count(client(1)));
+    let lost = socket.lost;
+    let look = socket.shares.read(socket.now, 9_000, false, || lost);
+    assert!(matches!(look.order, Some(Order::Limit(_))), "{look:?}");
+}
+
+#[test]
+fn a_client_that_has_stopped_is_free_while_another_goes_on() {
+    let mut socket = Simulated::begin();
+    (0..20).for_each(|_| socket.window(&[(1, 80_000.0), (2, 60_000.0)]));
+    assert_eq!(socket.limited.len(), 2);
+    // Its share is of what it sent, until the first look.
+    (0..2).for_each(|_| socket.window(&[(1, 80_000.0), (2, 300.0)]));
+    let clients: Vec<IpAddr> = socket
+        .limited
+        .iter()
+        .map(|limited| limited.client)
+        .collect();
+    assert_eq!(clients, [client(1)]);
+}
+
+#[test]
+fn where_the_kernel_takes_no_filter_losses_are_told_and_nothing_is_tried_again() {
+    let mut socket = Simulated::begin();
+    (0..2).for_each(|_| socket.window(&[(1, 80_000.0)]));
+    assert_eq!(socket.limited.len(), 1);
+    socket.shares.cannot_limit();
+    for _ in 0..5 {
+        socket.now += WINDOW;
+        socket.lost += 70_000;
+        let lost = socket.lost;
+        let look = socket.shares.read(socket.now, 10_000, true, || lost);
+        assert_eq!((look.lost, look.order), (70_000, None));
+        assert!(!socket.shares.are_counted());
+    }
 }
