@@ -206,7 +206,7 @@ impl Place {
         self.notice.is_displaced.load(Ordering::Acquire)
     }
 
-    fn poll_displaced(&self, context: &mut Context<'_>) -> Poll<Displaced> {
+    fn poll_displaced(&self, context: &Context<'_>) -> Poll<Displaced> {
         self.notice.waker.register(context.waker());
         if self.is_displaced() {
             Poll::Ready(Displaced)

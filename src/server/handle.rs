@@ -132,11 +132,11 @@ impl Service {
     /// until the reply is sent.
     pub(super) fn instead(
         &self,
-        pending: Box<Pending>,
+        pending: Pending,
         query: &mut Query,
         out: &mut Vec<u8>,
     ) -> Option<Place> {
-        let Pending { waiting, place } = *pending;
+        let Pending { waiting, place } = pending;
         let answer = waiting.instead(query)?;
         self.reply(query, answer, out);
         Some(place)

@@ -251,7 +251,7 @@ impl Worker {
             mut reply,
             peer,
         } = dropped;
-        match self.service.instead(pending, &mut query, &mut reply) {
+        match self.service.instead(*pending, &mut query, &mut reply) {
             Some(waited_in) => self.outbox.enter().leave(Ended {
                 peer,
                 query,
