@@ -52,7 +52,7 @@ impl Standing {
                 self.trouble = Some(trouble.clone());
                 return;
             }
-            Event::Audited(..) => return,
+            Event::Audited(..) | Event::Away(_) => return,
             Event::ListStarted(_) => self.listing = true,
             Event::Applied(object) | Event::Deleted(object) | Event::Unreadable(object) => {
                 if !self.listing {

@@ -78,6 +78,15 @@ impl Index {
             }
             Event::Current(resource) => {
                 self.known[resource as usize].give_up_list();
+                if resource == Resource::EndpointSlices {
+                    self.held.resume(now);
+                }
+                false
+            }
+            Event::Away(resource) => {
+                if resource == Resource::EndpointSlices {
+                    self.held.pause();
+                }
                 false
             }
             Event::Reached(..) | Event::Trouble(..) | Event::Audited(..) => false,

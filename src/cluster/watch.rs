@@ -132,6 +132,9 @@ impl Watch {
             Ask::Watch(version) => self.watch(Some(version)).await,
         };
         tracing::debug!(target: "plugin/kubernetes", resource = %self.target.resource, ?end, "Request ended");
+        if end != End::Complete {
+            self.say(Event::Away(self.target.resource)).await;
+        }
         let verdict = self.follow.ended(end, began.elapsed(), rand::random());
         if let Some(trouble) = verdict.trouble {
             self.log.trouble(&trouble);

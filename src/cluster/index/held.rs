@@ -9,7 +9,8 @@
 //! or was deleted by force; those cost [`GRACE`] of being answered in vain. The wait ends as soon as more is known: a slice
 //! of the Service tells of the address or of its Pod again, or the Service goes.
 //!
-//! While slices are listed nothing is over: what one page leaves out the next may name.
+//! While slices are listed nothing is over: what one page leaves out the next may name. Nor is it while nothing is heard of
+//! them: the write that belongs to what was seen may have been made meanwhile.
 
 use std::collections::HashSet;
 use std::net::IpAddr;
@@ -31,6 +32,8 @@ pub(super) const HELD_MAX: usize = 4096;
 pub(super) struct Held {
     /// In the order in which their time is over; those without a time last.
     remains: Vec<Remains>,
+    /// Nothing is heard of slices.
+    is_paused: bool,
     ends: HeldEnds,
 }
 
@@ -40,7 +43,7 @@ struct Remains {
     /// Hash of the Service's key.
     service: u64,
     slice: SliceRecords,
-    /// None: slices are being listed.
+    /// None: slices are being listed, or nothing is heard of them.
     until: Option<Duration>,
 }
 
@@ -61,8 +64,17 @@ impl Held {
         slices.map(|remains| remains.slice.ips().count()).sum()
     }
 
-    /// Slices are no longer listed: the time of what was left out meanwhile begins.
-    pub(super) fn listed(&mut self, now: Now) {
+    /// From now on nothing is heard of slices.
+    pub(super) fn pause(&mut self) {
+        self.is_paused = true;
+        self.remains
+            .iter_mut()
+            .for_each(|remains| remains.until = None);
+    }
+
+    /// Slices are watched: the time of what was left out before begins.
+    pub(super) fn resume(&mut self, now: Now) {
+        self.is_paused = false;
         for remains in &mut self.remains {
             remains.until.get_or_insert(now.running + GRACE);
         }
@@ -112,7 +124,7 @@ impl Index {
             .is_some();
         self.held.remains.push(Remains {
             service: self.view.hash(slice.service()),
-            until: (!is_listing).then(|| now.running + GRACE),
+            until: (!is_listing && !self.held.is_paused).then(|| now.running + GRACE),
             slice: slice.clone(),
         });
         self.aggregate(slice.service(), None, Some(&slice));

@@ -44,7 +44,7 @@ impl Index {
     pub(crate) fn finish_list_keeping(&mut self, resource: Resource, now: Now) -> bool {
         self.known[resource as usize].end_list(true);
         if resource == Resource::EndpointSlices {
-            self.held.listed(now);
+            self.held.resume(now);
         }
         let was_stale = self.view.stale[resource as usize].take().is_some();
         was_stale | !std::mem::replace(&mut self.view.synced[resource as usize], true)
@@ -68,7 +68,7 @@ impl Index {
                 for id in unlisted(&self.slices, known).collect::<Vec<_>>() {
                     self.remove_slice(id, now);
                 }
-                self.held.listed(now);
+                self.held.resume(now);
             }
             Resource::Pods => {
                 for id in unlisted(&self.pods, known).collect::<Vec<_>>() {

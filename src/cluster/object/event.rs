@@ -28,6 +28,9 @@ pub enum Event {
     /// Ends what the last [`Event::Trouble`] said; renews the age of the resource. A list that was not complete is given
     /// up: what it has told stays, and the watch, which goes on from before the list, may tell some of it again.
     Current(Resource),
+    /// The source hears nothing from the server: a request has ended, and the next has not been accepted. It may be for a
+    /// moment; what keeps it longer is told as [`Event::Trouble`].
+    Away(Resource),
     /// As [`Event::Current`], and the source has come as far as this `resourceVersion`: that of a list which is complete, or
     /// of a bookmark.
     Reached(Resource, Box<str>),
@@ -44,6 +47,7 @@ impl Event {
             Event::ListStarted(resource)
             | Event::Listed(resource)
             | Event::Current(resource)
+            | Event::Away(resource)
             | Event::Reached(resource, _)
             | Event::Trouble(resource, _)
             | Event::Audited(resource, ..) => *resource,

@@ -48,7 +48,7 @@ impl Heard {
                 let version = &object.metadata().resource_version;
                 self.advance(object.resource(), version, now);
             }
-            Event::Trouble(..) | Event::Audited(..) => {}
+            Event::Away(_) | Event::Trouble(..) | Event::Audited(..) => {}
         }
     }
 

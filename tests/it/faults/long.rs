@@ -26,7 +26,9 @@ fn nothing_grows_in_a_long_run() {
     let end = Instant::now() + Duration::from_secs(60 * minutes);
     let mut world = World::begin(seed());
     let cairn = Process::start(&world.lines, &[], &[]);
+    // Each resource has a list of its own.
     cairn.wait_for("anchor.demo.svc.cluster.local.", "NOERROR 10.96.0.1");
+    cairn.wait_for("10-200-0-1.demo.pod.cluster.local.", "NOERROR 10.200.0.1");
     let asker = Asker::begin(cairn.address(), world.oracle.clone());
     let mut held = Vec::new();
     for round in 0.. {

@@ -240,6 +240,26 @@ fn while_slices_are_listed_nothing_is_over() {
 }
 
 #[test]
+fn while_nothing_is_heard_of_slices_nothing_is_over() {
+    let slices = Resource::EndpointSlices;
+    let mut index = index();
+    index.apply(applied("a", &[ready("10.0.0.2", "db-1")]), at(5_000));
+    index.apply(Event::Away(Resource::Services), at(5_000));
+    assert_eq!(index.next_end(), Some(at(6_000).running));
+    index.apply(Event::Away(slices), at(5_500));
+    assert_eq!(index.next_end(), None);
+    assert!(!index.end_held(at(60_000)));
+    index.apply(applied("a", &[]), at(60_000));
+    assert!(knows(&index, "10.0.0.1") && knows(&index, "10.0.0.2"));
+    index.apply(Event::Current(slices), at(61_000));
+    assert_eq!(index.next_end(), Some(at(62_000).running));
+    index.apply(applied("b", &[ready("10.0.0.1", "db-0")]), at(61_500));
+    assert!(index.end_held(at(62_000)));
+    assert!(knows(&index, "10.0.0.1") && !knows(&index, "10.0.0.2"));
+    assert_eq!(index.take_held_ends(), ends(1, 1, 0));
+}
+
+#[test]
 fn no_more_is_held_than_there_is_room_for() {
     let mut index = Index::default();
     index.apply(Event::Applied(db()), NOW);

@@ -100,13 +100,13 @@ async fn orders_are_carried_out_beside_the_watch() {
         let ordered = Arc::new(Mutex::new(ordered));
         let task = tokio::spawn(follow(place, target, send, ordered));
         for expected in first {
-            assert_eq!(receive.recv().await.map(brief).as_deref(), Some(expected));
+            assert_eq!(next(&mut receive).await.as_deref(), Some(expected));
         }
         for (number, order) in (1..).zip(given) {
             orders.send((number, order)).await.unwrap();
         }
         for expected in events {
-            let event = receive.recv().await.map(brief);
+            let event = next(&mut receive).await;
             assert_eq!(event.as_deref(), Some(*expected), "{name}");
         }
         assert_eq!(asks.lock().unwrap()[..], *asked, "{name}");
@@ -186,11 +186,11 @@ async fn a_list_that_is_ordered_and_does_not_come_is_told_and_the_watch_goes_on_
         let place = place(client(answers, asks.clone()));
         let task = tokio::spawn(follow(place, target, send, Arc::new(Mutex::new(ordered))));
         for expected in ["started", "applied a", "listed", "reached 3", "reached 5"] {
-            assert_eq!(receive.recv().await.map(brief).as_deref(), Some(expected));
+            assert_eq!(next(&mut receive).await.as_deref(), Some(expected));
         }
         orders.send((1, Order::List)).await.unwrap();
         for expected in events {
-            let event = receive.recv().await.map(brief);
+            let event = next(&mut receive).await;
             assert_eq!(event.as_deref(), Some(*expected), "{name}");
         }
         assert_eq!(asks.lock().unwrap()[..], *asked, "{name}");
@@ -229,7 +229,7 @@ async fn a_list_that_is_ordered_begins_when_the_watch_is_whole_and_is_consistent
         "reached 6",
         "current",
     ] {
-        assert_eq!(receive.recv().await.map(brief).as_deref(), Some(expected));
+        assert_eq!(next(&mut receive).await.as_deref(), Some(expected));
     }
     assert_eq!(
         asked.lock().unwrap()[..],

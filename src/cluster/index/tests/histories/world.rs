@@ -99,7 +99,8 @@ impl World {
                 self.exist
                     .retain(|(of, name), _| of != resource || names.contains(name));
             }
-            Event::Current(_)
+            Event::Away(_)
+            | Event::Current(_)
             | Event::Reached(..)
             | Event::Unreadable(_)
             | Event::Audited(..)
