@@ -110,7 +110,7 @@ impl Service {
         out.clear();
         if place.is_displaced() {
             match waiting.instead(query) {
-                Some(answer) => drop(self.reply_late(query, answer, out)),
+                Some(answer) => drop(self.reply(query, answer, out)),
                 None => drop(self.displaced(query, out)),
             }
             return place;
@@ -120,7 +120,7 @@ impl Service {
         let run = AssertUnwindSafe(Box::pin(waiting.finish(query)));
         let ended = place.unless_displaced(run.catch_unwind()).await;
         match ended {
-            Ok(Ok(Some(answer))) => drop(self.reply_late(query, answer, out)),
+            Ok(Ok(Some(answer))) => drop(self.reply(query, answer, out)),
             Ok(Ok(None)) => {}
             Ok(Err(_)) => drop(self.fail(query, out)),
             Err(Displaced) => drop(self.displaced(query, out)),
@@ -138,7 +138,7 @@ impl Service {
     ) -> Option<Place> {
         let Pending { waiting, place } = pending;
         let answer = waiting.instead(query)?;
-        self.reply_late(query, answer, out);
+        self.reply(query, answer, out);
         Some(place)
     }
 
@@ -148,7 +148,7 @@ impl Service {
             Err(refused) => refused,
         };
         if let Some(answer) = waiting.instead(query) {
-            return self.reply_late(query, answer, out);
+            return self.reply(query, answer, out);
         }
         match refused {
             Refused::Full => self.overloaded(query, Overload::Full, out),
@@ -204,15 +204,7 @@ impl Service {
         Handled::Reply
     }
 
-    /// [`Service::reply`] for a query that has waited, or cannot: apart, so that the other is compiled into the way of those
-    /// that need not.
-    #[inline(never)]
-    fn reply_late(&self, query: &mut Query, answer: Answer, out: &mut Vec<u8>) -> Handled {
-        self.reply(query, answer, out)
-    }
-
     /// Plugins that rewrite change the question; the client is answered its own.
-    #[inline(always)]
     fn reply(&self, query: &mut Query, answer: Answer, out: &mut Vec<u8>) -> Handled {
         query.restore_question();
         encode::reply(query, &answer.reply, out);
