@@ -85,7 +85,7 @@ impl Index {
             }
             Event::Away(resource) => {
                 if resource == Resource::EndpointSlices {
-                    self.held.pause();
+                    self.held.pause(now);
                 }
                 false
             }

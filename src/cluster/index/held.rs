@@ -45,6 +45,8 @@ struct Remains {
     slice: SliceRecords,
     /// None: slices are being listed, or nothing is heard of them.
     until: Option<Duration>,
+    /// How long that is from the moment in which slices are watched again.
+    left: Duration,
 }
 
 /// What became of endpoints that a slice left out without a word, by their addresses.
@@ -65,19 +67,23 @@ impl Held {
     }
 
     /// From now on nothing is heard of slices.
-    pub(super) fn pause(&mut self) {
+    pub(super) fn pause(&mut self, now: Now) {
         self.is_paused = true;
-        self.remains
-            .iter_mut()
-            .for_each(|remains| remains.until = None);
+        for remains in &mut self.remains {
+            if let Some(until) = remains.until.take() {
+                remains.left = until.saturating_sub(now.running);
+            }
+        }
     }
 
-    /// Slices are watched: the time of what was left out before begins.
+    /// Slices are watched: the time goes on of what is held.
     pub(super) fn resume(&mut self, now: Now) {
         self.is_paused = false;
         for remains in &mut self.remains {
-            remains.until.get_or_insert(now.running + GRACE);
+            remains.until.get_or_insert(now.running + remains.left);
         }
+        // What was left out while nothing ran has more left than what was held before.
+        self.remains.sort_by_key(|remains| remains.until);
     }
 }
 
@@ -125,6 +131,7 @@ impl Index {
         self.held.remains.push(Remains {
             service: self.view.hash(slice.service()),
             until: (!is_listing && !self.held.is_paused).then(|| now.running + GRACE),
+            left: GRACE,
             slice: slice.clone(),
         });
         self.aggregate(slice.service(), None, Some(&slice));
