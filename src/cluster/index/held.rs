@@ -9,8 +9,8 @@
 //! or was deleted by force; those cost [`GRACE`] of being answered in vain. The wait ends as soon as more is known: a slice
 //! of the Service tells of the address or of its Pod again, or the Service goes.
 //!
-//! While slices are listed nothing is over: what one page leaves out the next may name. Nor is it while nothing is heard of
-//! them: the write that belongs to what was seen may have been made meanwhile.
+//! While slices are listed nothing is over: what one page leaves out the next may name. While nothing is heard of them time
+//! stands still, for some seconds: the write that belongs to what was seen may have been made meanwhile.
 
 use std::collections::HashSet;
 use std::net::IpAddr;
@@ -23,6 +23,10 @@ use crate::cluster::records::{EndpointRecord, Mentions, SliceRecords};
 /// How long an endpoint is held. The controller makes the writes of one round as fast as its own limit lets it, 20 a second
 /// once a burst is used up; more than that between two that belong together is a controller in trouble.
 pub(super) const GRACE: Duration = Duration::from_secs(1);
+
+/// How much longer an endpoint is held if nothing is heard of slices: most watches that are cut are back by then. Without an
+/// end, a watch that is cut again and again would keep all that is gone.
+pub(super) const SILENCE_MAX: Duration = Duration::from_secs(5);
 
 /// The most endpoints that are held at once: some 400 KB. A slice has at most 1,000.
 pub(super) const HELD_MAX: usize = 4096;
@@ -43,10 +47,12 @@ struct Remains {
     /// Hash of the Service's key.
     service: u64,
     slice: SliceRecords,
-    /// None: slices are being listed, or nothing is heard of them.
+    /// None: slices are being listed.
     until: Option<Duration>,
-    /// How long that is from the moment in which slices are watched again.
+    /// How long it is held once slices are watched, if nothing is heard of them or they are being listed.
     left: Duration,
+    /// When it is over whatever is heard.
+    end: Duration,
 }
 
 /// What became of endpoints that a slice left out without a word, by their addresses.
@@ -68,22 +74,34 @@ impl Held {
 
     /// From now on nothing is heard of slices.
     pub(super) fn pause(&mut self, now: Now) {
-        self.is_paused = true;
-        for remains in &mut self.remains {
-            if let Some(until) = remains.until.take() {
-                remains.left = until.saturating_sub(now.running);
+        if !std::mem::replace(&mut self.is_paused, true) {
+            for remains in &mut self.remains {
+                if let Some(until) = &mut remains.until {
+                    remains.left = until.saturating_sub(now.running);
+                    *until = remains.end;
+                }
             }
         }
+        self.sort();
     }
 
     /// Slices are watched: the time goes on of what is held.
     pub(super) fn resume(&mut self, now: Now) {
-        self.is_paused = false;
+        let was_paused = std::mem::take(&mut self.is_paused);
         for remains in &mut self.remains {
-            remains.until.get_or_insert(now.running + remains.left);
+            if remains.until.is_none() {
+                remains.end = now.running + GRACE + SILENCE_MAX;
+            }
+            if was_paused || remains.until.is_none() {
+                remains.until = Some((now.running + remains.left).min(remains.end));
+            }
         }
-        // What was left out while nothing ran has more left than what was held before.
-        self.remains.sort_by_key(|remains| remains.until);
+        self.sort();
+    }
+
+    fn sort(&mut self) {
+        self.remains
+            .sort_by_key(|remains| remains.until.unwrap_or(Duration::MAX));
     }
 }
 
@@ -128,10 +146,16 @@ impl Index {
         let is_listing = self.known[Resource::EndpointSlices as usize]
             .listing()
             .is_some();
+        let end = now.running + GRACE + SILENCE_MAX;
+        let until = match self.held.is_paused {
+            true => end,
+            false => now.running + GRACE,
+        };
         self.held.remains.push(Remains {
             service: self.view.hash(slice.service()),
-            until: (!is_listing && !self.held.is_paused).then(|| now.running + GRACE),
+            until: (!is_listing).then_some(until),
             left: GRACE,
+            end,
             slice: slice.clone(),
         });
         self.aggregate(slice.service(), None, Some(&slice));

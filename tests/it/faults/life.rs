@@ -21,8 +21,9 @@ const HEADLESS: usize = 3;
 /// Slices of each of them.
 const SLICES: usize = 3;
 /// Endpoints that each has at most: 29 addresses fit into the 512 octets of an answer without EDNS (RFC 1035, 4.2.1),
-/// and what a truncated answer leaves out would look like an endpoint that is not known. Some that have left are held.
-const ENDPOINTS_MAX: usize = 16;
+/// and what a truncated answer leaves out would look like an endpoint that is not known. What a list
+/// leaves out is held for some seconds, beside those that there are.
+const ENDPOINTS_MAX: usize = 8;
 /// Services that become another kind.
 const FLIPPING: usize = 2;
 /// Pods that are there or not.

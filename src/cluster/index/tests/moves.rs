@@ -240,26 +240,28 @@ fn while_slices_are_listed_nothing_is_over() {
 }
 
 #[test]
-fn while_nothing_is_heard_of_slices_nothing_is_over() {
+fn while_nothing_is_heard_of_slices_time_stands_still_for_some_seconds() {
     let slices = Resource::EndpointSlices;
     let mut index = index();
     index.apply(applied("a", &[ready("10.0.0.2", "db-1")]), at(5_000));
     index.apply(Event::Away(Resource::Services), at(5_000));
     assert_eq!(index.next_end(), Some(at(6_000).running));
     index.apply(Event::Away(slices), at(5_500));
-    assert_eq!(index.next_end(), None);
-    assert!(!index.end_held(at(60_000)));
-    index.apply(applied("a", &[]), at(60_000));
+    index.apply(applied("a", &[]), at(7_000));
+    index.apply(Event::Away(slices), at(8_000));
+    assert!(!index.end_held(at(9_000)));
     assert!(knows(&index, "10.0.0.1") && knows(&index, "10.0.0.2"));
-    index.apply(Event::Current(slices), at(61_000));
+    index.apply(Event::Current(slices), at(9_000));
     // Half of its time was over for the first; the other was left out meanwhile.
-    assert_eq!(index.next_end(), Some(at(61_500).running));
-    index.apply(Event::Away(slices), at(61_200));
-    index.apply(Event::Current(slices), at(70_000));
-    assert_eq!(index.next_end(), Some(at(70_300).running));
-    index.apply(applied("b", &[ready("10.0.0.2", "db-1")]), at(70_100));
-    assert!(index.end_held(at(70_300)));
+    assert_eq!(index.next_end(), Some(at(9_500).running));
+    index.apply(Event::Current(slices), at(9_200));
+    assert_eq!(index.next_end(), Some(at(9_500).running));
+    index.apply(Event::Away(slices), at(9_400));
+    assert_eq!(index.next_end(), Some(at(11_000).running), "and no longer");
+    assert!(index.end_held(at(11_000)));
     assert!(!knows(&index, "10.0.0.1") && knows(&index, "10.0.0.2"));
+    index.apply(Event::Current(slices), at(11_000));
+    index.apply(applied("b", &[ready("10.0.0.2", "db-1")]), at(11_100));
     assert_eq!(
         (index.next_end(), index.take_held_ends()),
         (None, ends(1, 1, 0))
@@ -305,4 +307,61 @@ fn what_changes_of_endpoints_that_are_not_ready_changes_no_answer() {
     // What was said last counts.
     index.apply(deleted("a"), at(1_000));
     assert!(knows(&index, "10.0.0.1") && !knows(&index, "10.0.0.4"));
+}
+
+#[test]
+fn whatever_is_heard_nothing_is_held_for_ever() {
+    let slices = Resource::EndpointSlices;
+    for seed in 1..400_u64 {
+        let mut random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let mut below = |bound: u64| {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            random % bound
+        };
+        let mut index = index();
+        let mut now = 0;
+        let mut exist = [Vec::new(), Vec::new(), Vec::new()];
+        for _ in 0..60 {
+            now += below(700);
+            index.end_held(at(now));
+            let which = below(3) as usize;
+            let name = ["a", "b", "c"][which];
+            let ips: Vec<String> = (0..below(4))
+                .map(|_| format!("10.0.0.{}", below(20)))
+                .collect();
+            let rows: Vec<Row<'_>> = ips
+                .iter()
+                .map(|ip| (ip.as_str(), "", true, false))
+                .collect();
+            match below(8) {
+                0 => drop(index.apply(Event::Away(slices), at(now))),
+                1 => drop(index.apply(Event::Current(slices), at(now))),
+                2 => drop(index.apply(Event::ListStarted(slices), at(now))),
+                3 => drop(index.apply(Event::Listed(slices), at(now))),
+                _ => {
+                    index.apply(applied(name, &rows), at(now));
+                    exist[which] = ips.clone();
+                }
+            }
+        }
+        index.apply(Event::ListStarted(slices), at(now));
+        for (name, ips) in ["a", "b", "c"].into_iter().zip(&exist) {
+            let rows: Vec<Row<'_>> = ips
+                .iter()
+                .map(|ip| (ip.as_str(), "", true, false))
+                .collect();
+            index.apply(applied(name, &rows), at(now));
+        }
+        index.apply(Event::Listed(slices), at(now));
+        index.end_held(at(now + 1_000));
+        assert_eq!(index.next_end(), None, "seed {seed}");
+        let all: std::collections::BTreeSet<&str> =
+            exist.iter().flatten().map(String::as_str).collect();
+        for last in 0..20 {
+            let ip = format!("10.0.0.{last}");
+            assert_eq!(knows(&index, &ip), all.contains(&*ip), "seed {seed}: {ip}");
+        }
+    }
 }
