@@ -4,9 +4,9 @@
 //! here who sends how much, and what is lost is made to be that of the clients which send the most:
 //!
 //! ```text
-//!  Calm ── the kernel lost some ─▶ Watching ── and some clients send far more ─▶ Limiting
-//!   ▲◀─────── it lost none ───────────┘                                            │
-//!   └──────── all would be read without a limit ◀──────────────────────────────────┘
+//!  Calm ── the queue overflows and is never empty ─▶ Watching ── still, and some clients send far more ─▶ Limiting
+//!   ▲◀──────────── otherwise ───────────────────────────┘                                                    │
+//!   └──────────── all would be read without a limit ◀────────────────────────────────────────────────────────┘
 //! ```
 //!
 //! A client that is limited keeps the share that every one could have (max-min fairness: what the small do not use is for
@@ -35,6 +35,8 @@ const ENOUGH: f64 = 0.8;
 /// What a limit grows by while all is read, so that it ends up at what the thread can do.
 const GROWTH: f64 = 1.1;
 
+/// So many windows long, a window tells of the machine and not of the clients.
+const LATE: f64 = 3.0;
 /// What the kernel may lose beyond what a limit explains before it counts as an overflow: that part of it, since lots are
 /// drawn, and a batch.
 const BY_CHANCE: f64 = 0.2;
@@ -187,13 +189,16 @@ impl Shares {
         // A thread that was kept from running looks late.
         let windows = (now - window.began).div_duration_f64(WINDOW).max(1.0);
         let (read, lost) = (f64::from(window.read), f64::from(lost));
+        // A queue that overflowed while the thread was kept from running is no client's doing: then it is emptied, or the
+        // look is late.
+        let is_flooded = lost > 0.0 && !window.was_emptied && windows < LATE;
         match &mut self.state {
-            State::Calm if lost > 0.0 => {
+            State::Calm if is_flooded => {
                 self.state = State::Watching(Seen::default());
                 None
             }
             State::Calm => None,
-            State::Watching(_) if lost == 0.0 => {
+            State::Watching(_) if !is_flooded => {
                 self.state = State::Calm;
                 None
             }

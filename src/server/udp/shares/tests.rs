@@ -246,3 +246,21 @@ fn where_the_kernel_takes_no_filter_losses_are_told_and_nothing_is_tried_again()
         assert!(!socket.shares.are_counted());
     }
 }
+
+#[test]
+fn a_thread_that_was_kept_from_running_limits_nobody() {
+    for (name, is_full, windows) in [
+        ("it empties the queue each time", false, 1),
+        ("it looks late each time", true, 5),
+    ] {
+        let mut socket = Simulated::begin();
+        for _ in 0..10 {
+            socket.now += windows * WINDOW;
+            socket.lost += 300;
+            socket.shares.count(client(1));
+            let (now, lost) = (socket.now, socket.lost);
+            let look = socket.shares.read(now, 550, is_full, || lost);
+            assert_eq!((look.lost, look.order), (300, None), "{name}");
+        }
+    }
+}
