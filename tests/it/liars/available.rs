@@ -153,7 +153,7 @@ fn no_query_is_lost_while_one_upstream_is_clean_and_none_is_asked_for_without_en
             .iter()
             .enumerate()
             .map(|(at, setting)| {
-                scope.spawn(move || setting.run(address, &format!("r{at}.test"), 200, 80))
+                scope.spawn(move || setting.run(address, &format!("r{at}.test"), 200, 40))
             })
             .collect();
         running.into_iter().map(|run| run.join().unwrap()).collect()
