@@ -11,8 +11,9 @@ use std::net::IpAddr;
 
 use crate::admission::by_source::BySource;
 
-/// Queries that may stand here for each thread: 15 ms of work, at some 15 µs each.
-const MAX: usize = 1024;
+/// Queries that may stand here for each thread: 60 ms of work, at some 15 µs each, and four seconds of 1,000 a second for a
+/// thread that is kept from running. With some 4 KB each it is 16 MB.
+const MAX: usize = 4096;
 
 /// What has been read and not begun.
 pub(super) struct Backlog<T> {
