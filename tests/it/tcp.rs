@@ -80,8 +80,11 @@ fn without_a_descriptor_left_it_says_so_once_and_still_answers_those_who_come() 
         idle.extend(connect_from(last, server.address()));
     }
     server.wait_until(|server| server.log().contains("cannot be accepted: "));
-    let mut stream = connect_from(11, server.address()).unwrap();
-    assert!(is_answered(&mut stream), "over TCP: {}", server.log());
+    let is_served = || {
+        let stream = connect_from(11, server.address());
+        stream.is_some_and(|mut stream| is_answered(&mut stream))
+    };
+    assert!(is_served() || is_served(), "over TCP: {}", server.log());
     assert_eq!(
         server.ask("example.org.").as_deref(),
         Some("NOERROR"),
