@@ -93,10 +93,7 @@ impl Hooks for Listening {
     }
 
     fn overloaded(&self, why: Overload) {
-        let counter = self.overloaded.iter().find(|(of, _)| *of == why);
-        if let Some((_, counter)) = counter {
-            counter.increment();
-        }
+        increment(&self.overloaded, why);
     }
 
     fn sampled(&self, query: &Query, rcode: Rcode) {
@@ -131,10 +128,7 @@ impl Hooks for Listening {
     }
 
     fn connection_closed(&self, why: Closing) {
-        let counter = self.connections_closed.iter().find(|(of, _)| *of == why);
-        if let Some((_, counter)) = counter {
-            counter.increment();
-        }
+        increment(&self.connections_closed, why);
     }
 
     fn accept_failed(&self) {
@@ -195,6 +189,13 @@ fn closings(metrics: &Metrics, server: &str) -> [(Closing, Arc<Counter>); 8] {
         (Closing::Memory, "memory"),
     ];
     reasons.map(|(why, word)| (why, closed.with(&[server, word])))
+}
+
+/// Counts one more for this reason.
+fn increment<T: PartialEq>(counters: &[(T, Arc<Counter>)], why: T) {
+    if let Some((_, counter)) = counters.iter().find(|(of, _)| *of == why) {
+        counter.increment();
+    }
 }
 
 /// Queries that came to nothing because there were too many, by the reason.

@@ -133,8 +133,8 @@ impl<T> BySource<T> {
         let is_heavy = |count| count * sources >= 2 * items;
         self.asked += 1;
         self.heaviest = match self.heaviest {
-            Some((source, count)) if count > 0 && (is_heavy(count) || self.asked < sources) => {
-                Some((source, count))
+            known @ Some((_, count)) if count > 0 && (is_heavy(count) || self.asked < sources) => {
+                known
             }
             _ => {
                 self.asked = 0;

@@ -6,13 +6,10 @@ fn source(number: u8) -> IpAddr {
     IpAddr::from([10, 0, 0, number])
 }
 
-/// The same, done the long way.
-#[derive(Default)]
-struct Naive(BTreeMap<IpAddr, Vec<(usize, u64)>>);
-
 #[test]
 fn items_pushed_popped_and_removed_at_random_are_as_in_plain_lists() {
-    let (mut items, mut naive) = (BySource::default(), Naive::default());
+    let mut items = BySource::default();
+    let mut naive: BTreeMap<IpAddr, Vec<(usize, u64)>> = BTreeMap::new();
     let mut random = 0x9e37_79b9_7f4a_7c15_u64;
     let mut below = |bound: usize| {
         random ^= random << 13;
@@ -22,7 +19,7 @@ fn items_pushed_popped_and_removed_at_random_are_as_in_plain_lists() {
     };
     for round in 0..20_000_u64 {
         let of = source(below(5) as u8);
-        let list = naive.0.entry(of).or_default();
+        let list = naive.entry(of).or_default();
         match below(if round % 2_000 < 1_000 { 3 } else { 7 }) {
             0 | 1 => list.push((items.push(of, round), round)),
             2 | 3 => {
@@ -35,8 +32,8 @@ fn items_pushed_popped_and_removed_at_random_are_as_in_plain_lists() {
                 assert_eq!(items.remove(key), item, "round {round}");
             }
         }
-        assert_eq!(items.count(of), naive.0[&of].len(), "round {round}");
-        let all: usize = naive.0.values().map(Vec::len).sum();
+        assert_eq!(items.count(of), naive[&of].len(), "round {round}");
+        let all: usize = naive.values().map(Vec::len).sum();
         assert_eq!(items.len(), all, "round {round}");
     }
 }
