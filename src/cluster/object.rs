@@ -93,7 +93,7 @@ pub enum Exposure {
 /// A port of a Service or of an EndpointSlice.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Port {
-    /// Empty if the port has no name.
+    /// In lower case, as in a DNS label; empty if the port has no name.
     pub name: Box<str>,
     /// Transport protocol.
     pub protocol: Protocol,

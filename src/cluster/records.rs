@@ -72,15 +72,10 @@ pub(super) fn labels_in(mut wire: &[u8]) -> Option<usize> {
     Some(labels)
 }
 
-/// Whether a port is the one asked for; nothing asked matches every port.
+/// Whether a port is the one asked for, in lower case; nothing asked matches every port.
 pub(crate) fn port_matches(port: &Port, name: &[u8], protocol: &[u8]) -> bool {
-    (name.is_empty() || port.name.as_bytes().eq_ignore_ascii_case(name))
-        && (protocol.is_empty()
-            || port
-                .protocol
-                .as_str()
-                .as_bytes()
-                .eq_ignore_ascii_case(protocol))
+    (name.is_empty() || port.name.as_bytes() == name)
+        && (protocol.is_empty() || port.protocol.as_str().as_bytes() == protocol)
 }
 
 /// A label made of an address: room for 8 groups of 4 digits, 7 dashes, the length octet and a final `0`.

@@ -28,6 +28,8 @@ const UNFRAGMENTED_V4: usize = 1480;
 const UNFRAGMENTED_V6: usize = 1220;
 /// A pointer's offset has 14 bits (RFC 1035 section 4.1.4).
 const POINTER_MAX: usize = 0x3fff;
+/// Octets between the owner of a record and its data.
+const FIXED_LEN: usize = 10;
 /// Octets of an OPT record before its options.
 const OPT_HEAD_LEN: usize = 11;
 /// Suffixes of names for which memory is kept from one reply to the next.
@@ -117,19 +119,25 @@ fn question(name: &Name, question: &Question, out: &mut Vec<u8>) {
 }
 
 fn short(records: &Records, entry: &Entry, asked: &Name, out: &mut Vec<u8>) {
+    let data = records.rdata(entry);
+    let fixed = fixed(entry, data.len() as u16);
     match entry.owner {
         Owner::Asked(at) if !asked.is_root() => {
-            out.extend_from_slice(&(0xc000 | (ASKED_AT + u16::from(at))).to_be_bytes());
+            let mut head = [0; 2 + FIXED_LEN];
+            head[..2].copy_from_slice(&(0xc000 | (ASKED_AT + u16::from(at))).to_be_bytes());
+            head[2..].copy_from_slice(&fixed);
+            out.extend_from_slice(&head);
         }
-        _ => out.extend_from_slice(records.owner_wire(entry, asked)),
+        _ => {
+            out.extend_from_slice(records.owner_wire(entry, asked));
+            out.extend_from_slice(&fixed);
+        }
     }
-    let data = records.rdata(entry);
-    out.extend_from_slice(&fixed(entry, data.len() as u16));
     out.extend_from_slice(data);
 }
 
 /// What stands between the owner of a record and its data.
-fn fixed(entry: &Entry, len: u16) -> [u8; 10] {
+fn fixed(entry: &Entry, len: u16) -> [u8; FIXED_LEN] {
     let [type1, type2] = entry.rtype.0.to_be_bytes();
     let [class1, class2] = entry.class.0.to_be_bytes();
     let [ttl1, ttl2, ttl3, ttl4] = entry.ttl.to_be_bytes();

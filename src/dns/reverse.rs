@@ -27,19 +27,24 @@ fn v4(labels: &[u8]) -> Option<Ipv4Addr> {
     let mut octets = [0; 4];
     let mut count = 0;
     for label in super::name::Labels::of(labels) {
-        // `010` is no way to write an octet (RFC 6943 section 3.1.1).
-        if label.len() > 1 && label[0] == b'0' || label.len() > 3 {
-            return None;
-        }
-        *octets.get_mut(count)? = std::str::from_utf8(label)
-            .ok()
-            .filter(|t| !t.starts_with('+'))?
-            .parse()
-            .ok()?;
+        *octets.get_mut(count)? = octet(label)?;
         count += 1;
     }
     octets.reverse();
     (count == 4).then_some(Ipv4Addr::from(octets))
+}
+
+/// The octet that a label spells. `010` is no way to write one (RFC 6943 section 3.1.1).
+fn octet(label: &[u8]) -> Option<u8> {
+    if label.len() > 3 || label.len() > 1 && label[0] == b'0' {
+        return None;
+    }
+    let digit = |value: u16, digit: &u8| {
+        let is_digit = digit.is_ascii_digit();
+        is_digit.then(|| value * 10 + u16::from(digit - b'0'))
+    };
+    let value = label.iter().try_fold(0, digit)?;
+    u8::try_from(value).ok()
 }
 
 fn v6(labels: &[u8]) -> Option<Ipv6Addr> {
@@ -73,6 +78,8 @@ mod tests {
             ("1.0.96.010.in-addr.arpa", None),
             ("1.0.96.256.in-addr.arpa", None),
             ("1.0.96.+1.in-addr.arpa", None),
+            ("1.0.96.0000.in-addr.arpa", None),
+            ("0.0.0.0.in-addr.arpa", Some("0.0.0.0")),
             ("in-addr.arpa", None),
             (&v6[2..], None),
             (&format!("0.{v6}"), None),

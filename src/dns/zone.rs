@@ -4,42 +4,51 @@ use super::name::Name;
 
 /// Zones in lower case. The empty list matches nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Zones(Vec<Name>);
+pub struct Zones {
+    listed: Vec<Name>,
+    /// The same: the first that a name is in is the longest that it is in.
+    longest_first: Vec<Name>,
+}
 
 impl Zones {
     /// A list of these zones, in their order.
     pub fn new(zones: impl IntoIterator<Item = Name>) -> Zones {
-        Zones(zones.into_iter().map(|zone| zone.lower()).collect())
+        let listed: Vec<Name> = zones.into_iter().map(|zone| zone.lower()).collect();
+        let mut longest_first = listed.clone();
+        longest_first.sort_by_key(|zone| std::cmp::Reverse(zone.wire().len()));
+        Zones {
+            listed,
+            longest_first,
+        }
     }
 
     /// All names.
     pub fn root() -> Zones {
-        Zones(vec![Name::root()])
+        Zones::new([Name::root()])
     }
 
     /// The longest zone that this name, in lower case, is in, and the octet at which it starts in the name.
     #[inline]
     pub fn matching(&self, name: &Name) -> Option<(&Name, usize)> {
-        let zones = self.0.iter();
-        let matching = zones.filter_map(|zone| Some((zone, name.offset_to_letter(zone)?)));
-        matching.min_by_key(|(_, at)| *at)
+        let mut zones = self.longest_first.iter();
+        zones.find_map(|zone| Some((zone, name.offset_to_letter(zone)?)))
     }
 
     /// Whether the name, in lower case, is in one of the zones.
     #[inline]
     pub fn contains(&self, name: &Name) -> bool {
-        let mut zones = self.0.iter();
+        let mut zones = self.listed.iter();
         zones.any(|zone| name.offset_to_letter(zone).is_some())
     }
 
     /// The zones in their order.
     pub fn iter(&self) -> impl Iterator<Item = &Name> {
-        self.0.iter()
+        self.listed.iter()
     }
 
     /// Whether there is no zone.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.listed.is_empty()
     }
 }
 

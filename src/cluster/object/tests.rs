@@ -99,10 +99,10 @@ fn the_way_a_service_is_exposed_is_read_from_type_and_addresses() {
 }
 
 #[test]
-fn ports_keep_their_order_and_defaults() {
+fn ports_keep_their_order_and_defaults_and_are_in_lower_case() {
     let service = service(
         r#"{"metadata":{"name":"s"},"spec":{"ports":[
-            {"name":"dns","protocol":"UDP","port":53,"targetPort":"dns","nodePort":30000},
+            {"name":"Dns","protocol":"UDP","port":53,"targetPort":"dns","nodePort":30000},
             {"port":80},{"name":null,"protocol":null,"port":1},{"protocol":"SCTP","port":9},{"protocol":"Quic","port":65535}]}}"#,
     );
     let port = |name: &str, protocol, number| Port {

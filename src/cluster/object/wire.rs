@@ -263,8 +263,10 @@ fn ports(field: &'static str, wires: Option<Vec<PortWire>>) -> Result<Box<[Port]
             },
         };
         let protocol = Protocol::named(wire.protocol.as_deref().unwrap_or_default());
+        let mut name = wire.name.unwrap_or_default();
+        name.make_ascii_lowercase();
         Ok(Port {
-            name: wire.name.unwrap_or_default(),
+            name,
             protocol,
             number,
         })
