@@ -4,6 +4,8 @@
 //! once they are taken out. A document that is no list is all "what is left". Bytes are only told apart here (strings, brackets); what they
 //! mean is read elsewhere, so that one bad item costs one item.
 
+use memchr::memchr3;
+
 #[cfg(test)]
 mod tests;
 
@@ -115,16 +117,18 @@ impl ListReader {
         bytes: &[u8],
         mut each: impl FnMut(Piece<'_>),
     ) -> Result<(), ListError> {
-        for &byte in bytes {
-            if byte == b'\n' {
+        let mut bytes = bytes;
+        while let Some((&byte, after)) = bytes.split_first() {
+            // An item counts its own lines.
+            if byte == b'\n' && self.place != Place::Item {
                 self.line += 1;
             }
-            match self.place {
-                Place::Between => self.between(byte)?,
-                Place::Outside => self.outside(byte, &mut each)?,
-                Place::Items => self.items(byte)?,
-                Place::Item => self.item(byte, &mut each)?,
-            }
+            bytes = match self.place {
+                Place::Between => self.between(byte).map(|()| after)?,
+                Place::Outside => self.outside(byte, &mut each).map(|()| after)?,
+                Place::Items => self.items(byte).map(|()| after)?,
+                Place::Item => self.item(bytes, &mut each)?,
+            };
         }
         Ok(())
     }
@@ -202,20 +206,23 @@ impl ListReader {
         Ok(())
     }
 
-    fn item(&mut self, byte: u8, each: &mut impl FnMut(Piece<'_>)) -> Result<(), ListError> {
-        if self.item.len() >= PIECE_BYTES_MAX {
+    /// Takes what belongs to the item, and returns the bytes behind it. Nearly all of a list goes this way: taken byte by
+    /// byte it was a third of a start from manifests.
+    fn item<'a>(
+        &mut self,
+        bytes: &'a [u8],
+        each: &mut impl FnMut(Piece<'_>),
+    ) -> Result<&'a [u8], ListError> {
+        let room = PIECE_BYTES_MAX - self.item.len();
+        if room == 0 {
             return Err(ListError::TooLarge {
                 line: self.item_line,
             });
         }
-        // `items` is opened at depth 2: a bracket that would go below closes it, a comma there ends an item without brackets.
-        let at_end = self.depth == 2 && self.quoted == Quoted::No && matches!(byte, b',' | b']');
-        if !at_end {
-            self.item.push(byte);
-            self.count(byte)?;
-        }
-        let closed = self.depth == 2 && self.quoted == Quoted::No && matches!(byte, b'}' | b']');
-        if at_end || closed {
+        let (is_whole, octets) = self.end_of_item(&bytes[..room.min(bytes.len())])?;
+        let (text, after) = bytes.split_at(octets);
+        self.item.extend_from_slice(text);
+        if is_whole {
             each(Piece::Item {
                 text: &self.item,
                 before: &self.rest,
@@ -223,10 +230,31 @@ impl ListReader {
             });
             self.place = Place::Items;
         }
-        if at_end {
-            self.items(byte)?;
+        Ok(after)
+    }
+
+    /// Whether the item ends in these bytes, and how many of them are of it.
+    fn end_of_item(&mut self, bytes: &[u8]) -> Result<(bool, usize), ListError> {
+        let mut at = 0;
+        while let Some(&byte) = bytes.get(at) {
+            // `items` is opened at depth 2: a bracket that would go below closes it, a comma there ends an item without
+            // brackets.
+            let is_between = |reader: &ListReader| reader.depth == 2 && reader.quoted == Quoted::No;
+            if is_between(self) && matches!(byte, b',' | b']') {
+                return Ok((true, at));
+            }
+            self.line += usize::from(byte == b'\n');
+            self.count(byte)?;
+            at += 1;
+            if is_between(self) && matches!(byte, b'}' | b']') {
+                return Ok((true, at));
+            }
+            if self.quoted == Quoted::Yes {
+                let rest = &bytes[at..];
+                at += memchr3(b'"', b'\\', b'\n', rest).unwrap_or(rest.len());
+            }
         }
-        Ok(())
+        Ok((false, at))
     }
 
     fn count(&mut self, byte: u8) -> Result<(), ListError> {

@@ -24,7 +24,7 @@ fn read(stream: &str, size: usize) -> (Vec<String>, Result<(), ListError>) {
 
 #[test]
 fn items_come_out_one_by_one_however_the_bytes_arrive() {
-    let cases: [(&str, &str, &[&str]); 11] = [
+    let cases: [(&str, &str, &[&str]); 12] = [
         (
             "empty list",
             r#"{"kind":"L","items":[]}"#,
@@ -44,6 +44,16 @@ fn items_come_out_one_by_one_however_the_bytes_arrive() {
             "brackets and quotes in strings",
             r#"{"items":[{"a":"]}\"{["},"x]y"]}"#,
             &[r#"1:{"a":"]}\"{["}"#, r#"1:"x]y""#, r#"1={"items":[]}"#],
+        ),
+        (
+            "lines and escapes inside of items",
+            "{\"items\":[{\n\"a\":\"\\\\\",\n\"b\":\"x\ny\"},\n\"\\\"\"\n,2]}",
+            &[
+                "1:{\n\"a\":\"\\\\\",\n\"b\":\"x\ny\"}",
+                "5:\"\\\"\"",
+                "6:2",
+                r#"1={"items":[]}"#,
+            ],
         ),
         (
             "items without brackets",

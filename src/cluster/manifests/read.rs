@@ -179,7 +179,9 @@ impl Reading<'_> {
                 Damage::Text(what.into()),
             )
         };
-        let head: KindWire<'_> = match serde_json::from_slice(text) {
+        // Once for all strings of it, and as leniently as in YAML.
+        let text = String::from_utf8_lossy(text);
+        let head: KindWire<'_> = match serde_json::from_str(&text) {
             Ok(head) => head,
             Err(error) => return self.fault_at(broken(error)),
         };
@@ -196,7 +198,7 @@ impl Reading<'_> {
         let Some(resource) = resource.filter(|resource| (self.wanted)(*resource)) else {
             return;
         };
-        match Object::read_text(resource, &mut serde_json::Deserializer::from_slice(text)) {
+        match Object::read_text(resource, &mut serde_json::Deserializer::from_str(&text)) {
             Ok(object) => self.object(object, line),
             Err(error) => self.fault_at(broken(error)),
         }
