@@ -218,8 +218,9 @@ impl Plugin {
         }
     }
 
-    /// What the plugin says to a query on its way down.
-    #[inline]
+    /// What the plugin says to a query on its way down. In place, as is [`Plugin::up`]: most say nothing to most queries, and
+    /// to call them for that took 200 of the 3,200 instructions of a hit.
+    #[inline(always)]
     pub(crate) fn down(&self, query: &mut Query) -> Step {
         match self {
             Plugin::Bufsize(config) => {
@@ -240,7 +241,7 @@ impl Plugin {
     }
 
     /// What it does to a reply from below, on its way up.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn up(&self, query: &Query, answer: &mut Answer) {
         match self {
             Plugin::Prometheus(prometheus) => prometheus.up(query, answer),

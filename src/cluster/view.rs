@@ -65,6 +65,12 @@ impl View {
         self.stale[resource as usize].is_some()
     }
 
+    /// Whether anything is known from a snapshot alone, as it is until the API server is back.
+    #[inline]
+    pub(crate) fn has_stale(&self) -> bool {
+        self.stale.iter().any(Option::is_some)
+    }
+
     /// When what is known of these resources was current, in seconds since 1970, if one of them is known from a
     /// snapshot alone: the oldest counts.
     pub(crate) fn stale_since(&self, resources: impl IntoIterator<Item = Resource>) -> Option<u64> {

@@ -132,11 +132,11 @@ impl Kubernetes {
             return Step::Reply(Reply::new(query, Rcode::REFUSED));
         }
         let view = self.cluster.view();
-        let stale = self.resources.iter().copied().filter(|resource| {
-            // What follows is looked at for as long as a snapshot is served, and no longer.
-            view.is_stale(*resource) && self.options.depends(&view, &query.question.name, *resource)
-        });
-        let stale = view.stale_since(stale);
+        let stale = if view.has_stale() {
+            self.stale_since(&view, &query.question.name)
+        } else {
+            None
+        };
         let asking = Asking {
             options: &self.options,
             view: &view,
@@ -174,6 +174,15 @@ impl Kubernetes {
             reply.error = error.map(Explanation::Known);
         }
         Step::Reply(stale::explained(reply, query, stale))
+    }
+
+    /// When what decides the answer for this name was current, if some of it is known from a snapshot alone.
+    #[cold]
+    fn stale_since(&self, view: &View, name: &Name) -> Option<u64> {
+        let resources = self.resources.iter().copied();
+        view.stale_since(resources.filter(|resource| {
+            view.is_stale(*resource) && self.options.depends(view, name, *resource)
+        }))
     }
 
     /// Why the plugin is not ready, a line for each resource; empty if it is.
