@@ -15,6 +15,9 @@ use super::seed::Seed;
 const BITS: u32 = 3;
 const WAYS: usize = 1 << BITS;
 
+/// How many are looked for side by side at most.
+pub(crate) const AHEAD_MAX: usize = 32;
+
 /// An item that knows its hash.
 pub(super) trait Keyed: Clone {
     /// Items of one leaf; longer ones are split.
@@ -93,6 +96,37 @@ impl<T> Table<T> {
                 Node::Leaf(items) => return items.iter().find(|item| is(item)),
                 Node::Branch(nodes) => node = &nodes[way(&mut rest)],
             }
+        }
+    }
+
+    /// For each of the first [`AHEAD_MAX`] hashes what [`Table::find`] finds. All go down side by side, branch by branch: so
+    /// the processor waits for the memory of all at once, where one after the other it waits for that of each.
+    pub(super) fn find_each<'a>(
+        &'a self,
+        hashes: &[u64],
+        is: impl Fn(&T, u64) -> bool,
+        found: &mut [Option<&'a T>; AHEAD_MAX],
+    ) {
+        let mut ways = [(&self.root, 0); AHEAD_MAX];
+        let ways = &mut ways[..hashes.len().min(AHEAD_MAX)];
+        for ((_, rest), hash) in ways.iter_mut().zip(hashes) {
+            *rest = *hash;
+        }
+        let mut are_leaves = false;
+        while !are_leaves {
+            are_leaves = true;
+            for (node, rest) in ways.iter_mut() {
+                if let Node::Branch(nodes) = node {
+                    *node = &nodes[way(rest)];
+                    are_leaves = false;
+                }
+            }
+        }
+        for ((found, (node, _)), hash) in found.iter_mut().zip(ways).zip(hashes) {
+            *found = match node {
+                Node::Leaf(items) => items.iter().find(|item| is(item, *hash)),
+                Node::Branch(_) => None,
+            };
         }
     }
 

@@ -3,12 +3,14 @@
 //! A query takes one view and keeps it from its first octet to its last. The index publishes a new view after
 //! each batch of events; the two share all that did not change.
 
+use std::hint::black_box;
 use std::net::IpAddr;
 
 use super::addresses::Addresses;
 use super::object::Resource;
-use super::records::{EndpointSet, ServiceKey, ServiceRecords, SharedLabels};
+use super::records::{EndpointSet, ServiceKey, ServiceKind, ServiceRecords, SharedLabels};
 use super::seed::Seed;
+pub(crate) use super::table::AHEAD_MAX;
 use super::table::{Keyed, Table};
 
 /// The published picture.
@@ -120,8 +122,41 @@ impl View {
         self.pods.has(&self.seed, ip, namespace)
     }
 
+    /// Looks at what the look-ups of Services by keys of these hashes will look at, of [`View::hash`], so that they need not
+    /// wait for it; those of endpoints too where the Service is answered by them. Beyond [`AHEAD_MAX`] nothing is.
+    pub(crate) fn look_ahead(&self, hashes: &[u64]) {
+        let mut services = [None; AHEAD_MAX];
+        self.services
+            .find_each(hashes, |entry, hash| entry.hash == hash, &mut services);
+        let (mut headless, mut count) = ([0; AHEAD_MAX], 0);
+        for service in services.into_iter().flatten() {
+            match service.of.kind() {
+                ServiceKind::Headless => {
+                    headless[count] = service.hash;
+                    count += 1;
+                }
+                // The end of a record may be in another line of the cache than its beginning.
+                ServiceKind::ClusterIps(ips) => _ = black_box(ips.iter().next()),
+                ServiceKind::ExternalName(_) => {}
+            }
+        }
+        if count == 0 {
+            return;
+        }
+        let mut sets = [None; AHEAD_MAX];
+        self.endpoints.find_each(
+            &headless[..count],
+            |entry, hash| entry.hash == hash,
+            &mut sets,
+        );
+        for set in sets.into_iter().flatten() {
+            black_box(set.of.v4().next());
+        }
+    }
+
+    /// What a key is looked up by.
     #[inline]
-    pub(super) fn hash(&self, key: &[u8]) -> u64 {
+    pub(crate) fn hash(&self, key: &[u8]) -> u64 {
         self.seed.hash_one(key)
     }
 }

@@ -12,8 +12,9 @@ use std::time::Duration;
 use crate::chain::Step;
 use crate::cluster::Lease;
 use crate::cluster::object::Resource;
-use crate::cluster::view::View;
+use crate::cluster::view::{AHEAD_MAX, View};
 use crate::dns::edns::Explanation;
+use crate::dns::name::LABEL_MAX;
 use crate::dns::{Name, Query, Rcode, Records, Reply, Section, Type, Zones, reverse};
 
 mod alias;
@@ -174,6 +175,21 @@ impl Kubernetes {
             reply.error = error.map(Explanation::Known);
         }
         Step::Reply(stale::explained(reply, query, stale))
+    }
+
+    /// Looks at what queries for these names will look up. The names stand at the beginnings of the texts, in wire form.
+    pub(crate) fn look_ahead<'a>(&self, names: impl Iterator<Item = &'a [u8]>) {
+        let view = self.cluster.view();
+        let mut lower = [0; 2 * (1 + LABEL_MAX)];
+        let (mut hashes, mut count) = ([0; AHEAD_MAX], 0);
+        for key in names.filter_map(name::service_key).take(AHEAD_MAX) {
+            let lower = &mut lower[..key.len()];
+            lower.copy_from_slice(key);
+            lower.make_ascii_lowercase();
+            hashes[count] = view.hash(lower);
+            count += 1;
+        }
+        view.look_ahead(&hashes[..count]);
     }
 
     /// When what decides the answer for this name was current, if some of it is known from a snapshot alone.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::chain::Chain;
 use crate::dns::{Class, Name, Question, Type};
+use crate::plugin::Ahead;
 
 /// The zones served on one listener. It is built whole with a generation and never changes.
 #[derive(Debug, Default)]
@@ -17,16 +18,19 @@ pub struct Router {
     octets_max: usize,
     /// Some plugin answers other classes than IN, so they are let through to all.
     any_class: bool,
+    ahead: Ahead,
 }
 
 impl Router {
     /// A router for these zones. `any_class`: whether classes other than IN reach the chains.
     pub fn new(zones: impl IntoIterator<Item = (Name, Arc<Chain>)>, any_class: bool) -> Router {
         let zones = zones.into_iter();
-        let mut zones: HashMap<Box<[u8]>, _, _> = zones
+        let mut zones: HashMap<Box<[u8]>, Arc<Chain>, _> = zones
             .map(|(zone, chain)| (zone.lower().wire().into(), chain))
             .collect();
+        let plugins = zones.values().flat_map(|chain| chain.plugins());
         Router {
+            ahead: Ahead::of(plugins),
             root: zones.remove(Name::root().wire()),
             octets_max: zones.keys().map(|zone| zone.len()).max().unwrap_or(0),
             zones,
@@ -37,6 +41,12 @@ impl Router {
     /// Whether questions of this class are answered.
     pub fn serves_class(&self, class: Class) -> bool {
         class == Class::IN || self.any_class
+    }
+
+    /// Prepares for queries that have come together. Their names stand at the beginnings of the texts, in wire form.
+    #[inline]
+    pub fn look_ahead<'a>(&self, names: impl Iterator<Item = &'a [u8]> + Clone) {
+        self.ahead.look(names);
     }
 
     /// The chain of the longest zone that the name is in. A DS record belongs to the parent of the zone it

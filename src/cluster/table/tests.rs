@@ -45,6 +45,34 @@ fn a_change_of_all_items_reaches_each_and_no_copy_made_before() {
 }
 
 #[test]
+fn what_is_looked_for_side_by_side_is_what_is_found_one_after_the_other() {
+    for (size, wanted) in [(0, 5), (1, 5), (500, 1), (500, AHEAD_MAX), (500, 100)] {
+        let (seed, mut table) = (Seed::default(), Table::default());
+        (0..size).for_each(|key| table.insert(&seed, Pair(key, key)));
+        // Every third is not there.
+        let keys = (0..wanted as u32).map(|n| if n % 3 == 0 { 1001 + 4 * n } else { n });
+        let hashes: Vec<u64> = keys.map(hash).collect();
+        let is = |item: &Pair, wanted| hash(item.0) == wanted;
+        let mut found = [None; AHEAD_MAX];
+        table.find_each(&hashes, is, &mut found);
+        let one_by_one = hashes
+            .iter()
+            .map(|hash| table.find(*hash, |item| is(item, *hash)));
+        let expected: Vec<_> = one_by_one
+            .chain([None; AHEAD_MAX])
+            .take(AHEAD_MAX)
+            .collect();
+        let many = format!("{wanted} in {size}");
+        assert_eq!(found[..], expected[..], "{many}");
+        assert_eq!(
+            found.iter().any(Option::is_some),
+            size > 1 && wanted > 1,
+            "{many}"
+        );
+    }
+}
+
+#[test]
 fn it_agrees_with_a_plain_map_through_random_changes() {
     let seed = Seed::default();
     let mut table = Table::default();

@@ -124,6 +124,25 @@ impl<'a> KubeName<'a> {
     }
 }
 
+/// Where the key of a Service most likely is in a name that stands at the beginning of `text` in wire form: two labels before
+/// the first `svc` that has so many before it. It is not looked whether the rest is a name.
+pub(super) fn service_key(text: &[u8]) -> Option<&[u8]> {
+    let (mut before, mut last, mut at) = (None, None, 0);
+    loop {
+        let length = usize::from(*text.get(at)?);
+        if length == 0 || length > LABEL_MAX {
+            return None;
+        }
+        let end = at + 1 + length;
+        if let Some(start) = before
+            && text.get(at + 1..end)?.eq_ignore_ascii_case(b"svc")
+        {
+            return text.get(start..at);
+        }
+        (before, last, at) = (last, Some(at), end);
+    }
+}
+
 /// Reads any name as one of every zone that it could be in, for the fuzzer.
 pub(crate) fn read_any(name: &Name) {
     let name = name.lower();
@@ -271,6 +290,36 @@ mod tests {
                 expected,
                 "{name}"
             );
+        }
+    }
+
+    #[test]
+    fn the_key_of_a_service_is_foreseen_where_parsing_finds_it() {
+        for (name, expected) in [
+            ("web.demo.svc.cluster.local.", &b"\x03web\x04demo"[..]),
+            ("WEB.demo.SVC.cluster.local.", b"\x03WEB\x04demo"),
+            ("h.web.demo.svc.cluster.local.", b"\x03web\x04demo"),
+            ("_p._tcp.web.demo.svc.cluster.local.", b"\x03web\x04demo"),
+            ("svc.svc.svc.cluster.local.", b"\x03svc\x03svc"),
+            ("web.demo.pod.cluster.local.", b""),
+            ("demo.svc.cluster.local.", b""),
+            ("svc.cluster.local.", b""),
+            ("www.example.com.", b""),
+            (".", b""),
+        ] {
+            let parsed: Name = name.parse().unwrap();
+            let packet = [parsed.wire(), b"\0\x01\0\x01"].concat();
+            let key = service_key(&packet).unwrap_or_default();
+            assert_eq!(key, expected, "{name}");
+        }
+        for (what, text) in [
+            ("nothing", &b""[..]),
+            ("a label that breaks off", b"\x03web\x04de"),
+            ("no label behind the last", b"\x03web\x04demo"),
+            ("a pointer", b"\x03web\x04demo\xc0\x0c"),
+            ("a long label", b"\x40web"),
+        ] {
+            assert_eq!(service_key(text), None, "{what}");
         }
     }
 
