@@ -1,7 +1,8 @@
 //! One address of the server: its sockets from `bind` to the last reply.
 //!
 //! A [`Listener`] is bound and silent: what arrives waits in the kernel, so that a generation is put together
-//! with all its ports, or not at all. [`Serving`] answers with whatever router was set last, and ends in steps, so
+//! with all its ports, or not at all. Its threads are there before its sockets, and its descriptors before the first
+//! socket is bound: an address for which there are none was never open. [`Serving`] answers with whatever router was set last, and ends in steps, so
 //! that nothing that was sent to an open socket is left without an answer: nothing new may wait, what waits ends,
 //! connections are parted from, and datagrams are read until the moment in which their sockets close.
 
@@ -31,6 +32,8 @@ use crate::admission::Admission;
 const WAITING_MAX: usize = 8192;
 /// TCP connections that may be open at once; an idle one takes 1.5 KiB.
 const CONNECTIONS_MAX: usize = 20_000;
+/// Stack of a thread for UDP. Following an alias takes the most: ten chains inside each other at a query each.
+const UDP_STACK: usize = 1 << 20;
 /// The part of its time for which a listener that ends goes on as before while queries wait. The rest is for those
 /// that wait then, and must be longer than `forward` takes for any (4.5 s of 5).
 const QUIET_SHARE: u32 = 16;
@@ -48,6 +51,8 @@ const LAST_LOOK: Duration = Duration::from_millis(500);
 pub struct Config {
     /// Threads, and sockets, for UDP; at least 1 is used.
     pub udp_threads: usize,
+    /// Octets of the stack of each.
+    pub udp_stack: usize,
     /// How long clients may take over TCP.
     pub timeouts: Timeouts,
     /// Queries that may wait at once; of further ones SERVFAIL is told to a client that has far more waiting than others,
@@ -63,6 +68,7 @@ impl Default for Config {
     fn default() -> Config {
         Config {
             udp_threads: std::thread::available_parallelism().map_or(1, usize::from),
+            udp_stack: UDP_STACK,
             timeouts: Timeouts::default(),
             waiting_max: WAITING_MAX,
             connections_max: CONNECTIONS_MAX,
@@ -74,7 +80,20 @@ impl Default for Config {
 #[derive(Debug)]
 pub struct Listener {
     config: Config,
+    /// One for each UDP socket.
+    threads: Vec<udp::Thread>,
     sockets: Sockets,
+}
+
+/// Why an address cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// There is no thread for it.
+    #[error("no thread could be started for it: {0}")]
+    Thread(io::Error),
+    /// One of its sockets cannot be had.
+    #[error(transparent)]
+    Bind(#[from] BindError),
 }
 
 /// An address that is served. Dropped, it ends at once.
@@ -94,10 +113,18 @@ impl Listener {
     /// `0.0.0.0` on a host without IPv6.
     ///
     /// # Errors
-    /// One of the sockets cannot be had.
-    pub fn bind(address: SocketAddr, config: Config) -> Result<Listener, BindError> {
-        let sockets = Sockets::bind(address, config.udp_threads.max(1))?;
-        Ok(Listener { config, sockets })
+    /// A thread or a socket cannot be had.
+    pub fn bind(address: SocketAddr, config: Config) -> Result<Listener, ListenError> {
+        let threads = (0..config.udp_threads.max(1))
+            .map(|_| udp::Thread::start(address.port(), config.udp_stack))
+            .collect::<io::Result<Vec<_>>>()
+            .map_err(ListenError::Thread)?;
+        let sockets = Sockets::bind(address, threads.len())?;
+        Ok(Listener {
+            config,
+            threads,
+            sockets,
+        })
     }
 
     /// The address with its port.
@@ -108,22 +135,32 @@ impl Listener {
     /// Starts to answer by this router; TCP runs on the runtime.
     ///
     /// # Errors
-    /// When a thread cannot be started or the runtime does not take the socket.
+    /// The runtime does not take the socket for TCP. What came over UDP has been answered then, if that could be done at once.
     pub fn serve(
         self,
         router: Arc<Router>,
         hooks: Arc<dyn Hooks>,
         runtime: &Handle,
     ) -> io::Result<Serving> {
-        let Listener { config, sockets } = self;
+        let Listener {
+            config,
+            threads,
+            sockets,
+        } = self;
         let service = Arc::new(Service {
             router: ArcSwap::new(router),
             hooks,
             waiting: Admission::new(config.waiting_max),
         });
+        let readers: Vec<udp::Reader> = threads
+            .into_iter()
+            .zip(sockets.udp)
+            .map(|(thread, socket)| thread.read(socket, sockets.address, service.clone()))
+            .collect();
         let tcp = {
             let _context = runtime.enter();
-            tokio::net::TcpListener::from_std(sockets.tcp)?
+            tokio::net::TcpListener::from_std(sockets.tcp)
+                .inspect_err(|_| readers.iter().for_each(udp::Reader::stop))?
         };
         let timeouts = watch::Sender::new(config.timeouts);
         let places = Arc::new(Places::new(config.connections_max));
@@ -133,20 +170,15 @@ impl Listener {
             timeouts: timeouts.subscribe(),
             places: places.clone(),
         };
-        let mut serving = Serving {
+        Ok(Serving {
             local_address: sockets.address,
-            service: service.clone(),
-            readers: Vec::new(),
+            service,
+            readers,
             accepting: runtime.spawn(door.accept(tcp, closing)),
             door: Some(open),
             places,
             timeouts,
-        };
-        for socket in sockets.udp {
-            let reader = udp::Reader::start(socket, service.clone())?;
-            serving.readers.push(reader);
-        }
-        Ok(serving)
+        })
     }
 }
 

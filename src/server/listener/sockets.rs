@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::super::udp;
 use crate::dns::Transport;
 
 /// Connections that the kernel completes before they are accepted. It takes no more than `net.core.somaxconn`.
@@ -85,17 +86,20 @@ impl Sockets {
                 source,
             }
         };
-        let first = bind_udp(address).map_err(failed(Transport::Udp))?;
-        let local_address = first.local_addr().map_err(failed(Transport::Udp))?;
-        let mut udp = vec![first];
-        for _ in 1..udp_count {
-            udp.push(bind_udp(local_address).map_err(failed(Transport::Udp))?);
+        // What has been bound is given datagrams, so all that descriptors can be short of is had before.
+        let udp = (0..udp_count).map(|_| udp_socket(address));
+        let udp = udp.collect::<io::Result<Vec<_>>>();
+        let udp = udp.map_err(failed(Transport::Udp))?;
+        let tcp = tcp_socket(address).map_err(failed(Transport::Tcp))?;
+        let mut local_address = address;
+        for socket in &udp {
+            local_address = bind_udp(socket, local_address).map_err(failed(Transport::Udp))?;
         }
-        let tcp = bind_tcp(local_address).map_err(failed(Transport::Tcp))?;
+        bind_tcp(&tcp, local_address).map_err(failed(Transport::Tcp))?;
         Ok(Sockets {
             address: local_address,
-            udp,
-            tcp,
+            udp: udp.into_iter().map(UdpSocket::from).collect(),
+            tcp: tcp.into(),
         })
     }
 }
@@ -108,7 +112,7 @@ fn no_ipv6(error: &io::Error) -> bool {
     )
 }
 
-fn bind_udp(address: SocketAddr) -> io::Result<UdpSocket> {
+fn udp_socket(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::DGRAM,
@@ -119,17 +123,29 @@ fn bind_udp(address: SocketAddr) -> io::Result<UdpSocket> {
     if address.is_ipv6() {
         socket.set_only_v6(false)?;
     }
-    if address.port() != 0 {
-        socket.set_reuse_port(true)?;
+    if address.ip().is_unspecified() {
+        udp::tell_addresses(&socket, address.is_ipv6())?;
     }
-    socket.bind(&address.into())?;
-    // A socket that shares ports may be given one that another shares already; so the first that wants any port
-    // is ready to share it only when it has it.
-    socket.set_reuse_port(true)?;
-    Ok(socket.into())
+    Ok(socket)
 }
 
-fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
+/// Gives the address with its port.
+fn bind_udp(socket: &Socket, mut address: SocketAddr) -> io::Result<SocketAddr> {
+    if address.port() == 0 {
+        // A socket that shares ports may be given one that another shares already; so the first that wants any port
+        // is ready to share it only when it has it.
+        socket.bind(&address.into())?;
+        let bound = socket.local_addr()?.as_socket();
+        address.set_port(bound.map_or(0, |bound| bound.port()));
+        socket.set_reuse_port(true)?;
+    } else {
+        socket.set_reuse_port(true)?;
+        socket.bind(&address.into())?;
+    }
+    Ok(address)
+}
+
+fn tcp_socket(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM,
@@ -147,7 +163,10 @@ fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     let _ = socket.set_recv_buffer_size(TCP_RECEIVE_BUFFER);
     let _ = socket.set_send_buffer_size(TCP_SEND_BUFFER);
     socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
+fn bind_tcp(socket: &Socket, address: SocketAddr) -> io::Result<()> {
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
+    socket.listen(BACKLOG)
 }

@@ -52,7 +52,9 @@ fn an_address_that_is_not_ours_or_taken_is_an_error() {
             io::ErrorKind::AddrInUse,
         ),
     ] {
-        let error = Listener::bind(address, two_threads()).unwrap_err();
+        let Err(ListenError::Bind(error)) = Listener::bind(address, two_threads()) else {
+            panic!("{name}");
+        };
         let told = (error.transport, error.source.kind());
         assert_eq!(told, (transport, expected), "{name}");
         assert_eq!(error.address, address, "{name}");
