@@ -182,7 +182,7 @@ impl Connection {
         }
         let config = self.server.config()?;
         if config.auth_info.exec.is_none() {
-            config.rustls_client_config().map_err(Box::new)?;
+            self.tls(&config)?;
         }
         Ok(())
     }
@@ -212,7 +212,7 @@ impl Connection {
         // kube reads a token file once a minute; a token that the server refuses must be replaced by the next request.
         let token_file = config.auth_info.token_file.take().map(PathBuf::from);
         let transport = transport::Transport::new(
-            self.https(&config, pace)?,
+            https(&config, self.tls(&config)?, pace)?,
             self.limits,
             token_file,
             observer,
@@ -225,7 +225,7 @@ impl Connection {
         Ok(kube::Client::new(service, config.default_namespace))
     }
 
-    fn https(&self, config: &Config, pace: Pace) -> Result<Https, ConnectionError> {
+    fn tls(&self, config: &Config) -> Result<ClientConfig, ConnectionError> {
         let mut tls = config.rustls_client_config().map_err(Box::new)?;
         tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         // A session that is resumed is not verified anew. There are few handshakes.
@@ -237,7 +237,7 @@ impl Connection {
                     .set_certificate_verifier(Arc::new(authorities));
             }
         }
-        https(config, tls, pace)
+        Ok(tls)
     }
 }
 
@@ -402,12 +402,11 @@ fn kubeconfig(url: String, ca: &Path, user: AuthInfo) -> Kubeconfig {
 }
 
 fn resolve(kubeconfig: Kubeconfig, context: Option<&str>) -> Result<Config, ConnectionError> {
-    let authorities = authorities(&kubeconfig, context);
     let options = KubeConfigOptions {
         context: context.map(str::to_owned),
         ..KubeConfigOptions::default()
     };
-    let mut config = Config::from_custom_kubeconfig(kubeconfig, &options)
+    let config = Config::from_custom_kubeconfig(kubeconfig, &options)
         .now_or_never()
         .expect("a kubeconfig that is already read is resolved without waiting")
         .map_err(Box::new)?;
@@ -418,29 +417,7 @@ fn resolve(kubeconfig: Kubeconfig, context: Option<&str>) -> Result<Config, Conn
             text: config.cluster_url.to_string(),
         });
     }
-    config.root_cert_file = authorities;
     Ok(config)
-}
-
-/// The file of authorities of the chosen context: one without an authority is a fault.
-fn authorities(kubeconfig: &Kubeconfig, context: Option<&str>) -> Option<PathBuf> {
-    let chosen = context.or(kubeconfig.current_context.as_deref())?;
-    let context = kubeconfig
-        .contexts
-        .iter()
-        .find(|named| named.name == chosen)?
-        .context
-        .as_ref()?;
-    let cluster = kubeconfig
-        .clusters
-        .iter()
-        .find(|named| named.name == context.cluster)?
-        .cluster
-        .as_ref()?;
-    match cluster.certificate_authority_data {
-        Some(_) => None,
-        None => cluster.certificate_authority.as_ref().map(PathBuf::from),
-    }
 }
 
 fn text(path: &Path) -> String {

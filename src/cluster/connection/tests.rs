@@ -203,7 +203,8 @@ fn in_cluster_uses_the_service_account() {
             config.auth_info.token_file.map(PathBuf::from),
             Some(account.path().join("token"))
         );
-        assert_eq!(config.root_cert_file, Some(account.path().join("ca.crt")));
+        let authorities = [authority.cert.der().to_vec()];
+        assert_eq!(config.root_cert.as_deref(), Some(&authorities[..]));
     }
 }
 
