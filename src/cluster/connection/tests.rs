@@ -1,11 +1,17 @@
 use std::fs;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use http::header::AUTHORIZATION;
 use http::{Request as HttpRequest, Response};
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use kube::client::Body;
 use tokio::task::JoinSet;
 use tower::{BoxError, Service, service_fn};
 
+use super::server::in_cluster;
+use super::wire::bounded;
 use super::*;
 
 mod unread;
