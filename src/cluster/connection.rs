@@ -3,8 +3,9 @@
 //! `Connection` is the specification as written, comparable, so that stanzas with equal specifications share one client and its
 //! connections. `Connection::check` reads the files it names and opens no socket; `Connection::client` builds the client. Neither looks at
 //! the environment: the specification holds what it says. The client speaks
-//! HTTP/2 where the server does, finds out at the given pace that a peer is gone, reads a token file anew for every request and the
-//! authorities of the server's certificate for every handshake, and keeps to the stanza's limits. It knows nothing of watches.
+//! HTTP/2 where the server does, finds out at the given pace that a peer is gone, reads the files of a token or a client certificate
+//! anew for every request and the authorities of the server's certificate for every handshake, and keeps to the stanza's limits. It
+//! knows nothing of watches.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -20,6 +21,7 @@ use tower::ServiceBuilder;
 use super::pace::Pace;
 
 mod authorities;
+mod identity;
 mod server;
 #[cfg(test)]
 mod tests;
@@ -28,7 +30,8 @@ mod transport;
 mod wire;
 
 use authorities::Authorities;
-use wire::https;
+use identity::Identified;
+use wire::Way;
 
 pub use server::{Server, TlsFiles};
 pub use throttle::Limits;
@@ -120,8 +123,9 @@ impl Connection {
         config.headers.push((USER_AGENT, agent));
         // kube reads a token file once a minute; a token that the server refuses must be replaced by the next request.
         let token_file = config.auth_info.token_file.take().map(PathBuf::from);
+        let way = Way::new(&config, pace)?;
         let transport = transport::Transport::new(
-            https(&config, self.tls(&config)?, pace)?,
+            Identified::new(&self.server, &config, self.tls(&config)?, way),
             self.limits,
             token_file,
             observer,

@@ -69,7 +69,7 @@ impl fmt::Display for Server {
 /// `tls CERT KEY CACERT`; an empty path stands for none.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct TlsFiles {
-    /// Client certificate, PEM.
+    /// Client certificate, PEM; read again with its key when one of them changes.
     pub cert: PathBuf,
     /// Its key, PEM.
     pub key: PathBuf,

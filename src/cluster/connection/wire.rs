@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::Uri;
 use hyper_rustls::{
     DefaultServerNameResolver, FixedServerNameResolver, HttpsConnector, MaybeHttpsStream,
+    ResolveServerName,
 };
 use hyper_util::client::legacy::Client as HttpClient;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -15,6 +16,7 @@ use kube::config::Config;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::rustls::ClientConfig;
+use tokio_rustls::rustls::pki_types::ServerName;
 use tower::util::BoxCloneSyncService;
 use tower::{BoxError, ServiceBuilder};
 
@@ -41,52 +43,54 @@ pub(super) type Https = HttpClient<Connector, Body>;
 pub(super) type Connector =
     BoxCloneSyncService<Uri, MaybeHttpsStream<TokioIo<TcpStream>>, BoxError>;
 
-pub(super) fn https(
-    config: &Config,
-    tls: ClientConfig,
+/// How a server is reached, whoever we are to it.
+pub(super) struct Way {
+    /// What its certificate names, where that is not the host of the URL.
+    name: Option<ServerName<'static>>,
     pace: Pace,
-) -> Result<Https, ConnectionError> {
-    let mut tcp = HttpConnector::new();
-    tcp.enforce_http(false);
-    tcp.set_nodelay(true);
-    tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
-    // HTTP/1.1 has no ping: the kernel probes instead, and gives up on bytes that nobody acknowledges. A peer whose kernel
-    // lives and who does not is found by what a watch expects of it.
-    tcp.set_keepalive(Some(pace.probe_after));
-    tcp.set_keepalive_interval(Some(pace.probe_timeout));
-    tcp.set_keepalive_retries(Some(1));
-    #[cfg(target_os = "linux")]
-    tcp.set_tcp_user_timeout(Some(pace.probe_after + pace.probe_timeout));
+}
 
-    let https = match &config.tls_server_name {
-        None => HttpsConnector::new(
-            tcp,
-            tls,
-            false,
-            Arc::new(DefaultServerNameResolver::default()),
-        ),
-        Some(name) => {
-            let name = name
-                .clone()
-                .try_into()
-                .map_err(|_| ConnectionError::Url { text: name.clone() })?;
-            HttpsConnector::new(
-                tcp,
-                tls,
-                false,
-                Arc::new(FixedServerNameResolver::new(name)),
-            )
-        }
-    };
-    let client = HttpClient::builder(TokioExecutor::new())
-        .timer(TokioTimer::new())
-        .http1_max_buf_size(UNREAD_MAX)
-        .http2_initial_stream_window_size(UNREAD_OF_STREAM_MAX)
-        .http2_initial_connection_window_size(UNREAD_OF_CONNECTION_MAX)
-        .http2_keep_alive_interval(pace.probe_after)
-        .http2_keep_alive_timeout(pace.probe_timeout)
-        .build(bounded(https, SECURE_TIMEOUT));
-    Ok(client)
+impl Way {
+    pub(super) fn new(config: &Config, pace: Pace) -> Result<Way, ConnectionError> {
+        let name = config.tls_server_name.clone().map(|text| {
+            let name = ServerName::try_from(text.clone());
+            name.map_err(|_| ConnectionError::Url { text })
+        });
+        Ok(Way {
+            name: name.transpose()?,
+            pace,
+        })
+    }
+
+    /// Connections of its own, which are opened when they are needed.
+    pub(super) fn https(&self, tls: ClientConfig) -> Https {
+        let pace = self.pace;
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        // HTTP/1.1 has no ping: the kernel probes instead, and gives up on bytes that nobody acknowledges. A peer whose kernel
+        // lives and who does not is found by what a watch expects of it.
+        tcp.set_keepalive(Some(pace.probe_after));
+        tcp.set_keepalive_interval(Some(pace.probe_timeout));
+        tcp.set_keepalive_retries(Some(1));
+        #[cfg(target_os = "linux")]
+        tcp.set_tcp_user_timeout(Some(pace.probe_after + pace.probe_timeout));
+
+        let resolver: Arc<dyn ResolveServerName + Send + Sync> = match &self.name {
+            None => Arc::new(DefaultServerNameResolver::default()),
+            Some(name) => Arc::new(FixedServerNameResolver::new(name.clone())),
+        };
+        let https = HttpsConnector::new(tcp, tls, false, resolver);
+        HttpClient::builder(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .http1_max_buf_size(UNREAD_MAX)
+            .http2_initial_stream_window_size(UNREAD_OF_STREAM_MAX)
+            .http2_initial_connection_window_size(UNREAD_OF_CONNECTION_MAX)
+            .http2_keep_alive_interval(pace.probe_after)
+            .http2_keep_alive_timeout(pace.probe_timeout)
+            .build(bounded(https, SECURE_TIMEOUT))
+    }
 }
 
 /// Connects within this time or not at all.
