@@ -608,6 +608,29 @@ async fn watches_share_http2_and_say_who_we_are() {
     );
 }
 
+#[test]
+fn a_server_with_a_name_is_reached_while_there_is_no_thread_in_the_pool() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .max_blocking_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    runtime.spawn_blocking(move || held.recv());
+    let reached = runtime.block_on(async {
+        let folder = tempfile::tempdir().unwrap();
+        let (port, _server) = tls_server(folder.path()).await;
+        let url = format!("https://localhost:{port}");
+        let connection = endpoint_of(url, folder.path().join("ca.crt"));
+        let client = connection.client(Arc::new(()), Pace::default()).unwrap();
+        let request = HttpRequest::get("/api").body(Body::empty()).unwrap();
+        let answer = tokio::time::timeout(Duration::from_secs(10), client.send(request)).await;
+        answer.is_ok_and(|answer| answer.is_ok())
+    });
+    drop(release);
+    assert!(reached);
+}
+
 #[tokio::test]
 async fn a_peer_that_accepts_and_says_nothing_is_given_up() {
     use hyper_rustls::{DefaultServerNameResolver, HttpsConnector};

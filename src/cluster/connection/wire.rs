@@ -1,7 +1,10 @@
 //! TCP, TLS and HTTP towards an API server: what each may take, and how a peer is found out that is gone.
 
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::Duration;
+use std::vec;
 
 use http::Uri;
 use hyper_rustls::{
@@ -10,6 +13,7 @@ use hyper_rustls::{
 };
 use hyper_util::client::legacy::Client as HttpClient;
 use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::dns::Name;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use kube::client::Body;
 use kube::config::Config;
@@ -18,9 +22,10 @@ use tokio::time::timeout;
 use tokio_rustls::rustls::ClientConfig;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tower::util::BoxCloneSyncService;
-use tower::{BoxError, ServiceBuilder};
+use tower::{BoxError, Service, ServiceBuilder, service_fn};
 
 use super::ConnectionError;
+use crate::blocking;
 use crate::cluster::pace::Pace;
 
 /// A connection attempt that takes longer has failed.
@@ -40,8 +45,8 @@ pub(super) const UNREAD_OF_STREAM_MAX: u32 = 256 << 10;
 pub(super) const UNREAD_OF_CONNECTION_MAX: u32 = 1 << 20;
 
 pub(super) type Https = HttpClient<Connector, Body>;
-pub(super) type Connector =
-    BoxCloneSyncService<Uri, MaybeHttpsStream<TokioIo<TcpStream>>, BoxError>;
+pub(super) type Connector = BoxCloneSyncService<Uri, Stream, BoxError>;
+type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
 
 /// How a server is reached, whoever we are to it.
 pub(super) struct Way {
@@ -65,7 +70,7 @@ impl Way {
     /// Connections of its own, which are opened when they are needed.
     pub(super) fn https(&self, tls: ClientConfig) -> Https {
         let pace = self.pace;
-        let mut tcp = HttpConnector::new();
+        let mut tcp = HttpConnector::new_with_resolver(service_fn(look_up));
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
@@ -93,13 +98,25 @@ impl Way {
     }
 }
 
+/// The addresses of a name. hyper's own way is on tokio's pool, which panics where there is no thread.
+async fn look_up(name: Name) -> io::Result<vec::IntoIter<SocketAddr>> {
+    blocking::run("resolve", move || (name.as_str(), 0).to_socket_addrs()).await?
+}
+
 /// Connects within this time or not at all.
-pub(super) fn bounded(https: HttpsConnector<HttpConnector>, limit: Duration) -> Connector {
+pub(super) fn bounded<S>(connector: S, limit: Duration) -> Connector
+where
+    S: Service<Uri, Response = Stream, Error = BoxError, Future: Send>
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+{
     let connect = ServiceBuilder::new().map_future(move |connecting| async move {
         match timeout(limit, connecting).await {
             Ok(connected) => connected,
             Err(_) => Err("the server does not answer to TLS".into()),
         }
     });
-    BoxCloneSyncService::new(connect.service(https))
+    BoxCloneSyncService::new(connect.service(connector))
 }
