@@ -16,7 +16,7 @@ use crate::counting::Listening;
 use crate::generation::{Generation, Process};
 use crate::ops::{BoundEndpoint, Endpoint, Ops, Readiness};
 use crate::server::router::Router;
-use crate::server::{Listener, Serving};
+use crate::server::{ListenError, Listener, Serving};
 
 mod error;
 
@@ -275,7 +275,11 @@ fn bind(
     for address in generation.routers.keys().filter(|address| wanted(address)) {
         match Listener::bind(address.socket(), process.listener) {
             Ok(listener) => bound.push((*address, listener)),
-            Err(fault) => return (bound, Some(fault.into())),
+            Err(ListenError::Bind(fault)) => return (bound, Some(fault.into())),
+            Err(ListenError::Thread(source)) => {
+                let address = *address;
+                return (bound, Some(AppError::Thread { address, source }));
+            }
         }
     }
     (bound, None)
@@ -315,3 +319,6 @@ fn wanted(config: &Config) -> Vec<Endpoint> {
     let settings = config.blocks.iter().flat_map(|block| &block.settings);
     settings.filter_map(Setting::endpoint).collect()
 }
+
+#[cfg(test)]
+mod tests;

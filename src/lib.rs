@@ -56,4 +56,6 @@ pub mod plugin;
 pub mod reload;
 pub mod server;
 pub mod telemetry;
+#[cfg(test)]
+mod testing;
 pub mod top;

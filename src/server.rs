@@ -26,7 +26,7 @@ use std::net::IpAddr;
 use crate::dns::{Query, Rcode};
 
 pub use explain::{Explained, explain};
-pub use listener::{BindError, Config, Listener, Serving};
+pub use listener::{BindError, Config, ListenError, Listener, Serving};
 pub use sampling::SAMPLED_EVERY;
 pub use tcp::Timeouts;
 

@@ -12,6 +12,7 @@ mod cache;
 mod family;
 mod freshness;
 mod histogram;
+mod kubernetes;
 mod labels;
 pub mod lines;
 pub mod log;
@@ -27,11 +28,12 @@ pub use block::{Answered, BlockMetrics};
 pub use cache::{CacheEntries, CacheMetrics, CacheType, CountEntries};
 pub use family::CounterFamily;
 pub use freshness::FreshnessMetrics;
+pub use kubernetes::{KubernetesMetrics, ServiceKind};
 pub use labels::{Family, PluginId, Proto};
 pub use registry::{BuildInfo, EnabledPlugin, Metrics};
 pub use rooms::{
-    ForwardMetrics, HealthMetrics, HostsMetrics, KubernetesMetrics, LocalMetrics, LoopMetrics,
-    ReloadMetrics, ServerMetrics, ServiceKind,
+    ForwardMetrics, HealthMetrics, HostsMetrics, LocalMetrics, LoopMetrics, ReloadMetrics,
+    ServerMetrics,
 };
 pub use sharded::Counter;
 pub use snapshot::SnapshotMetrics;

@@ -21,6 +21,14 @@ pub enum AppError {
     Bind(#[from] BindError),
     /// An address for DNS cannot be served: the system has no thread left for it.
     #[error("serve {address}: no thread could be started for it: {source}")]
+    Thread {
+        /// The address.
+        address: ListenAddress,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// An address for DNS is bound and cannot be served.
+    #[error("serve {address}: {source}")]
     Serve {
         /// The address.
         address: ListenAddress,
@@ -38,7 +46,7 @@ impl AppError {
     pub fn is_of_the_configuration(&self) -> bool {
         let source = match self {
             AppError::Build(_) => return true,
-            AppError::Serve { .. } => return false,
+            AppError::Thread { .. } | AppError::Serve { .. } => return false,
             AppError::Bind(fault) => &fault.source,
             AppError::Ops(fault) => &fault.source,
         };
@@ -115,7 +123,7 @@ mod tests {
 
     #[test]
     fn an_address_without_a_thread_is_not_told_as_one_that_is_taken() {
-        let error = AppError::Serve {
+        let error = AppError::Thread {
             address: ListenAddress { ip: None, port: 53 },
             source: io::ErrorKind::WouldBlock.into(),
         };

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::corefile::Memory;
+use crate::testing::Random;
 
 fn load_text(text: &str) -> Loaded {
     let world = Memory::new().file("Corefile", text);
@@ -281,15 +282,12 @@ fn a_thousand_scrambled_corefiles_are_refused_or_served_without_a_panic() {
         "{",
         "\"",
     ];
-    let mut random = 0x2545_f491_4f6c_dd1d_u64;
+    let mut random = Random(0x2545_f491_4f6c_dd1d);
     let mut refused = 0;
     for _ in 0..1000 {
         let mut text = String::from(".:53 {\n");
         for _ in 0..12 {
-            random ^= random << 13;
-            random ^= random >> 7;
-            random ^= random << 17;
-            text.push_str(lines[(random % lines.len() as u64) as usize]);
+            text.push_str(random.one(&lines));
             text.push('\n');
         }
         let loaded = load_text(&text);

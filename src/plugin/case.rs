@@ -1,12 +1,6 @@
-//! For tests of plugins: a directive as text and what came of it, and what was logged.
+//! For tests of plugins: a directive as text and what came of it.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, Once};
-
-use tracing::field::{Field, Visit};
-use tracing::span;
-use tracing::subscriber::Interest;
-use tracing::{Event, Metadata, Subscriber};
 
 use crate::config::Scope;
 use crate::corefile::{self, Diagnostic, Directive, Faults, Memory};
@@ -50,61 +44,4 @@ pub(crate) fn read_doubted<C>(
         Some(config) if errors.is_empty() => Ok((config, said(warnings))),
         _ => Err(errors.join("; ")),
     }
-}
-
-/// Remembers the events of a thread, as `LEVEL target: message`, if it listens: else it is asked whether it does, each
-/// time, and does not.
-#[derive(Clone)]
-pub(crate) struct Lines(pub(crate) Arc<Mutex<Vec<String>>>, bool);
-
-impl Lines {
-    /// Nothing yet; to be made the default of a thread.
-    pub(crate) fn new() -> Lines {
-        // A place that logs first on another thread, with nobody listening, is silenced for all threads, and a listener
-        // that comes at this very moment does not undo it. So there is always somebody who might listen.
-        static MIGHT_LISTEN: Once = Once::new();
-        MIGHT_LISTEN.call_once(|| {
-            drop(tracing::subscriber::set_global_default(Lines(
-                Arc::default(),
-                false,
-            )))
-        });
-        Lines(Arc::default(), true)
-    }
-}
-
-impl Subscriber for Lines {
-    fn register_callsite(&self, _metadata: &'static Metadata<'static>) -> Interest {
-        Interest::sometimes()
-    }
-
-    fn enabled(&self, _metadata: &Metadata<'_>) -> bool {
-        self.1
-    }
-
-    fn new_span(&self, _span: &span::Attributes<'_>) -> span::Id {
-        span::Id::from_u64(1)
-    }
-
-    fn record(&self, _span: &span::Id, _values: &span::Record<'_>) {}
-
-    fn record_follows_from(&self, _span: &span::Id, _follows: &span::Id) {}
-
-    fn event(&self, event: &Event<'_>) {
-        struct Message(String);
-        impl Visit for Message {
-            fn record_debug(&mut self, _field: &Field, value: &dyn std::fmt::Debug) {
-                self.0 = format!("{value:?}");
-            }
-        }
-        let mut message = Message(String::new());
-        event.record(&mut message);
-        let metadata = event.metadata();
-        let line = format!("{} {}: {}", metadata.level(), metadata.target(), message.0);
-        self.0.lock().unwrap().push(line);
-    }
-
-    fn enter(&self, _span: &span::Id) {}
-
-    fn exit(&self, _span: &span::Id) {}
 }

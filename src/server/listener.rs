@@ -1,46 +1,39 @@
 //! One address of the server: its sockets from `bind` to the last reply.
 //!
 //! A [`Listener`] is bound and silent: what arrives waits in the kernel, so that a generation is put together
-//! with all its ports, or not at all. [`Serving`] answers with whatever router was set last, and ends in steps, so
+//! with all its ports, or not at all. Its threads are there before its sockets, and its descriptors before the first
+//! socket is bound: an address for which there are none was never open. [`Serving`] answers with whatever router was set last, and ends in steps, so
 //! that nothing that was sent to an open socket is left without an answer: nothing new may wait, what waits ends,
 //! connections are parted from, and datagrams are read until the moment in which their sockets close.
 
+mod sockets;
+
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use socket2::{Domain, Protocol, Socket, Type};
 use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
+pub use self::sockets::BindError;
+use self::sockets::Sockets;
 use super::handle::Service;
 use super::router::Router;
 use super::tcp::{Door, Phase, Places, Timeouts};
 use super::{Hooks, udp};
 use crate::admission::Admission;
-use crate::dns::Transport;
 
 /// Queries of a listener that may wait at once. Each takes some 4 KB, so that upstreams which do not answer cost
 /// 32 MB at most; 8,192 waiting for 50 ms each are 160,000 queries a second.
 const WAITING_MAX: usize = 8192;
 /// TCP connections that may be open at once; an idle one takes 1.5 KiB.
 const CONNECTIONS_MAX: usize = 20_000;
-/// Connections that the kernel completes before they are accepted. It takes no more than `net.core.somaxconn`.
-const BACKLOG: i32 = 4096;
-/// Octets of datagrams that the kernel keeps for a thread that is busy, its bookkeeping included: some 1,300
-/// queries, about 10 ms of work; what waits longer is not worth an answer. It grants `net.core.rmem_max` at most.
-const RECEIVE_BUFFER: usize = 1 << 20;
-/// Octets that the kernel keeps of queries that we have not read and of replies that a client has not taken, for each
-/// connection, before its bookkeeping, which is as much again. Left to itself it goes up to 10 MB, which counts
-/// against the memory of the Pod.
-const TCP_RECEIVE_BUFFER: usize = 64 << 10;
-const TCP_SEND_BUFFER: usize = 128 << 10;
-/// Ports tried for one that is free for TCP as well as UDP, where the port is ours to choose.
-const PORTS_TRIED: usize = 16;
+/// Stack of a thread for UDP. Following an alias takes the most: ten chains inside each other at a query each.
+const UDP_STACK: usize = 1 << 20;
 /// The part of its time for which a listener that ends goes on as before while queries wait. The rest is for those
 /// that wait then, and must be longer than `forward` takes for any (4.5 s of 5).
 const QUIET_SHARE: u32 = 16;
@@ -58,6 +51,8 @@ const LAST_LOOK: Duration = Duration::from_millis(500);
 pub struct Config {
     /// Threads, and sockets, for UDP; at least 1 is used.
     pub udp_threads: usize,
+    /// Octets of the stack of each.
+    pub udp_stack: usize,
     /// How long clients may take over TCP.
     pub timeouts: Timeouts,
     /// Queries that may wait at once; of further ones SERVFAIL is told to a client that has far more waiting than others,
@@ -73,6 +68,7 @@ impl Default for Config {
     fn default() -> Config {
         Config {
             udp_threads: std::thread::available_parallelism().map_or(1, usize::from),
+            udp_stack: UDP_STACK,
             timeouts: Timeouts::default(),
             waiting_max: WAITING_MAX,
             connections_max: CONNECTIONS_MAX,
@@ -84,21 +80,20 @@ impl Default for Config {
 #[derive(Debug)]
 pub struct Listener {
     config: Config,
-    local_address: SocketAddr,
-    udp: Vec<UdpSocket>,
-    tcp: TcpListener,
+    /// One for each UDP socket.
+    threads: Vec<udp::Thread>,
+    sockets: Sockets,
 }
 
-/// A socket that cannot be had.
+/// Why an address cannot be had.
 #[derive(Debug, thiserror::Error)]
-#[error("{} {address}: {source}", transport.as_str())]
-pub struct BindError {
-    /// For what.
-    pub transport: Transport,
-    /// The address that was asked for.
-    pub address: SocketAddr,
-    /// What the system says.
-    pub source: io::Error,
+pub enum ListenError {
+    /// There is no thread for it.
+    #[error("no thread could be started for it: {0}")]
+    Thread(io::Error),
+    /// One of its sockets cannot be had.
+    #[error(transparent)]
+    Bind(#[from] BindError),
 }
 
 /// An address that is served. Dropped, it ends at once.
@@ -113,92 +108,59 @@ pub struct Serving {
     timeouts: watch::Sender<Timeouts>,
 }
 
-impl BindError {
-    /// The address as it is written in a Corefile: `:53` for all addresses.
-    pub fn place(&self) -> String {
-        match self.address.ip() {
-            IpAddr::V6(Ipv6Addr::UNSPECIFIED) => format!(":{}", self.address.port()),
-            IpAddr::V4(_) | IpAddr::V6(_) => self.address.to_string(),
-        }
-    }
-}
-
 impl Listener {
     /// Binds the address for UDP and TCP. Port 0 becomes one that is free for both. `[::]` takes IPv4 too, and is
     /// `0.0.0.0` on a host without IPv6.
     ///
     /// # Errors
-    /// One of the sockets cannot be had.
-    pub fn bind(address: SocketAddr, config: Config) -> Result<Listener, BindError> {
-        match Listener::bind_any_port(address, config) {
-            Err(error)
-                if address.is_ipv6() && address.ip().is_unspecified() && no_ipv6(&error.source) =>
-            {
-                let address = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), address.port());
-                Listener::bind_any_port(address, config)
-            }
-            bound => bound,
-        }
-    }
-
-    fn bind_any_port(address: SocketAddr, config: Config) -> Result<Listener, BindError> {
-        let mut tries = if address.port() == 0 { PORTS_TRIED } else { 1 };
-        loop {
-            tries -= 1;
-            match Listener::bind_both(address, config) {
-                Err(error) if error.source.kind() == io::ErrorKind::AddrInUse && tries > 0 => {}
-                bound => return bound,
-            }
-        }
-    }
-
-    fn bind_both(address: SocketAddr, config: Config) -> Result<Listener, BindError> {
-        let failed = |transport| {
-            move |source| BindError {
-                transport,
-                address,
-                source,
-            }
-        };
-        let first = bind_udp(address).map_err(failed(Transport::Udp))?;
-        let local_address = first.local_addr().map_err(failed(Transport::Udp))?;
-        let mut udp = vec![first];
-        for _ in 1..config.udp_threads {
-            udp.push(bind_udp(local_address).map_err(failed(Transport::Udp))?);
-        }
-        let tcp = bind_tcp(local_address).map_err(failed(Transport::Tcp))?;
+    /// A thread or a socket cannot be had.
+    pub fn bind(address: SocketAddr, config: Config) -> Result<Listener, ListenError> {
+        let threads = (0..config.udp_threads.max(1))
+            .map(|_| udp::Thread::start(address.port(), config.udp_stack))
+            .collect::<io::Result<Vec<_>>>()
+            .map_err(ListenError::Thread)?;
+        let sockets = Sockets::bind(address, threads.len())?;
         Ok(Listener {
             config,
-            local_address,
-            udp,
-            tcp,
+            threads,
+            sockets,
         })
     }
 
     /// The address with its port.
     pub fn local_address(&self) -> SocketAddr {
-        self.local_address
+        self.sockets.address
     }
 
     /// Starts to answer by this router; TCP runs on the runtime.
     ///
     /// # Errors
-    /// When a thread cannot be started or the runtime does not take the socket.
+    /// The runtime does not take the socket for TCP. What came over UDP has been answered then, if that could be done at once.
     pub fn serve(
         self,
         router: Arc<Router>,
         hooks: Arc<dyn Hooks>,
         runtime: &Handle,
     ) -> io::Result<Serving> {
-        let config = self.config;
+        let Listener {
+            config,
+            threads,
+            sockets,
+        } = self;
         let service = Arc::new(Service {
             router: ArcSwap::new(router),
             hooks,
             waiting: Admission::new(config.waiting_max),
         });
+        let readers: Vec<udp::Reader> = threads
+            .into_iter()
+            .zip(sockets.udp)
+            .map(|(thread, socket)| thread.read(socket, sockets.address, service.clone()))
+            .collect();
         let tcp = {
             let _context = runtime.enter();
-            tokio::net::TcpListener::from_std(self.tcp)?
+            tokio::net::TcpListener::from_std(sockets.tcp)
+                .inspect_err(|_| readers.iter().for_each(udp::Reader::stop))?
         };
         let timeouts = watch::Sender::new(config.timeouts);
         let places = Arc::new(Places::new(config.connections_max));
@@ -208,20 +170,15 @@ impl Listener {
             timeouts: timeouts.subscribe(),
             places: places.clone(),
         };
-        let mut serving = Serving {
-            local_address: self.local_address,
-            service: service.clone(),
-            readers: Vec::new(),
+        Ok(Serving {
+            local_address: sockets.address,
+            service,
+            readers,
             accepting: runtime.spawn(door.accept(tcp, closing)),
             door: Some(open),
             places,
             timeouts,
-        };
-        for socket in self.udp {
-            let reader = udp::Reader::start(socket, service.clone())?;
-            serving.readers.push(reader);
-        }
-        Ok(serving)
+        })
     }
 }
 
@@ -305,58 +262,6 @@ impl Drop for Serving {
         self.places.enter(Phase::Closed);
         self.stop_readers();
     }
-}
-
-/// The kernel knows no IPv6 at all, or has no address of it, not even the unspecified one.
-fn no_ipv6(error: &io::Error) -> bool {
-    matches!(
-        error.raw_os_error(),
-        Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL)
-    )
-}
-
-fn bind_udp(address: SocketAddr) -> io::Result<UdpSocket> {
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::DGRAM,
-        Some(Protocol::UDP),
-    )?;
-    // Best effort: a smaller buffer loses datagrams in a burst, no buffer at all is not on offer.
-    let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER);
-    if address.is_ipv6() {
-        socket.set_only_v6(false)?;
-    }
-    if address.port() != 0 {
-        socket.set_reuse_port(true)?;
-    }
-    socket.bind(&address.into())?;
-    // A socket that shares ports may be given one that another shares already; so the first that wants any port
-    // is ready to share it only when it has it.
-    socket.set_reuse_port(true)?;
-    Ok(socket.into())
-}
-
-fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
-    if address.is_ipv6() {
-        socket.set_only_v6(false)?;
-    }
-    // As CoreDNS does, so that a successor can take the port over before we leave it.
-    socket.set_reuse_port(true)?;
-    socket.set_reuse_address(true)?;
-    // Replies are written whole; there is nothing to wait for (RFC 7766 section 8). Connections have it from here.
-    socket.set_tcp_nodelay(true)?;
-    // Best effort, and before `listen`, which settles how wide windows can be.
-    let _ = socket.set_recv_buffer_size(TCP_RECEIVE_BUFFER);
-    let _ = socket.set_send_buffer_size(TCP_SEND_BUFFER);
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
 }
 
 #[cfg(test)]

@@ -26,6 +26,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 
 use self::backlog::Backlog;
+pub(super) use self::batch::tell_addresses;
 use self::batch::{Batch, Peer};
 use self::outbox::{Ended, Outbox};
 use self::shares::{Look, Order, Shares};
@@ -40,8 +41,6 @@ const BATCH: usize = 32;
 /// Octets kept of a buffer for replies. A reply over UDP is seldom larger than 1,232 octets; the memory of those
 /// few that are is given back.
 const REPLY_KEPT_MAX: usize = 4096;
-/// Stack of a thread. Following an alias takes the most: ten chains inside each other at a query each.
-const STACK: usize = 1024 * 1024;
 /// Queries that have waited and whose memory is kept for others that will: as many as wait on a busy server, at some 2 KB
 /// each.
 const SPARE_MAX: usize = 256;
@@ -49,6 +48,14 @@ const SPARE_MAX: usize = 256;
 const BACK_OFF: Duration = Duration::from_millis(10);
 /// Batches that a thread which stops still takes off its socket: more than a receive buffer holds.
 const LAST_BATCHES: usize = 128;
+
+/// A thread that has all that it needs of the system, but for a socket: one that is open is given datagrams, which would
+/// be lost if nobody could be found to read them.
+#[derive(Debug)]
+pub(super) struct Thread {
+    begin: mpsc::Sender<Arc<Worker>>,
+    thread: JoinHandle<()>,
+}
 
 /// A socket and the thread that reads it.
 pub(super) struct Reader {
@@ -93,42 +100,55 @@ struct Spare {
     reply: Vec<u8>,
 }
 
-impl Reader {
-    /// Starts a thread that reads the socket.
-    pub(super) fn start(socket: UdpSocket, service: Arc<Service>) -> io::Result<Reader> {
-        let bound = socket.local_addr()?;
-        if bound.ip().is_unspecified() {
-            batch::tell_addresses(&socket, bound.is_ipv6())?;
-        }
+impl Thread {
+    /// Starts one for a socket of this port. Dropped, it ends.
+    pub(super) fn start(port: u16, stack: usize) -> io::Result<Thread> {
+        let (begin, beginning) = mpsc::channel::<Arc<Worker>>();
+        let (started, starting) = mpsc::sync_channel(1);
+        let thread = thread::Builder::new()
+            .name(format!("udp:{port}"))
+            .stack_size(stack)
+            // A runtime may not be dropped where another runs, as here it does: so it is the thread's from the begin.
+            .spawn(move || match runtime() {
+                Ok(runtime) => {
+                    drop(started.send(Ok(())));
+                    if let Ok(worker) = beginning.recv() {
+                        worker.run(&runtime);
+                    }
+                }
+                Err(fault) => drop(started.send(Err(fault))),
+            })?;
+        starting.recv().map_err(io::Error::other)??;
+        Ok(Thread { begin, thread })
+    }
+
+    /// Has it read a socket, which is bound to this address.
+    pub(super) fn read(
+        self,
+        socket: UdpSocket,
+        bound: SocketAddr,
+        service: Arc<Service>,
+    ) -> Reader {
         let (socket, stopping) = (Arc::new(socket), Arc::new(AtomicBool::new(false)));
         let alarm = Arc::downgrade(&socket);
-        let worker = Arc::new(Worker {
+        let worker = Worker {
             service,
             outbox: Arc::default(),
             socket,
             stopping: stopping.clone(),
             bound,
-        });
-        let (started, starting) = mpsc::sync_channel(1);
-        let thread = thread::Builder::new()
-            .name(format!("udp:{}", bound.port()))
-            .stack_size(STACK)
-            // A runtime may not be dropped where another runs, as here it does: so it is the thread's from the begin.
-            .spawn(move || match runtime() {
-                Ok(runtime) => {
-                    drop(started.send(Ok(())));
-                    worker.run(&runtime);
-                }
-                Err(fault) => drop(started.send(Err(fault))),
-            })?;
-        starting.recv().map_err(io::Error::other)??;
-        Ok(Reader {
+        };
+        let begun = self.begin.send(Arc::new(worker));
+        begun.expect("it waits for nothing else");
+        Reader {
             socket: alarm,
             stopping,
-            thread,
-        })
+            thread: self.thread,
+        }
     }
+}
 
+impl Reader {
     /// Tells the thread to end once it has handled what is queued. What waits then is given up.
     pub(super) fn stop(&self) {
         self.stopping.store(true, Ordering::Release);

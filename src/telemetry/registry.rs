@@ -14,11 +14,12 @@ use prometheus::{Registry, TextEncoder};
 use super::block::{BlockMetrics, Blocks};
 use super::cache::{CacheMetrics, Caches};
 use super::family::{CounterFamily, GaugeFamily, Schema, counter};
+use super::kubernetes::KubernetesMetrics;
 use super::lines::Lines;
 use super::process::Process;
 use super::rooms::{
-    ForwardMetrics, HealthMetrics, HostsMetrics, KubernetesMetrics, LocalMetrics, LoopMetrics,
-    ReloadMetrics, Rooms, ServerMetrics,
+    ForwardMetrics, HealthMetrics, HostsMetrics, LocalMetrics, LoopMetrics, ReloadMetrics, Rooms,
+    ServerMetrics,
 };
 use super::upstream::{UpstreamMetrics, Upstreams};
 

@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::testing::Random;
 
 fn source(number: u8) -> IpAddr {
     IpAddr::from([10, 0, 0, number])
@@ -10,17 +11,11 @@ fn source(number: u8) -> IpAddr {
 fn items_pushed_popped_and_removed_at_random_are_as_in_plain_lists() {
     let mut items = BySource::default();
     let mut naive: BTreeMap<IpAddr, Vec<(usize, u64)>> = BTreeMap::new();
-    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut below = |bound: usize| {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        (random % bound as u64) as usize
-    };
+    let mut random = Random(0x9e37_79b9_7f4a_7c15);
     for round in 0..20_000_u64 {
-        let of = source(below(5) as u8);
+        let of = source(random.below(5) as u8);
         let list = naive.entry(of).or_default();
-        match below(if round % 2_000 < 1_000 { 3 } else { 7 }) {
+        match random.below(if round % 2_000 < 1_000 { 3 } else { 7 }) {
             0 | 1 => list.push((items.push(of, round), round)),
             2 | 3 => {
                 let oldest = (!list.is_empty()).then(|| list.remove(0).1);
@@ -28,7 +23,7 @@ fn items_pushed_popped_and_removed_at_random_are_as_in_plain_lists() {
             }
             _ if list.is_empty() => {}
             _ => {
-                let (key, item) = list.remove(below(list.len()));
+                let (key, item) = list.remove(random.place(list.len()));
                 assert_eq!(items.remove(key), item, "round {round}");
             }
         }

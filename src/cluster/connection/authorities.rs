@@ -10,7 +10,9 @@ use tokio_rustls::rustls::client::WebPkiServerVerifier;
 use tokio_rustls::rustls::client::danger::{
     HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
 };
-use tokio_rustls::rustls::crypto::CryptoProvider;
+use tokio_rustls::rustls::crypto::{
+    CryptoProvider, verify_tls12_signature, verify_tls13_signature,
+};
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio_rustls::rustls::{DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 
@@ -25,16 +27,17 @@ pub(super) struct Authorities {
     /// Where the API server is, and what its certificate names: a file that leads elsewhere has nothing to say of it.
     of: (http::Uri, Option<String>),
     provider: Arc<CryptoProvider>,
-    last: Mutex<Known>,
-    /// Why the files are not followed at the moment; each reason is told once.
-    trouble: Mutex<Option<String>>,
+    last: Mutex<Last>,
 }
 
-#[derive(Debug, Clone)]
-struct Known {
+/// What the files said when they could be followed.
+#[derive(Debug)]
+struct Last {
     /// DER.
     certificates: Vec<Vec<u8>>,
     verifier: Arc<WebPkiServerVerifier>,
+    /// Why they cannot be at the moment; each reason is told once.
+    trouble: Option<String>,
 }
 
 impl Authorities {
@@ -50,44 +53,39 @@ impl Authorities {
         let Some(certificates) = config.root_cert.clone() else {
             return Ok(None);
         };
+        let last = Last {
+            verifier: verifier(&certificates, &provider)?,
+            certificates,
+            trouble: None,
+        };
         Ok(Some(Authorities {
             server: server.clone(),
             of: place(config),
-            last: Mutex::new(Known::new(certificates, &provider)?),
             provider,
-            trouble: Mutex::default(),
+            last: Mutex::new(last),
         }))
     }
 
     /// As the files say, or as they said last.
     fn current(&self) -> Arc<WebPkiServerVerifier> {
-        let read = self.read();
+        let (read, server) = (self.read(), &self.server);
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = match read {
-            Ok(read) if read == last.certificates => Ok(None),
-            Ok(read) => Known::new(read, &self.provider)
-                .map(Some)
-                .map_err(|fault| fault.to_string()),
-            Err(fault) => Err(fault),
-        };
-        let server = &self.server;
-        let trouble = match known {
-            Ok(Some(known)) => {
+        let followed = read.and_then(|read| {
+            if read != last.certificates {
+                let fault = |fault: Error| fault.to_string();
+                last.verifier = verifier(&read, &self.provider).map_err(fault)?;
+                last.certificates = read;
                 tracing::info!(target: "plugin/kubernetes", %server, "The API server's certificate is verified by other authorities from now on");
-                *last = known;
-                None
             }
-            Ok(None) => None,
-            Err(fault) => Some(fault),
-        };
-        let mut told = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(fault) = trouble
-            .as_ref()
-            .filter(|fault| told.as_ref() != Some(*fault))
+            Ok(())
+        });
+        let trouble = followed.err();
+        if let Some(fault) = &trouble
+            && trouble != last.trouble
         {
             tracing::warn!(target: "plugin/kubernetes", %server, "The API server's certificate is verified by the authorities of before: {fault}");
         }
-        *told = trouble;
+        last.trouble = trouble;
         last.verifier.clone()
     }
 
@@ -100,29 +98,19 @@ impl Authorities {
             .root_cert
             .ok_or_else(|| "none is named any more".to_owned())
     }
-
-    fn last(&self) -> Arc<WebPkiServerVerifier> {
-        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        last.verifier.clone()
-    }
 }
 
-impl Known {
-    fn new(certificates: Vec<Vec<u8>>, provider: &Arc<CryptoProvider>) -> Result<Known, Error> {
-        let mut roots = RootCertStore::empty();
-        for certificate in &certificates {
-            roots.add(CertificateDer::from(certificate.as_slice()))?;
-        }
-        let verifier =
-            WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone());
-        let verifier = verifier
-            .build()
-            .map_err(|fault| Error::General(fault.to_string()))?;
-        Ok(Known {
-            certificates,
-            verifier,
-        })
+fn verifier(
+    certificates: &[Vec<u8>],
+    provider: &Arc<CryptoProvider>,
+) -> Result<Arc<WebPkiServerVerifier>, Error> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates {
+        roots.add(CertificateDer::from(certificate.as_slice()))?;
     }
+    WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone())
+        .build()
+        .map_err(|fault| Error::General(fault.to_string()))
 }
 
 /// Where the API server is, and what its certificate names.
@@ -149,8 +137,8 @@ impl ServerCertVerifier for Authorities {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.last()
-            .verify_tls12_signature(message, certificate, signature)
+        let known = &self.provider.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signature, known)
     }
 
     fn verify_tls13_signature(
@@ -159,11 +147,12 @@ impl ServerCertVerifier for Authorities {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.last()
-            .verify_tls13_signature(message, certificate, signature)
+        let known = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signature, known)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.last().supported_verify_schemes()
+        let known = &self.provider.signature_verification_algorithms;
+        known.supported_schemes()
     }
 }

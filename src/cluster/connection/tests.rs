@@ -1,12 +1,22 @@
 use std::fs;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use http::header::AUTHORIZATION;
 use http::{Request as HttpRequest, Response};
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use kube::client::Body;
 use tokio::task::JoinSet;
+use tokio_rustls::rustls::RootCertStore;
+use tokio_rustls::rustls::server::WebPkiClientVerifier;
+use tokio_rustls::rustls::server::danger::ClientCertVerifier;
 use tower::{BoxError, Service, service_fn};
 
+use super::server::in_cluster;
+use super::wire::bounded;
 use super::*;
+use crate::testing::Lines;
 
 mod unread;
 
@@ -203,7 +213,8 @@ fn in_cluster_uses_the_service_account() {
             config.auth_info.token_file.map(PathBuf::from),
             Some(account.path().join("token"))
         );
-        assert_eq!(config.root_cert_file, Some(account.path().join("ca.crt")));
+        let authorities = [authority.cert.der().to_vec()];
+        assert_eq!(config.root_cert.as_deref(), Some(&authorities[..]));
     }
 }
 
@@ -328,6 +339,14 @@ async fn no_more_requests_are_under_way_than_max_inflight() {
 
 /// Speaks TLS as `localhost`, with a certificate that `ca.crt` in the folder leads to.
 fn tls_acceptor(folder: &Path) -> tokio_rustls::TlsAcceptor {
+    tls_acceptor_for(folder, WebPkiClientVerifier::no_client_auth())
+}
+
+/// Likewise, to these clients alone.
+fn tls_acceptor_for(
+    folder: &Path,
+    clients: Arc<dyn ClientCertVerifier>,
+) -> tokio_rustls::TlsAcceptor {
     use tokio_rustls::rustls::ServerConfig;
     use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 
@@ -337,7 +356,7 @@ fn tls_acceptor(folder: &Path) -> tokio_rustls::TlsAcceptor {
         authority.signing_key.serialize_der(),
     ));
     let mut config = ServerConfig::builder()
-        .with_no_client_auth()
+        .with_client_cert_verifier(clients)
         .with_single_cert(vec![authority.cert.der().clone()], key)
         .unwrap();
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
@@ -359,8 +378,8 @@ fn endpoint_of(url: String, ca: PathBuf) -> Connection {
     }
 }
 
-/// A TLS server on a free port that answers each request with its HTTP version and user agent; dropped, it ends with its
-/// connections. Its certificate is in `folder`.
+/// A TLS server on a free port that answers each request with its HTTP version and user agent, and with the certificate
+/// that its connection was made with; dropped, it ends with its connections. Its certificate is in `folder`.
 async fn tls_server(folder: &Path) -> (u16, JoinSet<()>) {
     serve_tls(tls_acceptor(folder), 0).await
 }
@@ -381,17 +400,15 @@ async fn serve_tls(acceptor: tokio_rustls::TlsAcceptor, port: u16) -> (u16, Join
             let Ok(tls) = acceptor.accept(socket).await else {
                 continue;
             };
+            let client = tls.get_ref().1.peer_certificates();
+            let client = client.map_or_else(String::new, |chain| shown(&chain[0]));
             let answer =
-                hyper::service::service_fn(|request: HttpRequest<hyper::body::Incoming>| {
-                    let agent = request.headers()[USER_AGENT].to_str().unwrap().to_owned();
+                hyper::service::service_fn(move |request: HttpRequest<hyper::body::Incoming>| {
+                    let agent = request.headers()[USER_AGENT].to_str().unwrap();
                     let body = format!("{:?} {agent}", request.version());
-                    async {
-                        Ok::<_, std::convert::Infallible>(Response::new(http_body_util::Full::<
-                            bytes::Bytes,
-                        >::from(
-                            body
-                        )))
-                    }
+                    let body = http_body_util::Full::<bytes::Bytes>::from(body);
+                    let answer = Response::builder().header(SHOWN, &client).body(body);
+                    async { answer }
                 });
             connections.spawn(async move {
                 auto::Builder::new(TokioExecutor::new())
@@ -469,6 +486,88 @@ async fn authorities_that_are_replaced_are_followed_from_the_next_handshake_on()
     drop(second);
 }
 
+/// The header that says which certificate a client has shown.
+const SHOWN: &str = "shown";
+
+/// What tells a certificate from others: the end of its signature.
+fn shown(certificate: &[u8]) -> String {
+    format!("{:02x?}", &certificate[certificate.len() - 8..])
+}
+
+#[tokio::test]
+async fn a_client_certificate_that_is_renewed_is_shown_from_the_next_request_on() {
+    let lines = Lines::new();
+    // All tasks of this runtime run on this thread.
+    let _guard = tracing::subscriber::set_default(lines.clone());
+    let told = || {
+        let told = lines.0.lock().unwrap();
+        let ours = told
+            .iter()
+            .filter(|line| line.contains("client certificate"));
+        ours.count()
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let [one, two] = [(); 2].map(|()| rcgen::generate_simple_self_signed(["us".into()]).unwrap());
+    let mut known = RootCertStore::empty();
+    known.add(one.cert.der().clone()).unwrap();
+    known.add(two.cert.der().clone()).unwrap();
+    let clients = WebPkiClientVerifier::builder(Arc::new(known)).build();
+    let (port, _server) = serve_tls(tls_acceptor_for(folder.path(), clients.unwrap()), 0).await;
+    let put = |cert: &str, key: &str| {
+        fs::write(at("cert"), cert).unwrap();
+        fs::write(at("key"), key).unwrap();
+    };
+    let [one_cert, two_cert] = [&one, &two].map(|one| one.cert.pem());
+    let [one_key, two_key] = [&one, &two].map(|one| one.signing_key.serialize_pem());
+    put(&one_cert, &one_key);
+    let connection = Connection {
+        server: Server::Endpoint {
+            url: format!("https://localhost:{port}").into(),
+            tls: Some(TlsFiles {
+                cert: at("cert"),
+                key: at("key"),
+                ca: at("ca.crt"),
+            }),
+        },
+        limits: Limits::default(),
+    };
+    let client = connection.client(Arc::new(()), Pace::default()).unwrap();
+    for (fact, cert, key, expected, lines) in [
+        ("the first", &*one_cert, &*one_key, &one, 0),
+        (
+            "a certificate that is half written",
+            &two_cert[..99],
+            &one_key,
+            &one,
+            1,
+        ),
+        (
+            "one whose key is not written yet",
+            &two_cert,
+            &one_key,
+            &one,
+            1,
+        ),
+        ("still", &two_cert, &one_key, &one, 0),
+        ("both", &two_cert, &two_key, &two, 1),
+        ("an empty key", &two_cert, "", &two, 1),
+        ("as before", &two_cert, &two_key, &two, 0),
+    ] {
+        put(cert, key);
+        let before = told();
+        let request = HttpRequest::get("/api").body(Body::empty()).unwrap();
+        let answer = client.send(request).await.unwrap();
+        let got = answer.headers()[SHOWN].to_str().unwrap();
+        assert_eq!(got, shown(expected.cert.der()), "{fact}");
+        assert_eq!(told() - before, lines, "{fact}");
+    }
+    fs::remove_file(at("cert")).unwrap();
+    let request = HttpRequest::get("/api").body(Body::empty()).unwrap();
+    let answer = client.send(request).await.unwrap();
+    assert_eq!(answer.headers()[SHOWN], shown(two.cert.der()), "no file");
+}
+
 #[tokio::test]
 async fn watches_share_http2_and_say_who_we_are() {
     let folder = tempfile::tempdir().unwrap();
@@ -507,6 +606,29 @@ async fn watches_share_http2_and_say_who_we_are() {
         refused.is_err(),
         "a certificate of somebody else's authority is accepted"
     );
+}
+
+#[test]
+fn a_server_with_a_name_is_reached_while_there_is_no_thread_in_the_pool() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .max_blocking_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    runtime.spawn_blocking(move || held.recv());
+    let reached = runtime.block_on(async {
+        let folder = tempfile::tempdir().unwrap();
+        let (port, _server) = tls_server(folder.path()).await;
+        let url = format!("https://localhost:{port}");
+        let connection = endpoint_of(url, folder.path().join("ca.crt"));
+        let client = connection.client(Arc::new(()), Pace::default()).unwrap();
+        let request = HttpRequest::get("/api").body(Body::empty()).unwrap();
+        let answer = tokio::time::timeout(Duration::from_secs(10), client.send(request)).await;
+        answer.is_ok_and(|answer| answer.is_ok())
+    });
+    drop(release);
+    assert!(reached);
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! Decides when a snapshot is written, and has it written. Belongs to the task that owns the index.
 //!
-//! The owner tells what it hears and gives the contents of the index, which share all with it; a thread for blocking work
-//! writes them. So an event waits for a handful of reference counts, whatever the disk does. Each write is followed by a
+//! The owner tells what it hears and gives the contents of the index, which share all with it; a thread of its own
+//! writes them. Where there is none it has failed as with a full disk. So an event waits for a handful of reference counts, whatever the disk does. Each write is followed by a
 //! rest, see `pace`. Where nothing has changed the file is marked instead: a quiet cluster keeps its file young for 40
 //! octets.
 
@@ -11,7 +11,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::{JoinHandle, spawn_blocking};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use tokio::time::{Instant, sleep_until};
 
 use super::complaint::Complaint;
@@ -20,6 +21,7 @@ use super::format::Times;
 use super::heard::Heard;
 use super::write::Draft;
 use super::{OCTETS_MAX, Reached, ReachedAll, SnapshotEvent, SnapshotFile, pace};
+use crate::blocking;
 use crate::cluster::index::Index;
 use crate::cluster::object::{Event, Resource};
 use crate::cluster::{Observer, unix_seconds};
@@ -58,13 +60,20 @@ pub(in crate::cluster) struct Keeper {
     next: Instant,
     /// The file on disk, if this process has written it and is not writing now.
     written: Option<Written>,
-    work: Option<JoinHandle<Done>>,
+    elsewhere: Box<Elsewhere>,
+    /// It has begun when it has been waited for.
+    work: Option<Doing>,
     complaint: Complaint,
 }
 
-/// What the blocking thread has done.
+/// Does work where it may block, or says why it cannot be done there now.
+pub(super) type Elsewhere = dyn Fn(Work) -> Doing + Send;
+pub(super) type Work = Box<dyn FnOnce() -> Done + Send>;
+pub(super) type Doing = BoxFuture<'static, io::Result<Done>>;
+
+/// What has been done elsewhere.
 #[derive(Debug)]
-struct Done {
+pub(super) struct Done {
     what: What,
     took: Duration,
 }
@@ -84,6 +93,18 @@ impl Keeper {
         observer: Arc<dyn Observer>,
         reached: ReachedAll,
     ) -> Keeper {
+        let elsewhere = |work| blocking::run("snapshot", work).boxed();
+        Keeper::by(Box::new(elsewhere), cluster, identity, observer, reached)
+    }
+
+    /// Likewise; `elsewhere` does what may block.
+    pub(super) fn by(
+        elsewhere: Box<Elsewhere>,
+        cluster: Arc<str>,
+        identity: Arc<str>,
+        observer: Arc<dyn Observer>,
+        reached: ReachedAll,
+    ) -> Keeper {
         let now = Instant::now();
         Keeper {
             cluster,
@@ -96,6 +117,7 @@ impl Keeper {
             begun: now,
             next: now,
             written: None,
+            elsewhere,
             work: None,
             complaint: Complaint::default(),
         }
@@ -146,7 +168,7 @@ impl Keeper {
         if let Some(work) = &mut self.work {
             let done = work.await;
             self.work = None;
-            return self.done(done.ok());
+            return self.done(done);
         }
         match self.snapshot {
             Some(_) if self.has_news() => sleep_until(self.next).await,
@@ -205,21 +227,21 @@ impl Keeper {
             }
         };
         self.changed = false;
-        self.work = Some(spawn_blocking(move || {
+        self.work = Some((self.elsewhere)(Box::new(move || {
             let began = Instant::now();
             let what = work();
             let took = began.elapsed();
             Done { what, took }
-        }));
+        })));
     }
 
-    fn done(&mut self, done: Option<Done>) {
+    fn done(&mut self, done: io::Result<Done>) {
         let (took, octets) = match done {
-            Some(Done {
+            Ok(Done {
                 what: What::Wrote(Ok(written)),
                 took,
             }) => (took, self.wrote(written)),
-            Some(Done {
+            Ok(Done {
                 what: What::Marked(written, Ok(true)),
                 took,
             }) => {
@@ -228,14 +250,14 @@ impl Keeper {
                 (took, 0)
             }
             // Somebody has taken the file away, or put another there.
-            Some(Done {
+            Ok(Done {
                 what: What::Marked(_, Ok(false)),
                 took,
             }) => {
                 self.changed = true;
                 (took, 0)
             }
-            Some(Done {
+            Ok(Done {
                 what: What::Wrote(Err(fault)) | What::Marked(_, Err(fault)),
                 took,
             }) => {
@@ -244,8 +266,8 @@ impl Keeper {
                 let is_too_large = fault.kind() == io::ErrorKind::FileTooLarge;
                 (took, if is_too_large { OCTETS_MAX } else { 0 })
             }
-            None => {
-                self.failed("the task that writes it has panicked");
+            Err(fault) => {
+                self.failed(&fault.to_string());
                 (Duration::ZERO, 0)
             }
         };

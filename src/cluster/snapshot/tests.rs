@@ -8,9 +8,10 @@ use super::read::{Found, Wanted, read};
 use super::write::Draft;
 use super::{OCTETS_MAX, Reached, ReachedAll, Refused};
 use crate::cluster::index::Index;
-use crate::cluster::index::tests::histories::{Exist, Random, World, history};
+use crate::cluster::index::tests::histories::{Exist, World, history};
 use crate::cluster::index::tests::{NOW as SERIAL, namespace, pod, service, slice, told};
 use crate::cluster::object::{Event, Resource};
+use crate::testing::Random;
 
 mod disk;
 mod figures;

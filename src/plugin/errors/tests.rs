@@ -8,7 +8,7 @@ use crate::chain::{Failure, Reason};
 use crate::dns::edns::{ErrorCode, ExtendedError};
 use crate::dns::{Class, Question, Reply, Type};
 use crate::plugin::PluginId;
-use crate::plugin::case::Lines;
+use crate::testing::Lines;
 
 fn failed(reason: Reason) -> (Query, Answer) {
     let mut query = Query::empty();

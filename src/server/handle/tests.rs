@@ -4,6 +4,7 @@ use hickory_proto::op::ResponseCode;
 
 use super::*;
 use crate::server::tests::{Counts, query, query_with, read, router};
+use crate::testing::Random;
 
 const OPT: &[u8] = b"\0\0\x29\x04\xd0\0\0\0\0\0\0";
 const OPT_VERSION_1: &[u8] = b"\0\0\x29\x04\xd0\0\x01\0\0\0\0";
@@ -226,18 +227,6 @@ async fn a_query_that_waits_is_answered_in_the_end_and_holds_its_place_until_the
     }
 }
 
-/// xorshift64: the same packets in every run.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 % bound as u64) as usize
-    }
-}
-
 #[test]
 fn two_thousand_mutated_packets_get_a_well_formed_reply_or_none() {
     let bench = Bench::new(2000);
@@ -257,9 +246,9 @@ fn two_thousand_mutated_packets_get_a_well_formed_reply_or_none() {
     let mut reused = Query::empty();
     let mut replies = 0;
     for round in 0..2000 {
-        let mut packet = seeds[random.below(seeds.len())].clone();
+        let mut packet = seeds[random.place(seeds.len())].clone();
         for _ in 0..=random.below(4) {
-            let at = random.below(packet.len());
+            let at = random.place(packet.len());
             match random.below(4) {
                 0 => packet[at] = random.below(256) as u8,
                 1 => packet[at] ^= 1 << random.below(8),
@@ -267,7 +256,7 @@ fn two_thousand_mutated_packets_get_a_well_formed_reply_or_none() {
                 _ => packet.insert(at, random.below(256) as u8),
             }
         }
-        let transport = [Transport::Udp, Transport::Tcp][random.below(2)];
+        let transport = random.one(&[Transport::Udp, Transport::Tcp]);
         let (handled, out) = bench.handle(&packet, transport, &mut reused);
         if matches!(handled, Handled::Reply) {
             replies += 1;

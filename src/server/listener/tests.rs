@@ -1,4 +1,5 @@
-use std::net::Ipv6Addr;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use hickory_proto::op::ResponseCode;
@@ -7,6 +8,7 @@ use tokio::net::TcpStream;
 
 use super::*;
 use crate::chain::Chain;
+use crate::dns::Transport;
 use crate::plugin::Plugin;
 use crate::server::tests::{Fixture, PATIENCE, ask, query, query_with, read, two_threads};
 
@@ -20,8 +22,9 @@ fn port_0_becomes_one_port_for_all_sockets_and_no_two_listeners_share_it() {
         .map(|listener| listener.local_address().port())
         .collect();
     for (listener, port) in listeners.iter().zip(&ports) {
-        let tcp = listener.tcp.local_addr().unwrap().port();
+        let tcp = listener.sockets.tcp.local_addr().unwrap().port();
         let udp = listener
+            .sockets
             .udp
             .iter()
             .map(|socket| socket.local_addr().unwrap().port());
@@ -49,7 +52,9 @@ fn an_address_that_is_not_ours_or_taken_is_an_error() {
             io::ErrorKind::AddrInUse,
         ),
     ] {
-        let error = Listener::bind(address, two_threads()).unwrap_err();
+        let Err(ListenError::Bind(error)) = Listener::bind(address, two_threads()) else {
+            panic!("{name}");
+        };
         let told = (error.transport, error.source.kind());
         assert_eq!(told, (transport, expected), "{name}");
         assert_eq!(error.address, address, "{name}");

@@ -68,7 +68,7 @@ pub(super) struct Batch {
 unsafe impl Send for Batch {}
 
 /// Asks for the address with each datagram; for sockets bound to a wildcard address.
-pub(super) fn tell_addresses(socket: &UdpSocket, v6: bool) -> io::Result<()> {
+pub(in crate::server) fn tell_addresses(socket: &impl AsRawFd, v6: bool) -> io::Result<()> {
     let (level, option) = if v6 {
         (libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO)
     } else {

@@ -4,6 +4,7 @@ use http_body_util::BodyExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
+use super::super::wire::{UNREAD_MAX, UNREAD_OF_CONNECTION_MAX, UNREAD_OF_STREAM_MAX};
 use super::*;
 
 /// More than a server must get rid of before it is read.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::*;
 use crate::cluster::audit::Audit;
 use crate::cluster::object::{EndpointSlice, Named};
+use crate::testing::Random;
 
 mod world;
 
@@ -15,22 +16,6 @@ use world::name_of;
 /// Histories of a test run; as many as this variable says where it is set.
 const HISTORIES: u64 = 1_000;
 const HISTORIES_VARIABLE: &str = "CAIRN_HISTORIES";
-
-/// A small generator of numbers, so that a failing history can be replayed from its seed.
-pub(in crate::cluster) struct Random(pub(in crate::cluster) u64);
-
-impl Random {
-    pub(in crate::cluster) fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % bound
-    }
-
-    fn one<T: Copy>(&mut self, of: &[T]) -> T {
-        of[self.below(of.len() as u64) as usize]
-    }
-}
 
 const NAMESPACES: [&str; 2] = ["demo", "Shop"];
 const NAMES: [&str; 3] = ["web", "DB", "api"];

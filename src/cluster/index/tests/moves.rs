@@ -1,6 +1,7 @@
 //! Endpoints that leave a slice: those that come again in another are never missing, those that are gone are gone.
 
 use super::*;
+use crate::testing::Random;
 
 /// An endpoint of a slice: its address, the Pod that it is, whether it is ready and whether it is terminating.
 type Row<'a> = (&'a str, &'a str, bool, bool);
@@ -313,29 +314,23 @@ fn what_changes_of_endpoints_that_are_not_ready_changes_no_answer() {
 fn whatever_is_heard_nothing_is_held_for_ever() {
     let slices = Resource::EndpointSlices;
     for seed in 1..400_u64 {
-        let mut random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let mut below = |bound: u64| {
-            random ^= random << 13;
-            random ^= random >> 7;
-            random ^= random << 17;
-            random % bound
-        };
+        let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let mut index = index();
         let mut now = 0;
         let mut exist = [Vec::new(), Vec::new(), Vec::new()];
         for _ in 0..60 {
-            now += below(700);
+            now += random.below(700);
             index.end_held(at(now));
-            let which = below(3) as usize;
+            let which = random.below(3) as usize;
             let name = ["a", "b", "c"][which];
-            let ips: Vec<String> = (0..below(4))
-                .map(|_| format!("10.0.0.{}", below(20)))
+            let ips: Vec<String> = (0..random.below(4))
+                .map(|_| format!("10.0.0.{}", random.below(20)))
                 .collect();
             let rows: Vec<Row<'_>> = ips
                 .iter()
                 .map(|ip| (ip.as_str(), "", true, false))
                 .collect();
-            match below(8) {
+            match random.below(8) {
                 0 => drop(index.apply(Event::Away(slices), at(now))),
                 1 => drop(index.apply(Event::Current(slices), at(now))),
                 2 => drop(index.apply(Event::ListStarted(slices), at(now))),

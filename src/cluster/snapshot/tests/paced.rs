@@ -1,12 +1,16 @@
 //! The keeper, by a clock that stands still while the disk works.
 
 use std::fs;
+use std::io;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
+use futures_util::{FutureExt, TryFutureExt};
+use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout};
 
-use super::super::keeper::{Keeper, Worth};
+use super::super::keeper::{Doing, Keeper, Work, Worth};
 use super::super::{SnapshotEvent, SnapshotFile};
 use super::*;
 use crate::cluster::audit::{self, Repairs};
@@ -50,9 +54,22 @@ impl Witness {
     }
 }
 
+/// Where the clock of the tests waits for it, as it does for no other thread.
+fn on_tokio(work: Work) -> Doing {
+    spawn_blocking(work).map_err(io::Error::other).boxed()
+}
+
 fn keeper(path: &Path) -> (Arc<Witness>, Keeper) {
+    keeper_by(path, on_tokio)
+}
+
+fn keeper_by(
+    path: &Path,
+    elsewhere: impl Fn(Work) -> Doing + Send + 'static,
+) -> (Arc<Witness>, Keeper) {
     let witness = Arc::<Witness>::default();
-    let mut keeper = Keeper::new(
+    let mut keeper = Keeper::by(
+        Box::new(elsewhere),
         "test".into(),
         CLUSTER.into(),
         witness.clone(),
@@ -177,6 +194,39 @@ async fn what_fails_is_counted_and_tried_again_and_ends() {
     fs::create_dir(&inner).unwrap();
     let_work(&mut keeper, &index, Worth::Whole, 20, |_, _| {}).await;
     assert_eq!(witness.writes().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lack_of_threads_and_a_panic_are_failures_to_write() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("cluster");
+    let (no_thread, panics) = (AtomicBool::new(true), AtomicBool::new(true));
+    let elsewhere = move |work: Work| {
+        if no_thread.swap(false, Ordering::Relaxed) {
+            return async { Err(io::ErrorKind::WouldBlock.into()) }.boxed();
+        }
+        if panics.swap(false, Ordering::Relaxed) {
+            return on_tokio(Box::new(|| panic!("a test may")));
+        }
+        on_tokio(work)
+    };
+    let (witness, mut keeper) = keeper_by(&path, elsewhere);
+    let index = index();
+    listed(&mut keeper, NOW);
+    let failures = || {
+        witness
+            .told(|event| *event == SnapshotEvent::WriteFailed)
+            .len()
+    };
+    for expected in [1, 2] {
+        while failures() < expected {
+            let_work(&mut keeper, &index, Worth::Whole, 1, |_, _| {}).await;
+        }
+        assert!(!path.exists());
+    }
+    let_work(&mut keeper, &index, Worth::Whole, 20, |_, _| {}).await;
+    assert_eq!((failures(), witness.writes().len()), (2, 1));
+    assert!(path.exists());
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,7 +1,7 @@
 //! Which upstream is asked, how often, and whose word is the last.
 
 use super::*;
-use crate::plugin::case::Lines;
+use crate::testing::Lines;
 
 #[tokio::test]
 async fn an_upstream_that_does_not_answer_is_followed_by_the_next() {
