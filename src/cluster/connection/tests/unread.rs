@@ -5,6 +5,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use super::super::wire::{UNREAD_MAX, UNREAD_OF_CONNECTION_MAX, UNREAD_OF_STREAM_MAX};
+use super::tls::{endpoint_of, tls_acceptor};
 use super::*;
 
 /// More than a server must get rid of before it is read.
