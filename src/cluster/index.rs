@@ -23,6 +23,7 @@ mod held;
 mod known;
 mod list;
 mod ports;
+mod repeats;
 mod slices;
 
 use by_id::ById;
@@ -35,6 +36,7 @@ pub(super) use contents::Contents;
 pub use held::HeldEnds;
 pub(crate) use known::Version;
 pub(crate) use list::Outcome;
+pub(crate) use repeats::Repeats;
 
 /// When something happens, by two clocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,7 +91,11 @@ impl Index {
                 }
                 false
             }
-            Event::Reached(..) | Event::Trouble(..) | Event::Audited(..) => false,
+            Event::Reached(resource, version) => {
+                self.known[resource as usize].hear(Version::of(&version));
+                false
+            }
+            Event::Trouble(..) | Event::Audited(..) => false,
         }
     }
 
@@ -179,10 +185,9 @@ impl Index {
         } = object.metadata();
         let (id, version) = self.identify(object);
         let known = &mut self.known[object.resource() as usize];
-        if known.is_overtaken(id, version) {
+        if !known.ended(id, version) {
             return false;
         }
-        known.forget(id);
         match object {
             Object::Service(_) => {
                 service_key(namespace, name).is_some_and(|key| self.end_service(&key, now.unix))
