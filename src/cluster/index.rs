@@ -173,6 +173,12 @@ impl Index {
         known.told(id, version, now).then_some(id)
     }
 
+    /// Whether this would be refused: a list that was given up has told a newer version of the object.
+    pub(crate) fn is_overtaken(&self, object: &Object) -> bool {
+        let (id, version) = self.identify(object);
+        self.known[object.resource() as usize].is_overtaken(id, version)
+    }
+
     fn identify(&self, object: &Object) -> (u64, Version) {
         let metadata = object.metadata();
         let id = self.identity(&metadata.namespace, &metadata.name);

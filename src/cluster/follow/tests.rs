@@ -366,9 +366,11 @@ fn the_delay_of_a_change_is_told_for_services_that_answer_with_it() {
         let value = json!({"metadata": {"namespace": "demo", "name": name}, "spec": spec});
         Event::Applied(Object::read(Resource::Services, &value).unwrap())
     };
-    let slice = |service: &str, annotations: serde_json::Value| {
+    let slice = |service: &str, version: &str, annotations: serde_json::Value| {
         let labels = json!({"kubernetes.io/service-name": service});
-        let metadata = json!({"namespace": "demo", "name": service, "labels": labels, "annotations": annotations});
+        let metadata = json!({
+            "namespace": "demo", "name": service, "labels": labels, "annotations": annotations, "resourceVersion": version,
+        });
         let value =
             json!({"metadata": metadata, "addressType": "IPv4", "endpoints": [], "ports": []});
         Event::Applied(Object::read(Resource::EndpointSlices, &value).unwrap())
@@ -384,9 +386,16 @@ fn the_delay_of_a_change_is_told_for_services_that_answer_with_it() {
             json!({"type": "ExternalName", "externalName": "example.com"}),
         ),
     ];
-    let synced = [
-        Event::ListStarted(Resource::EndpointSlices),
-        Event::Listed(Resource::EndpointSlices),
+    let slices = Resource::EndpointSlices;
+    let synced = [Event::ListStarted(slices), Event::Listed(slices)];
+    // A list tells the version 9 and is given up.
+    let [started, listed] = synced.clone();
+    let given_up = [
+        started.clone(),
+        listed,
+        started,
+        slice("web", "9", json!({})),
+        Event::Current(slices),
     ];
     let stamp = json!({"endpoints.kubernetes.io/last-change-trigger-time": "2026-01-01T00:00:00Z"});
     for (fact, name, annotations, synced, expected) in [
@@ -401,7 +410,8 @@ fn the_delay_of_a_change_is_told_for_services_that_answer_with_it() {
         ("an alias", "out", stamp.clone(), &synced, None),
         ("no Service", "nosuch", stamp.clone(), &synced, None),
         ("no stamp", "web", json!({}), &synced, None),
-        ("the first list", "web", stamp, &[], None),
+        ("the first list", "web", stamp.clone(), &[], None),
+        ("a repeat", "web", stamp, &given_up, None),
     ] {
         let mut index = Index::default();
         for event in services.iter().chain(synced) {
@@ -411,7 +421,7 @@ fn the_delay_of_a_change_is_told_for_services_that_answer_with_it() {
             };
             index.apply(event.clone(), now);
         }
-        let told = trigger(&slice(name, annotations), index.latest());
+        let told = trigger(&slice(name, "7", annotations), &index);
         assert_eq!(told.map(|(headless, _)| headless), expected, "{fact}");
     }
 }
