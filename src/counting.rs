@@ -417,6 +417,7 @@ impl Observer for Following {
             audit::Result::Same => "same",
             audit::Result::Repaired => "repaired",
             audit::Result::Failed => "failed",
+            audit::Result::Older => "older",
         };
         self.room()
             .freshness()
@@ -440,6 +441,12 @@ impl Observer for Following {
         self.room()
             .freshness()
             .doubted(cluster, &resource.to_string());
+    }
+
+    fn gone_back(&self, cluster: &str, resource: Resource) {
+        self.room()
+            .freshness()
+            .gone_back(cluster, &resource.to_string());
     }
 
     fn programmed(&self, headless: bool, elapsed: Duration) {

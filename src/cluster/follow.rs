@@ -213,7 +213,9 @@ impl Owner {
         while let Some(event) = next {
             let resource = event.resource();
             heard[resource as usize] = true;
-            self.standings[resource as usize].note(&event, instant, clock);
+            if let Some(back) = self.standings[resource as usize].note(&event, instant, clock) {
+                self.gone_back(resource, back, instant);
+            }
             self.keeper.hear(&event, heard_at);
             self.changes.extend(trigger(&event, &self.index));
             changed |= match event {

@@ -58,6 +58,8 @@ impl Observer for Witness {
         self.doubts.fetch_add(1, Ordering::Relaxed);
     }
 
+    fn gone_back(&self, _: &str, _: Resource) {}
+
     fn programmed(&self, _: bool, _: Duration) {}
 
     fn held(&self, _: &str, _: HeldEnds) {}
