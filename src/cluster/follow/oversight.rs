@@ -105,7 +105,10 @@ impl Owner {
             Some(running) => Some(running.due()),
             None => self.next_audit().map(|(due, _)| due),
         };
+        let overdue = Resource::ALL.into_iter();
+        let overdue = overdue.filter_map(|resource| self.overdue(resource));
         holds
+            .chain(overdue)
             .chain(relists.filter_map(Relist::due))
             .chain(next)
             .min()
@@ -120,6 +123,7 @@ impl Owner {
                 self.oversight.want_list(resource, now);
             }
         }
+        self.believe_overdue(now);
         self.order_lists(now);
         match &self.oversight.audit {
             Some(running) if running.is_lost(now) => self.end_audit(Result::Failed),

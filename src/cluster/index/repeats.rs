@@ -57,7 +57,8 @@ mod tests {
     fn a_watch_repeats_a_list_that_was_given_up_until_it_has_come_past_it() {
         const LIST: fn(&mut Repeats) = |repeats| {
             repeats.start_list();
-            ["9", "7"].map(|version| repeats.hear(Version::of(version)));
+            repeats.hear(Version::of("9"));
+            repeats.hear(Version::of("7"));
         };
         const END: fn(&mut Repeats) = Repeats::end_list;
         const GIVE_UP: fn(&mut Repeats) = Repeats::give_up_list;
