@@ -35,6 +35,7 @@ pub(crate) use audit::Note;
 pub(super) use contents::Contents;
 pub use held::HeldEnds;
 pub(crate) use known::Version;
+pub(super) use known::Versions;
 pub(crate) use list::Outcome;
 pub(crate) use repeats::Repeats;
 

@@ -37,6 +37,11 @@ impl Version {
         }
     }
 
+    /// The version of this number, if it can be one.
+    pub(super) fn numbered(number: u64) -> Option<Version> {
+        (number <= VALUE).then_some(Version(number))
+    }
+
     /// The number, if it is one.
     pub(crate) fn number(self) -> Option<u64> {
         (self.0 & OPAQUE == 0).then_some(self.0)
@@ -48,6 +53,17 @@ impl Version {
             return Some(true);
         }
         Some(self.number()? >= other.number()?)
+    }
+}
+
+/// Which version of each object of a resource was told; a copy that costs next to nothing.
+#[derive(Debug)]
+pub(in crate::cluster) struct Versions(ById<Note>);
+
+impl Versions {
+    /// That of the object of this identity, if it is a number.
+    pub(in crate::cluster) fn number(&self, id: u64) -> Option<u64> {
+        self.0.get(id)?.version().number()
     }
 }
 
@@ -163,6 +179,22 @@ impl Known {
     pub(super) fn note(&self, id: u64) -> Option<(Version, u32)> {
         let note = self.objects.get(id)?;
         Some((note.version(), note.told))
+    }
+
+    /// All versions as they are now.
+    pub(super) fn versions(&self) -> Versions {
+        Versions(self.objects.clone())
+    }
+
+    /// A process before has been told of the object in this version.
+    pub(super) fn restore(&mut self, id: u64, version: Version) {
+        let state = split(version.0);
+        self.objects.insert(id, Note { state, told: 0 });
+    }
+
+    /// What a process before has been told was current at this Unix time in seconds.
+    pub(super) fn restored(&mut self, as_of: u32) {
+        self.objects.for_each_mut(|note| note.told = as_of);
     }
 
     /// An audit begins: it has named nothing.

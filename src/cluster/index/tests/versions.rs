@@ -4,7 +4,7 @@ use super::*;
 use crate::cluster::records::ServiceKind;
 
 /// The same object in another version.
-pub(super) fn in_version(mut object: Object, version: &str) -> Object {
+pub(in crate::cluster) fn in_version(mut object: Object, version: &str) -> Object {
     let metadata = match &mut object {
         Object::Service(service) => &mut service.metadata,
         Object::EndpointSlice(slice) => &mut slice.metadata,
