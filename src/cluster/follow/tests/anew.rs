@@ -128,6 +128,8 @@ async fn an_index_that_is_made_anew_believes_no_list_that_lacks_most_of_what_is_
     assert_eq!(served(&following, 199), (200, true), "not at once");
     let doubted = owner.standings[Resource::Namespaces as usize].doubted;
     assert_eq!(doubted.map(|doubted| doubted.missing), Some(101));
+    let under_way = owner.index.outcome(Resource::Namespaces);
+    assert_eq!(under_way, None, "the watch goes on after the list");
     // Nor is it after another panic.
     let mut owner = anew(&following, &wanted);
     list(&mut owner, 0..99);

@@ -76,6 +76,17 @@ fn what_a_list_has_told_is_not_taken_back_by_a_watch_that_goes_on_from_before_it
             Some("10.96.0.2"),
         ),
         (
+            "an older version once a bookmark has come past the list",
+            vec![
+                Event::ListStarted(services),
+                Event::Applied(web("10.96.0.3", "9")),
+                Event::Current(services),
+                Event::Reached(services, "9".into()),
+                Event::Applied(web("10.96.0.2", "7")),
+            ],
+            Some("10.96.0.2"),
+        ),
+        (
             "an older version, without a list before",
             vec![
                 Event::Applied(web("10.96.0.3", "9")),
