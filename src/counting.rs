@@ -443,10 +443,10 @@ impl Observer for Following {
             .doubted(cluster, &resource.to_string());
     }
 
-    fn gone_back(&self, cluster: &str, resource: Resource) {
+    fn rewound(&self, cluster: &str, resource: Resource) {
         self.room()
             .freshness()
-            .gone_back(cluster, &resource.to_string());
+            .rewound(cluster, &resource.to_string());
     }
 
     fn programmed(&self, headless: bool, elapsed: Duration) {

@@ -213,8 +213,8 @@ impl Owner {
         while let Some(event) = next {
             let resource = event.resource();
             heard[resource as usize] = true;
-            if let Some(back) = self.standings[resource as usize].note(&event, instant, clock) {
-                self.gone_back(resource, back, instant);
+            if let Some(rewound) = self.standings[resource as usize].note(&event, instant, clock) {
+                self.rewound(resource, rewound, instant);
             }
             self.keeper.hear(&event, heard_at);
             self.changes.extend(trigger(&event, &self.index));

@@ -45,7 +45,7 @@ pub(super) struct Standing {
 
 /// A source has told an older version than before.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Backward {
+pub(super) struct Rewound {
     /// What it had told before.
     pub(super) before: Box<str>,
     /// It is that of a list which is complete, and not what a watch tells.
@@ -59,7 +59,7 @@ impl Standing {
         event: &Event,
         now: Instant,
         clock: SystemTime,
-    ) -> Option<Backward> {
+    ) -> Option<Rewound> {
         let mut back = None;
         let listed = std::mem::take(&mut self.listed);
         match event {
@@ -100,10 +100,10 @@ impl Standing {
         back
     }
 
-    fn come_to(&mut self, version: &str, by_list: bool) -> Option<Backward> {
+    fn come_to(&mut self, version: &str, by_list: bool) -> Option<Rewound> {
         let before = std::mem::replace(&mut self.heard.version, version.into());
         let is_older = Version::of(version).has_reached(Version::of(&before)) == Some(false);
-        is_older.then_some(Backward { before, by_list })
+        is_older.then_some(Rewound { before, by_list })
     }
 
     /// The source follows the resource, as far as it says.

@@ -37,7 +37,7 @@ pub(super) enum Reading {
     /// It is older than what was heard; `is_new`: the one before was not.
     Older { is_new: bool },
     /// The server has gone back.
-    Back,
+    Rewound,
 }
 
 impl Rewind {
@@ -46,7 +46,7 @@ impl Rewind {
         let is_older = |than| version.has_reached(than) == Some(false);
         match self.doubted.take() {
             _ if !is_older(heard) => Reading::Fresh,
-            Some(before) if is_older(before) => Reading::Back,
+            Some(before) if is_older(before) => Reading::Rewound,
             before => {
                 self.doubted = Some(heard);
                 Reading::Older {
@@ -71,12 +71,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_server_is_believed_to_have_gone_back_when_a_second_audit_is_older_than_what_the_first_was_held_against()
+    fn a_server_is_believed_to_have_rewound_when_a_second_audit_is_older_than_what_the_first_was_held_against()
      {
         const FRESH: Reading = Reading::Fresh;
         const FIRST: Reading = Reading::Older { is_new: true };
         const AGAIN: Reading = Reading::Older { is_new: false };
-        const BACK: Reading = Reading::Back;
+        const BACK: Reading = Reading::Rewound;
         // The version of each audit, and what had been heard.
         type Audits = &'static [(&'static str, &'static str, Reading)];
         struct Row(&'static str, Audits);

@@ -98,7 +98,7 @@ impl FreshnessMetrics {
     }
 
     /// Counts a server that has gone back in time.
-    pub fn gone_back(&self, cluster: &str, resource: &str) {
+    pub fn rewound(&self, cluster: &str, resource: &str) {
         self.rewinds.with_label_values(&[cluster, resource]).inc();
     }
 

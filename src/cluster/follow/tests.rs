@@ -60,7 +60,7 @@ impl Observer for Witness {
         self.doubts.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn gone_back(&self, _: &str, _: Resource) {}
+    fn rewound(&self, _: &str, _: Resource) {}
 
     fn programmed(&self, _: bool, _: Duration) {}
 
@@ -186,6 +186,20 @@ fn what_a_snapshot_tells_is_traced_to_how_far_the_process_before_had_come() {
     owner.apply(Event::Listed(services));
     owner.apply(Event::Reached(services, "9".into()));
     assert_eq!(traced(&owner), ("9".into(), None));
+}
+
+#[test]
+fn a_manifest_may_be_put_back_to_an_older_version() {
+    let mut owner = Owner::new(following(Cluster::default()));
+    owner.wanted = vec![Resource::Namespaces];
+    owner.apply(Event::ListStarted(Resource::Namespaces));
+    owner.apply(Event::Listed(Resource::Namespaces));
+    for version in ["9", "7"] {
+        let value = json!({"metadata": {"name": "one", "resourceVersion": version}});
+        let namespace = Object::read(Resource::Namespaces, &value).unwrap();
+        owner.apply(Event::Applied(namespace));
+    }
+    assert_eq!(owner.due(), None, "nobody can be asked for a list");
 }
 
 #[tokio::test]

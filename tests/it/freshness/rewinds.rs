@@ -116,6 +116,24 @@ fn a_watch_that_goes_back_in_time_is_followed_by_a_list() {
 }
 
 #[test]
+fn a_list_that_is_older_than_what_was_told_is_taken_and_that_is_told() {
+    let api = api();
+    let server = follow(&api, PACE, "");
+    server.wait_until_ready();
+    let past = change(&api, &server);
+    let before = lists(&api, "services");
+    api.put_back(past);
+    for resource in ["services", "endpointslices"] {
+        api.expire_watches(resource);
+    }
+    wait_for_the_past(&server);
+    api.apply(service("web", "10.96.0.4"));
+    wait_for(&server, WEB, "NOERROR 10.96.0.4");
+    assert_eq!(rewinds(&server, "services"), 1.0);
+    assert_eq!(lists(&api, "services"), before + 1);
+}
+
+#[test]
 fn a_server_that_is_put_back_to_a_list_without_most_of_what_is_known_is_doubted() {
     let api = api();
     let server = follow(&api, PACE, "");

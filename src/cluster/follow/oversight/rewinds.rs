@@ -5,17 +5,17 @@ use tokio::time::Instant;
 use super::super::Owner;
 use super::super::relist::Relist;
 use crate::cluster::audit::Result;
-use crate::cluster::freshness::Backward;
+use crate::cluster::freshness::Rewound;
 use crate::cluster::index::Version;
 use crate::cluster::object::Resource;
 use crate::cluster::rewind::Reading;
 
 impl Owner {
     /// The source has told an older version than before.
-    pub(in crate::cluster::follow) fn gone_back(
+    pub(in crate::cluster::follow) fn rewound(
         &mut self,
         resource: Resource,
-        Backward { before, by_list }: Backward,
+        Rewound { before, by_list }: Rewound,
         now: Instant,
     ) {
         // A manifest may say what it likes.
@@ -37,7 +37,7 @@ impl Owner {
             target: "plugin/kubernetes", cluster = %name, %resource, %before, %after,
             "The API server has gone back in time; what it has now is listed"
         );
-        self.following.observer.gone_back(name, resource);
+        self.following.observer.rewound(name, resource);
     }
 
     /// An audit has named all objects that exist at this version.
@@ -60,12 +60,12 @@ impl Owner {
                 }
                 self.end_audit(Result::Older);
             }
-            Reading::Back => {
+            Reading::Rewound => {
                 self.end_audit(Result::Older);
                 let heard = &mut self.standings[at].heard.version;
                 let before = std::mem::replace(heard, version);
                 let by_list = false;
-                self.gone_back(resource, Backward { before, by_list }, now);
+                self.rewound(resource, Rewound { before, by_list }, now);
             }
         }
     }

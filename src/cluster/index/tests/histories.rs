@@ -334,7 +334,7 @@ fn every_history_ends_in_what_a_look_over_all_objects_finds() {
     }
 }
 
-/// Compares the index with what exists, and then with one object less, more, or in a later version.
+/// Compares the index with what exists, and then with one object less, more, or in an older or a later version.
 fn audits_find_what_differs_and_nothing_else(
     index: &mut Index,
     exist: &Exist,
