@@ -109,10 +109,13 @@ fn a_watch_that_goes_back_in_time_is_followed_by_a_list() {
     let past = change(&api, &server);
     api.put_back(past);
     api.rewind_watches("services");
-    api.apply(service("web", "10.96.0.5"));
-    wait_for(&server, WEB, "NOERROR 10.96.0.5");
-    assert_eq!(lists(&api, "services"), before);
+    for n in 5..10 {
+        api.apply(service("web", &format!("10.96.0.{n}")));
+        wait_for(&server, WEB, &format!("NOERROR 10.96.0.{n}"));
+    }
     assert_eq!(rewinds(&server, "services"), 2.0);
+    assert_eq!(lists(&api, "services"), before);
+    assert_eq!(answer(&server, NEW), "NOERROR 10.96.0.3");
 }
 
 #[test]
