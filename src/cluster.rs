@@ -10,8 +10,9 @@
 //! list. It does not know who listens; the index does not know which source speaks. [`registry`] leases resources to
 //! generations, `follow` owns the index and has `sources` run for what is leased, and `supervise` begins anew what
 //! fails. That the index is what the API server has is proven beside: [`freshness`] says when each source was heard,
-//! [`audit`] compares objects, `hold` doubts a list that would take out most, [`inspect`] tells what an answer is made of.
-//! [`snapshot`] keeps what the index knows on disk, and gives it back at a start. What is worth counting is told to an [`Observer`].
+//! [`audit`] compares objects, `rewind` notices a server that was put back, `hold` doubts a list that would take out most,
+//! [`inspect`] tells what an answer is made of. [`snapshot`] keeps what the index knows on disk, and gives it back at a start.
+//! What is worth counting is told to an [`Observer`].
 
 mod addresses;
 pub mod audit;
@@ -27,6 +28,7 @@ pub mod object;
 mod pace;
 pub(crate) mod records;
 pub mod registry;
+mod rewind;
 mod seed;
 pub mod selector;
 pub mod snapshot;
@@ -80,6 +82,8 @@ pub trait Observer: connection::RequestObserver {
     fn repaired(&self, cluster: &str, resource: Resource, repairs: Repairs);
     /// A list that would take out most of this resource is not believed for now.
     fn doubted(&self, cluster: &str, resource: Resource);
+    /// The server of this resource has gone back in time, and it is listed anew.
+    fn rewound(&self, cluster: &str, resource: Resource);
     /// A change of endpoints that happened `elapsed` ago is answered from now on. `headless`: the Service has no
     /// addresses of its own.
     fn programmed(&self, headless: bool, elapsed: Duration);

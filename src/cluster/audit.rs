@@ -31,6 +31,8 @@ const ANSWERED_WITHIN: Duration = Duration::from_secs(2 * ORDER_TIME_MAX.as_secs
 #[derive(Debug)]
 pub(super) struct Audit {
     pub(super) resource: Resource,
+    /// How far the watch had come when it was ordered. What is read is as new, or the server has gone back in time.
+    pub(super) heard: Version,
     stage: Stage,
     differences: Vec<Difference>,
     /// There are more differences than are looked at.
@@ -59,7 +61,7 @@ struct Difference {
 pub enum Kind {
     /// It lacked an object.
     Missing,
-    /// It had an older version of an object.
+    /// It had another version of an object.
     Changed,
     /// It had an object that does not exist.
     Extra,
@@ -74,6 +76,8 @@ pub enum Result {
     Repaired,
     /// It could not be read to its end.
     Failed,
+    /// It was read at an older version than had been heard when it was ordered.
+    Older,
 }
 
 /// What to do after an audit has settled.
@@ -102,10 +106,16 @@ pub struct Repairs {
 
 impl Audit {
     /// An audit that has just been ordered.
-    pub(super) fn new(resource: Resource, index: &mut Index, now: Instant) -> Audit {
+    pub(super) fn new(
+        resource: Resource,
+        index: &mut Index,
+        heard: Version,
+        now: Instant,
+    ) -> Audit {
         index.start_audit(resource);
         Audit {
             resource,
+            heard,
             stage: Stage::Naming {
                 until: now + ANSWERED_WITHIN,
             },
@@ -119,16 +129,24 @@ impl Audit {
         for named in page {
             let (id, known) = index.see(self.resource, &named.namespace, &named.name);
             let version = Version::of(&named.version);
-            // What is newer than the list was told after it.
-            if known.is_none_or(|known| known.has_reached(version) != Some(true)) {
+            if known.is_none_or(|known| self.is_wrong(known, version)) {
                 self.differs(id, Some(named), known);
             }
         }
     }
 
+    /// Whether `known` is not what the server has, if it names this version. One that is newer was told after the list was
+    /// read; but one that had been told before the audit was ordered is of a past that the server does not have any more.
+    fn is_wrong(&self, known: Version, named: Version) -> bool {
+        let is_newer = known != named && known.has_reached(named) == Some(true);
+        match is_newer {
+            true => self.heard.has_reached(known) == Some(true),
+            false => known != named,
+        }
+    }
+
     /// The server has named all objects that existed at `version`. Says whether nothing differs.
-    pub(super) fn complete(&mut self, index: &Index, version: &str, until: Instant) -> bool {
-        let version = Version::of(version);
+    pub(super) fn complete(&mut self, index: &Index, version: Version, until: Instant) -> bool {
         for (id, known) in index.unseen(self.resource) {
             // What is newer than the list was made after it.
             if version.has_reached(known) != Some(false) {

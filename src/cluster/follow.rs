@@ -18,7 +18,6 @@ use super::registry::{ClusterKey, Leased};
 use super::snapshot::{Keeper, Restored, SnapshotEvent, Worth};
 use super::sources::{Feed, Sources};
 use super::supervise::supervise;
-use super::view::View;
 use super::watch::Freshness;
 use super::{Cluster, Observer, unix_seconds};
 
@@ -214,9 +213,11 @@ impl Owner {
         while let Some(event) = next {
             let resource = event.resource();
             heard[resource as usize] = true;
-            self.standings[resource as usize].note(&event, instant, clock);
+            if let Some(rewound) = self.standings[resource as usize].note(&event, instant, clock) {
+                self.rewound(resource, rewound, instant);
+            }
             self.keeper.hear(&event, heard_at);
-            self.changes.extend(trigger(&event, self.index.latest()));
+            self.changes.extend(trigger(&event, &self.index));
             changed |= match event {
                 Event::ListStarted(_) => {
                     self.oversight.list_started(resource);
@@ -329,13 +330,17 @@ async fn reached(moment: Option<Instant>) {
 }
 
 /// For a change of endpoints that is news: whether its Service is headless, and when the change happened. What
-/// the first list tells happened long ago, and a slice without a Service serves nobody.
-fn trigger(event: &Event, view: &View) -> Option<(bool, SystemTime)> {
-    let Event::Applied(Object::EndpointSlice(slice)) = event else {
+/// the first list tells happened long ago, as what a watch repeats; and a slice without a Service serves nobody.
+fn trigger(event: &Event, index: &Index) -> Option<(bool, SystemTime)> {
+    let Event::Applied(object @ Object::EndpointSlice(slice)) = event else {
         return None;
     };
+    let view = index.latest();
     let happened = slice.last_change?;
-    if !view.is_synced(Resource::EndpointSlices) || view.is_stale(Resource::EndpointSlices) {
+    if !view.is_synced(Resource::EndpointSlices)
+        || view.is_stale(Resource::EndpointSlices)
+        || index.is_overtaken(object)
+    {
         return None;
     }
     let key = service_key(&slice.metadata.namespace, slice.service()?)?;

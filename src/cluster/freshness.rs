@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-use super::index::Outcome;
+use super::index::{Outcome, Version};
 use super::object::{Event, Resource, Trouble};
 
 /// Each watch ends after ten minutes at most and half a minute of grace, and the next one is heard of when it is
@@ -43,23 +43,38 @@ pub(super) struct Standing {
     listed: bool,
 }
 
+/// A source has told an older version than before.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Rewound {
+    /// What it had told before.
+    pub(super) before: Box<str>,
+    /// It is that of a list which is complete, and not what a watch tells.
+    pub(super) by_list: bool,
+}
+
 impl Standing {
-    /// Takes note of what the source says.
-    pub(super) fn note(&mut self, event: &Event, now: Instant, clock: SystemTime) {
+    /// Takes note of what the source says, and says whether its versions have gone back.
+    pub(super) fn note(
+        &mut self,
+        event: &Event,
+        now: Instant,
+        clock: SystemTime,
+    ) -> Option<Rewound> {
+        let mut back = None;
         let listed = std::mem::take(&mut self.listed);
         match event {
             Event::Trouble(_, trouble) => {
                 self.trouble = Some(trouble.clone());
-                return;
+                return None;
             }
-            Event::Audited(..) | Event::Away(_) => return,
+            Event::Audited(..) | Event::Away(_) => return None,
             Event::ListStarted(_) => self.listing = true,
             Event::Applied(object) | Event::Deleted(object) | Event::Unreadable(object) => {
                 if !self.listing {
                     self.heard.event = Some(clock);
                     let version = &object.metadata().resource_version;
                     if !version.is_empty() {
-                        self.heard.version = version.clone();
+                        back = self.come_to(version, false);
                     }
                 }
             }
@@ -77,11 +92,18 @@ impl Standing {
                 if !listed {
                     self.heard.bookmark = Some(clock);
                 }
-                self.heard.version = version.clone();
+                back = self.come_to(version, listed);
                 self.trouble = None;
             }
         }
         self.last = Some(now);
+        back
+    }
+
+    fn come_to(&mut self, version: &str, by_list: bool) -> Option<Rewound> {
+        let before = std::mem::replace(&mut self.heard.version, version.into());
+        let is_older = Version::of(version).has_reached(Version::of(&before)) == Some(false);
+        is_older.then_some(Rewound { before, by_list })
     }
 
     /// The source follows the resource, as far as it says.
@@ -220,6 +242,46 @@ mod tests {
             ),
         ] {
             assert_eq!(note(at, event), (times, version.to_owned()), "{fact}");
+        }
+    }
+
+    #[test]
+    fn a_source_goes_back_that_tells_an_older_version_than_before() {
+        let list = |version: &str| {
+            let reached = Event::Reached(SERVICES, version.into());
+            vec![
+                Event::ListStarted(SERVICES),
+                Event::Listed(SERVICES),
+                reached,
+            ]
+        };
+        let watch = Some(false);
+        for (fact, events, expected) in [
+            ("the first list", list("1"), None),
+            ("an event", vec![applied("8")], watch),
+            (
+                "a bookmark",
+                vec![Event::Reached(SERVICES, "8".into())],
+                watch,
+            ),
+            ("a list", list("8"), Some(true)),
+            ("the same version", vec![applied("9")], None),
+            ("no version", vec![applied("")], None),
+            ("no number", vec![applied("x")], None),
+            (
+                "an item of a list",
+                vec![Event::ListStarted(SERVICES), applied("8")],
+                None,
+            ),
+        ] {
+            let mut standing = Standing::default();
+            let before = [Event::Reached(SERVICES, "9".into())];
+            let before = before.iter().filter(|_| fact != "the first list");
+            let note = |event| standing.note(event, Instant::now(), SystemTime::UNIX_EPOCH);
+            let back = before.chain(&events).filter_map(note);
+            let back: Vec<_> = back.map(|back| (back.before, back.by_list)).collect();
+            let expected = expected.map(|by_list| ("9".into(), by_list));
+            assert_eq!(back, Vec::from_iter(expected), "{fact}");
         }
     }
 

@@ -4,7 +4,8 @@
 //! lost its storage; now and then it is the truth. What such a list does not name is kept for a while, then the list is
 //! asked for again, and believed if it still says so. What a list names is taken at once, and deletions that a watch
 //! tells one by one are believed as they come. A doubt ends with the index that had it; the next one doubts its first list
-//! by what is served. No clock: times are arguments.
+//! by what is served. It has nothing that it could keep, and waits with all resources for the list to say so again; but not
+//! for ever. No clock: times are arguments.
 
 use std::time::Duration;
 
@@ -70,6 +71,12 @@ impl Hold {
     pub(super) fn due(&self, hold: Duration) -> Option<Instant> {
         let doubted = self.doubted.filter(|doubted| !doubted.asked_again)?;
         Some(doubted.since + hold)
+    }
+
+    /// When to wait no longer for a list that says so again, where something waits for it: it has had as long to come as
+    /// the first one was doubted.
+    pub(super) fn overdue(&self, hold: Duration) -> Option<Instant> {
+        Some(self.doubted?.since + 2 * hold)
     }
 
     /// The list has been asked for again.

@@ -23,6 +23,7 @@ mod held;
 mod known;
 mod list;
 mod ports;
+mod repeats;
 mod slices;
 
 use by_id::ById;
@@ -34,7 +35,9 @@ pub(crate) use audit::Note;
 pub(super) use contents::Contents;
 pub use held::HeldEnds;
 pub(crate) use known::Version;
+pub(super) use known::Versions;
 pub(crate) use list::Outcome;
+pub(crate) use repeats::Repeats;
 
 /// When something happens, by two clocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,7 +92,11 @@ impl Index {
                 }
                 false
             }
-            Event::Reached(..) | Event::Trouble(..) | Event::Audited(..) => false,
+            Event::Reached(resource, version) => {
+                self.known[resource as usize].hear(Version::of(&version));
+                false
+            }
+            Event::Trouble(..) | Event::Audited(..) => false,
         }
     }
 
@@ -167,6 +174,12 @@ impl Index {
         known.told(id, version, now).then_some(id)
     }
 
+    /// Whether this would be refused: a list that was given up has told a newer version of the object.
+    pub(crate) fn is_overtaken(&self, object: &Object) -> bool {
+        let (id, version) = self.identify(object);
+        self.known[object.resource() as usize].is_overtaken(id, version)
+    }
+
     fn identify(&self, object: &Object) -> (u64, Version) {
         let metadata = object.metadata();
         let id = self.identity(&metadata.namespace, &metadata.name);
@@ -179,10 +192,9 @@ impl Index {
         } = object.metadata();
         let (id, version) = self.identify(object);
         let known = &mut self.known[object.resource() as usize];
-        if known.is_overtaken(id, version) {
+        if !known.ended(id, version) {
             return false;
         }
-        known.forget(id);
         match object {
             Object::Service(_) => {
                 service_key(namespace, name).is_some_and(|key| self.end_service(&key, now.unix))

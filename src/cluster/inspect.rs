@@ -32,7 +32,7 @@ pub struct Inspection {
 /// An object that is served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Traced {
-    /// Its `resourceVersion`, if that is a number and known: a snapshot keeps that of each resource and not of each object. (The name of an EndpointSlice is not kept: it names nothing in DNS, and
+    /// Its `resourceVersion`, if that is a number. (The name of an EndpointSlice is not kept: it names nothing in DNS, and
     /// the names of 10,000 slices would cost half a megabyte.)
     pub version: Option<u64>,
     /// When it was told last.

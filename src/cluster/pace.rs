@@ -17,7 +17,8 @@ pub struct Pace {
     /// How long a difference that an audit has found may be news that is under way. A watch shows with each bookmark,
     /// once a minute, how far it has come.
     pub audit_settle: Duration,
-    /// How long a list that would take out most of a resource is doubted before it is asked for again.
+    /// How long a list that would take out most of a resource is doubted before it is asked for again, and likewise an
+    /// audit that is older than what was heard.
     pub hold: Duration,
 }
 

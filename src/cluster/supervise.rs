@@ -99,6 +99,7 @@ pub(super) mod tests {
         fn audited(&self, _: &str, _: Resource, _: audit::Result) {}
         fn repaired(&self, _: &str, _: Resource, _: Repairs) {}
         fn doubted(&self, _: &str, _: Resource) {}
+        fn rewound(&self, _: &str, _: Resource) {}
         fn programmed(&self, _: bool, _: Duration) {}
         fn held(&self, _: &str, _: HeldEnds) {}
         fn panicked(&self) {

@@ -64,6 +64,7 @@ impl Observer for Following {
             audit::Result::Same => "same",
             audit::Result::Repaired => "repaired",
             audit::Result::Failed => "failed",
+            audit::Result::Older => "older",
         };
         self.room()
             .freshness()
@@ -87,6 +88,12 @@ impl Observer for Following {
         self.room()
             .freshness()
             .doubted(cluster, &resource.to_string());
+    }
+
+    fn rewound(&self, cluster: &str, resource: Resource) {
+        self.room()
+            .freshness()
+            .rewound(cluster, &resource.to_string());
     }
 
     fn programmed(&self, headless: bool, elapsed: Duration) {

@@ -19,6 +19,7 @@ pub struct FreshnessMetrics {
     audits: IntCounterVec,
     repairs: IntCounterVec,
     doubts: IntCounterVec,
+    rewinds: IntCounterVec,
 }
 
 impl FreshnessMetrics {
@@ -40,6 +41,11 @@ impl FreshnessMetrics {
             doubts: counters(
                 "cairn_cluster_lists_doubted_total",
                 "Lists that would have taken out most of a resource and were asked for again.",
+                &["cluster", "resource"],
+            ),
+            rewinds: counters(
+                "cairn_cluster_rewinds_total",
+                "Times that the API server was found to have gone back in time, as from a backup.",
                 &["cluster", "resource"],
             ),
             heard: rooms.gauges(
@@ -72,7 +78,7 @@ impl FreshnessMetrics {
         gauge.set(version as f64);
     }
 
-    /// Counts a comparison: `same`, `repaired` or `failed`.
+    /// Counts a comparison: `same`, `repaired`, `failed` or `older`.
     pub fn audited(&self, cluster: &str, resource: &str, result: &str) {
         self.audits
             .with_label_values(&[cluster, resource, result])
@@ -89,6 +95,11 @@ impl FreshnessMetrics {
     /// Counts a list that is not believed for now.
     pub fn doubted(&self, cluster: &str, resource: &str) {
         self.doubts.with_label_values(&[cluster, resource]).inc();
+    }
+
+    /// Counts a server that has gone back in time.
+    pub fn rewound(&self, cluster: &str, resource: &str) {
+        self.rewinds.with_label_values(&[cluster, resource]).inc();
     }
 
     /// States nothing more of a resource; what was counted stays.

@@ -129,6 +129,12 @@ fn live_through(plan: Plan, seed: u64) {
         .end()
         .unwrap_or_else(|wrong| panic!("seed {seed}: {wrong}"));
     assert!(asked > 1_000, "seed {seed}: only {asked} questions");
+    // Servers lagged behind, and none was taken for one that was put back.
+    let metrics = server.metrics();
+    let rewinds = metrics
+        .lines()
+        .find(|line| line.starts_with("cairn_cluster_rewinds_total{"));
+    assert_eq!(rewinds, None, "seed {seed}");
 }
 
 #[test]

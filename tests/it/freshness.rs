@@ -7,11 +7,12 @@ use cairn_dns::cluster::Pace;
 use cairn_dns::corefile::Memory;
 
 use crate::cluster::{DB, WEB, answer, api, namespace, pod, service, slice, wait_for, wait_until};
-use crate::support::apiserver::{ApiServer, Cut, Fault, Mute, Transport, Verb, WatchList};
+use crate::support::apiserver::{ApiServer, Cut, Fault, Future, Mute, Transport, Verb, WatchList};
 use crate::support::server::Server;
 
 mod audits;
 mod lists;
+mod rewinds;
 
 /// Times that a test can wait for. What a test does not look at never comes.
 const PACE: Pace = Pace {
@@ -42,6 +43,26 @@ fn metric(server: &Server, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
     });
     let line = series.next()?;
     Some(line.rsplit_once(' ')?.1.parse().unwrap())
+}
+
+/// Audits of a resource that have ended so.
+fn audits(server: &Server, resource: &str, result: &str) -> f64 {
+    let labels = [("resource", resource), ("result", result)];
+    metric(server, "cairn_cluster_audits_total", &labels).unwrap_or_default()
+}
+
+/// What was mended of a resource: missing, changed, extra.
+fn repairs(server: &Server, resource: &str) -> [f64; 3] {
+    ["missing", "changed", "extra"].map(|kind| {
+        let labels = [("resource", resource), ("kind", kind)];
+        metric(server, "cairn_cluster_repairs_total", &labels).unwrap_or_default()
+    })
+}
+
+/// Lists that were not believed at once.
+fn doubted(server: &Server) -> Option<f64> {
+    let labels = [("resource", "services")];
+    metric(server, "cairn_cluster_lists_doubted_total", &labels)
 }
 
 /// Requests that list a resource, in whichever way.

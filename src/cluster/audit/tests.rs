@@ -64,6 +64,14 @@ fn words(next: Next) -> String {
     }
 }
 
+/// How far the watch had come when the audit was ordered.
+const HEARD: &str = "45";
+
+/// An audit that begins.
+fn ordered(index: &mut Index, now: Instant) -> Audit {
+    Audit::new(SERVICES, index, Version::of(HEARD), now)
+}
+
 /// An audit of what is known.
 struct Row {
     fact: &'static str,
@@ -114,6 +122,17 @@ fn only_what_the_watch_can_no_longer_tell_is_mended() {
         Row {
             fact: "an object that is made anew after the list",
             known: "a@10 b@20 c@51",
+            ..PLAIN
+        },
+        Row {
+            fact: "an object that was told in a newer version before",
+            known: "a@45 b@20",
+            next: "remove 0, fetch a",
+            ..PLAIN
+        },
+        Row {
+            fact: "one that was told in a newer version meanwhile",
+            known: "a@46 b@20",
             ..PLAIN
         },
         Row {
@@ -199,10 +218,10 @@ fn only_what_the_watch_can_no_longer_tell_is_mended() {
     ] {
         let (start, mut index) = (Instant::now(), Index::default());
         tell(&mut index, known);
-        let mut audit = Audit::new(SERVICES, &mut index, start);
+        let mut audit = ordered(&mut index, start);
         let page = objects(listed).map(|(name, version)| named(name, version));
         audit.page(&mut index, page.collect());
-        if audit.complete(&index, "50", start + SETTLE) {
+        if audit.complete(&index, Version::of("50"), start + SETTLE) {
             assert_eq!("complete", next, "{fact}");
             continue;
         }
@@ -221,9 +240,9 @@ fn an_object_that_was_fetched_mends_what_was_met_and_nothing_else() {
         ("another", "", "d@30", None),
     ] {
         let (now, mut index) = (Instant::now(), Index::default());
-        let mut audit = Audit::new(SERVICES, &mut index, now);
+        let mut audit = ordered(&mut index, now);
         audit.page(&mut index, [named("c", "30")].into());
-        assert!(!audit.complete(&index, "50", now + SETTLE));
+        assert!(!audit.complete(&index, Version::of("50"), now + SETTLE));
         assert_eq!(words(audit.settle(&index, "50", now)), "remove 0, fetch c");
         tell(&mut index, told);
         let (name, version) = objects(fetched).next().unwrap();
@@ -236,10 +255,10 @@ fn an_object_that_was_fetched_mends_what_was_met_and_nothing_else() {
 #[test]
 fn an_answer_that_does_not_come_is_given_up_and_a_watch_is_waited_for() {
     let (now, mut index) = (Instant::now(), Index::default());
-    let mut audit = Audit::new(SERVICES, &mut index, now);
+    let mut audit = ordered(&mut index, now);
     assert!(!audit.is_lost(now) && audit.is_lost(now + ANSWERED_WITHIN));
     audit.page(&mut index, [named("c", "30")].into());
-    audit.complete(&index, "50", now + SETTLE);
+    audit.complete(&index, Version::of("50"), now + SETTLE);
     assert!(!audit.is_lost(now + ANSWERED_WITHIN));
     assert_eq!(audit.due(), now + SETTLE);
 }
@@ -247,10 +266,10 @@ fn an_answer_that_does_not_come_is_given_up_and_a_watch_is_waited_for() {
 #[test]
 fn what_is_beyond_the_bound_is_mended_by_a_list() {
     let (now, mut index) = (Instant::now(), Index::default());
-    let mut audit = Audit::new(SERVICES, &mut index, now);
+    let mut audit = ordered(&mut index, now);
     let names = (0..=DIFFERENCES_MAX).map(|n| named(&format!("x{n}"), "30"));
     audit.page(&mut index, names.collect());
-    audit.complete(&index, "50", now + SETTLE);
+    audit.complete(&index, Version::of("50"), now + SETTLE);
     let expected = format!("list: {DIFFERENCES_MAX} missing, 0 changed, 0 extra");
     assert_eq!(words(audit.settle(&index, "50", now)), expected);
 }

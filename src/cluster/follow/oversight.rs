@@ -1,8 +1,9 @@
 //! What the owner of an index does beside applying events: it orders audits and mends what they find, doubts lists that
 //! would take out most of a resource, and answers questions.
 //!
-//! What to decide is in `audit`, `hold` and `relist`, without a clock; what is done about lists is in `lists`. Audits are
-//! of one resource at a time, and only while its watch is in good health: what is wrong then is told already.
+//! What to decide is in `audit`, `rewind`, `hold` and `relist`, without a clock; what is done about lists is in `lists`, and
+//! about a server that has gone back in time in `rewinds`. Audits are of one resource at a time, and only while its watch
+//! is in good health: what is wrong then is told already.
 
 use std::time::{Duration, SystemTime};
 
@@ -11,15 +12,17 @@ use tokio::time::Instant;
 use super::super::audit::{Audit, Next, Repairs, Result};
 use super::super::freshness::Heard;
 use super::super::hold::Hold;
-use super::super::index::Now;
+use super::super::index::{Now, Version};
 use super::super::inspect::{Inspection, Question, Traced};
 use super::super::object::{Audited, Event, Named, Order, Resource};
+use super::super::rewind::Rewind;
 use super::super::snapshot::Reached;
 use super::super::sources::Feed;
 use super::relist::Relist;
 use super::{Owner, reached};
 
 mod lists;
+mod rewinds;
 
 /// What is due and cannot be done is tried again after this.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -38,6 +41,7 @@ pub(super) struct Oversight {
     /// When the next audit of each resource is due; `None` before its first list.
     audits_due: [Option<Instant>; Resource::ALL.len()],
     holds: [Hold; Resource::ALL.len()],
+    rewinds: [Rewind; Resource::ALL.len()],
     /// Lists that are wanted and have not come.
     relists: [Option<Relist>; Resource::ALL.len()],
     /// Of the last order.
@@ -70,6 +74,7 @@ impl Oversight {
         self.audits_due[resource as usize] = None;
         self.relists[resource as usize] = None;
         self.holds[resource as usize] = Hold::default();
+        self.rewinds[resource as usize] = Rewind::default();
     }
 
     /// What an audit would compare is about to be told anew.
@@ -100,7 +105,10 @@ impl Owner {
             Some(running) => Some(running.due()),
             None => self.next_audit().map(|(due, _)| due),
         };
+        let overdue = Resource::ALL.into_iter();
+        let overdue = overdue.filter_map(|resource| self.overdue(resource));
         holds
+            .chain(overdue)
             .chain(relists.filter_map(Relist::due))
             .chain(next)
             .min()
@@ -115,6 +123,7 @@ impl Owner {
                 self.oversight.want_list(resource, now);
             }
         }
+        self.believe_overdue(now);
         self.order_lists(now);
         match &self.oversight.audit {
             Some(running) if running.is_lost(now) => self.end_audit(Result::Failed),
@@ -153,12 +162,7 @@ impl Owner {
         let audit = &mut running.audit;
         match audited {
             Audited::Page(page) => audit.page(&mut self.index, page),
-            Audited::Complete(version) => {
-                let until = now + self.following.pace.audit_settle;
-                if audit.complete(&self.index, &version, until) {
-                    self.end_audit(Result::Same);
-                }
-            }
+            Audited::Complete(version) => self.audit_complete(resource, version, now),
             Audited::Object(named, Some(object)) => {
                 if let Some(kind) = audit.mends(&self.index, &named, &object) {
                     running.mended(&named);
@@ -227,8 +231,9 @@ impl Owner {
         if !self.order(resource, Order::Audit) {
             return;
         }
+        let heard = Version::of(&self.standings[resource as usize].heard.version);
         self.oversight.audit = Some(Running {
-            audit: Audit::new(resource, &mut self.index, now),
+            audit: Audit::new(resource, &mut self.index, heard, now),
             number: self.oversight.number,
             repairs: Repairs::default(),
             names: Vec::new(),

@@ -13,6 +13,8 @@ use crate::cluster::connection::{Request, RequestObserver};
 use crate::cluster::inspect::NotFollowed;
 use crate::cluster::registry::{Clusters, Lease, Need, Source};
 
+mod anew;
+
 /// What a busy machine may take for something that needs milliseconds.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -57,6 +59,8 @@ impl Observer for Witness {
     fn doubted(&self, _: &str, _: Resource) {
         self.doubts.fetch_add(1, Ordering::Relaxed);
     }
+
+    fn rewound(&self, _: &str, _: Resource) {}
 
     fn programmed(&self, _: bool, _: Duration) {}
 
@@ -127,52 +131,6 @@ async fn wait_for(what: &str, mut is: impl FnMut() -> bool) {
     }
 }
 
-#[tokio::test]
-async fn an_index_that_panics_is_made_anew_and_what_was_served_stays() {
-    let folder = tempfile::tempdir().unwrap();
-    write(folder.path(), "one");
-    let (witness, clusters) = clusters();
-    let lease = clusters
-        .lease(&key(folder.path()), &need(&[Resource::Namespaces]))
-        .unwrap();
-    let is_listed = || has(&lease, "one") && lease.view().is_synced(Resource::Namespaces);
-    wait_for("the first list", is_listed).await;
-    witness.panics_next.store(true, Ordering::Relaxed);
-    write(folder.path(), "two");
-    wait_for("the news after the panic", || {
-        assert!(has(&lease, "one"), "what was served is gone");
-        assert!(lease.view().is_synced(Resource::Namespaces));
-        has(&lease, "two")
-    })
-    .await;
-    assert_eq!(witness.panics.load(Ordering::Relaxed), 1);
-    assert_eq!(witness.stated(), [(Resource::Namespaces, 2, true)]);
-}
-
-#[test]
-fn an_index_that_is_made_anew_does_not_wait_for_what_may_not_be_listed_any_more() {
-    let [namespaces, services] = [Resource::Namespaces, Resource::Services];
-    let lists = |resource| [Event::ListStarted(resource), Event::Listed(resource)];
-    let served = Cluster::told(lists(namespaces).into_iter().chain(lists(services)));
-    let mut owner = Owner::new(following(served));
-    owner.wanted = vec![namespaces, services];
-    let service = json!({"metadata": {"namespace": "demo", "name": "web"}, "spec": {}});
-    let service = Object::read(services, &service).unwrap();
-    let [started, listed] = lists(services);
-    for event in [started, Event::Applied(service), listed] {
-        owner.apply(event);
-    }
-    let key = service_key("demo", "web").unwrap();
-    let is_served = |owner: &Owner| owner.following.cluster.view().service(&key).is_some();
-    let away = Trouble::Unreachable("timed out".into());
-    owner.apply(Event::Trouble(namespaces, away));
-    owner.publish();
-    assert!(!is_served(&owner), "who is away may come back");
-    owner.apply(Event::Trouble(namespaces, Trouble::Forbidden("no".into())));
-    owner.publish();
-    assert!(is_served(&owner));
-}
-
 fn following(cluster: Cluster) -> Arc<Following> {
     Arc::new(Following {
         cluster: Arc::new(cluster),
@@ -187,37 +145,6 @@ fn following(cluster: Cluster) -> Arc<Following> {
         restored: std::sync::Mutex::default(),
         saves: tokio::sync::Mutex::new(mpsc::channel(1).1),
     })
-}
-
-#[test]
-fn an_index_that_is_made_anew_is_heard_when_it_knows_as_much_as_is_served() {
-    let namespace = |name: &str| {
-        let value = json!({"metadata": {"name": name}});
-        Event::Applied(Object::read(Resource::Namespaces, &value).unwrap())
-    };
-    let (started, listed) = (
-        Event::ListStarted(Resource::Namespaces),
-        Event::Listed(Resource::Namespaces),
-    );
-    let known = Cluster::told([started.clone(), namespace("one"), listed.clone()]);
-    for (fact, cluster, at_the_first, at_the_end) in [
-        ("nothing is served", Cluster::default(), ["two"], ["two"]),
-        ("a whole list is served", known, ["one"], ["two"]),
-    ] {
-        let mut owner = Owner::new(following(cluster));
-        owner.wanted = vec![Resource::Namespaces];
-        let served = |owner: &Owner| {
-            let view = owner.following.cluster.view();
-            let has =
-                |name: &&str| view.has_namespace(&crate::cluster::records::label(name).unwrap());
-            ["one", "two"].into_iter().filter(has).collect::<Vec<_>>()
-        };
-        owner.apply(started.clone());
-        owner.apply(namespace("two"));
-        assert_eq!(served(&owner), at_the_first, "{fact}");
-        owner.apply(listed.clone());
-        assert_eq!(served(&owner), at_the_end, "{fact}");
-    }
 }
 
 #[test]
@@ -261,60 +188,18 @@ fn what_a_snapshot_tells_is_traced_to_how_far_the_process_before_had_come() {
     assert_eq!(traced(&owner), ("9".into(), None));
 }
 
-#[tokio::test(start_paused = true)]
-async fn an_index_that_is_made_anew_believes_no_list_that_lacks_most_of_what_is_served() {
-    let [started, listed] = {
-        let namespaces = Resource::Namespaces;
-        [Event::ListStarted(namespaces), Event::Listed(namespaces)]
-    };
-    let list = |owner: &mut Owner, names: std::ops::Range<usize>| {
-        owner.apply(started.clone());
-        for name in names {
-            let value = json!({"metadata": {"name": format!("n{name}")}});
-            let namespace = Object::read(Resource::Namespaces, &value).unwrap();
-            owner.apply(Event::Applied(namespace));
-        }
-        owner.apply(listed.clone());
-    };
-    let nobody = tower::service_fn(|_: http::Request<kube::client::Body>| {
-        std::future::pending::<Result<http::Response<kube::client::Body>, std::io::Error>>()
-    });
-    let mut following = Arc::into_inner(following(Cluster::default())).unwrap();
-    following.feed = Feed::Api {
-        client: kube::Client::new(nobody, "default"),
-        server: "https://api".into(),
-    };
-    let following = Arc::new(following);
-    let served = || following.served[Resource::Namespaces as usize].load(Ordering::Relaxed);
-    let has_last = || {
-        let view = following.cluster.view();
-        view.has_namespace(&crate::cluster::records::label("n199").unwrap())
-    };
-    let anew = || {
-        let mut owner = Owner::new(following.clone());
-        owner.wanted = vec![Resource::Namespaces];
-        owner
-    };
-    list(&mut anew(), 0..200);
-    assert!(has_last());
-
-    let mut owner = anew();
-    list(&mut owner, 0..99);
-    assert!(has_last(), "a list is believed at once that lacks most");
-    assert_eq!(served(), 200);
-    let doubted = owner.standings[Resource::Namespaces as usize].doubted;
-    assert_eq!(doubted.map(|doubted| doubted.missing), Some(101));
-    // Nor is it after another panic.
-    let mut owner = anew();
-    list(&mut owner, 0..99);
-    tokio::time::advance(Pace::default().hold).await;
-    assert!(has_last(), "it has not said so again");
-    list(&mut owner, 0..99);
-    assert!(!has_last());
-    assert_eq!(served(), 99);
-
-    list(&mut anew(), 0..50);
-    assert_eq!(served(), 50, "few may go at once");
+#[test]
+fn a_manifest_may_be_put_back_to_an_older_version() {
+    let mut owner = Owner::new(following(Cluster::default()));
+    owner.wanted = vec![Resource::Namespaces];
+    owner.apply(Event::ListStarted(Resource::Namespaces));
+    owner.apply(Event::Listed(Resource::Namespaces));
+    for version in ["9", "7"] {
+        let value = json!({"metadata": {"name": "one", "resourceVersion": version}});
+        let namespace = Object::read(Resource::Namespaces, &value).unwrap();
+        owner.apply(Event::Applied(namespace));
+    }
+    assert_eq!(owner.due(), None, "nobody can be asked for a list");
 }
 
 #[tokio::test]
@@ -366,9 +251,11 @@ fn the_delay_of_a_change_is_told_for_services_that_answer_with_it() {
         let value = json!({"metadata": {"namespace": "demo", "name": name}, "spec": spec});
         Event::Applied(Object::read(Resource::Services, &value).unwrap())
     };
-    let slice = |service: &str, annotations: serde_json::Value| {
+    let slice = |service: &str, version: &str, annotations: serde_json::Value| {
         let labels = json!({"kubernetes.io/service-name": service});
-        let metadata = json!({"namespace": "demo", "name": service, "labels": labels, "annotations": annotations});
+        let metadata = json!({
+            "namespace": "demo", "name": service, "labels": labels, "annotations": annotations, "resourceVersion": version,
+        });
         let value =
             json!({"metadata": metadata, "addressType": "IPv4", "endpoints": [], "ports": []});
         Event::Applied(Object::read(Resource::EndpointSlices, &value).unwrap())
@@ -384,9 +271,16 @@ fn the_delay_of_a_change_is_told_for_services_that_answer_with_it() {
             json!({"type": "ExternalName", "externalName": "example.com"}),
         ),
     ];
-    let synced = [
-        Event::ListStarted(Resource::EndpointSlices),
-        Event::Listed(Resource::EndpointSlices),
+    let slices = Resource::EndpointSlices;
+    let synced = [Event::ListStarted(slices), Event::Listed(slices)];
+    // A list tells the version 9 and is given up.
+    let [started, listed] = synced.clone();
+    let given_up = [
+        started.clone(),
+        listed,
+        started,
+        slice("web", "9", json!({})),
+        Event::Current(slices),
     ];
     let stamp = json!({"endpoints.kubernetes.io/last-change-trigger-time": "2026-01-01T00:00:00Z"});
     for (fact, name, annotations, synced, expected) in [
@@ -401,7 +295,8 @@ fn the_delay_of_a_change_is_told_for_services_that_answer_with_it() {
         ("an alias", "out", stamp.clone(), &synced, None),
         ("no Service", "nosuch", stamp.clone(), &synced, None),
         ("no stamp", "web", json!({}), &synced, None),
-        ("the first list", "web", stamp, &[], None),
+        ("the first list", "web", stamp.clone(), &[], None),
+        ("a repeat", "web", stamp, &given_up, None),
     ] {
         let mut index = Index::default();
         for event in services.iter().chain(synced) {
@@ -411,7 +306,7 @@ fn the_delay_of_a_change_is_told_for_services_that_answer_with_it() {
             };
             index.apply(event.clone(), now);
         }
-        let told = trigger(&slice(name, annotations), index.latest());
+        let told = trigger(&slice(name, "7", annotations), &index);
         assert_eq!(told.map(|(headless, _)| headless), expected, "{fact}");
     }
 }

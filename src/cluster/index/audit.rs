@@ -57,7 +57,7 @@ impl Index {
     }
 
     /// The Service of this key and its slices, the latter in no order. It looks over all slices.
-    /// What is known from a snapshot alone was told when that was current, in no version.
+    /// What is known from a snapshot alone was told when that was current.
     pub(crate) fn trace(&self, key: &ServiceKey) -> (Option<Note>, Vec<Note>) {
         let note = |resource: Resource, id: u64| {
             let as_of = self.view.stale[resource as usize].unwrap_or_default();

@@ -5,7 +5,8 @@
 
 use std::net::IpAddr;
 
-use super::{ById, Index};
+use super::known::Version;
+use super::{ById, Index, Versions};
 use crate::cluster::object::{Port, Resource};
 use crate::cluster::records::{
     ServiceRecords, SharedLabels, SliceRecords, StoredService, StoredSlice,
@@ -24,7 +25,9 @@ pub(in crate::cluster) struct Contents {
     /// Labels in lower-case wire form.
     pub(in crate::cluster) namespaces: Table<SharedLabels>,
     pub(in crate::cluster) services: Table<Entry<ServiceRecords>>,
+    pub(in crate::cluster) service_versions: Versions,
     pub(in crate::cluster) slices: ById<SliceRecords>,
+    pub(in crate::cluster) slice_versions: Versions,
     /// The address and the label of the Namespace.
     pub(in crate::cluster) pods: ById<(IpAddr, SharedLabels)>,
 }
@@ -38,7 +41,9 @@ impl Index {
             synced: self.view.synced,
             namespaces: self.view.namespaces.clone(),
             services: self.view.services.clone(),
+            service_versions: self.known[Resource::Services as usize].versions(),
             slices: self.slices.clone(),
+            slice_versions: self.known[Resource::EndpointSlices as usize].versions(),
             pods: self.pods.clone(),
         }
     }
@@ -60,21 +65,25 @@ impl Index {
         self.put_namespace(label);
     }
 
-    /// Puts in a Service; `None` if it cannot have been one.
+    /// Puts in a Service, in this version if it is known; `None` if it cannot have been one.
     pub(in crate::cluster) fn restore_service(
         &mut self,
+        version: Option<u64>,
         stored: StoredService<'_>,
         ports: &[Port],
     ) -> Option<()> {
         let records = ServiceRecords::of_stored(stored, self.ports.shared(ports))?;
+        let id = self.view.hash(records.key());
+        self.restore_version(Resource::Services, id, version);
         self.put_service(records, 0);
         Some(())
     }
 
-    /// Puts in a slice of the Service of this key; `None` if it cannot have been one.
+    /// Puts in a slice of the Service of this key likewise.
     pub(in crate::cluster) fn restore_slice(
         &mut self,
         id: u64,
+        version: Option<u64>,
         service: &[u8],
         stored: StoredSlice<'_>,
         ports: &[Port],
@@ -86,7 +95,14 @@ impl Index {
         }
         self.aggregate(records.service(), None, Some(&records));
         self.slices.insert(id, records);
+        self.restore_version(Resource::EndpointSlices, id, version);
         Some(())
+    }
+
+    fn restore_version(&mut self, resource: Resource, id: u64, version: Option<u64>) {
+        if let Some(version) = version.and_then(Version::numbered) {
+            self.known[resource as usize].restore(id, version);
+        }
     }
 
     /// Puts in a Pod of a Namespace, whose label is in lower-case wire form.
@@ -99,6 +115,7 @@ impl Index {
     pub(in crate::cluster) fn restored(&mut self, resource: Resource, as_of: u64) {
         self.view.synced[resource as usize] = true;
         self.view.stale[resource as usize] = Some(as_of);
+        self.known[resource as usize].restored(u32::try_from(as_of).unwrap_or(u32::MAX));
     }
 
     /// The contents have been put in; this was their serial.

@@ -9,6 +9,7 @@ use std::hash::BuildHasher;
 use foldhash::fast::FixedState;
 
 use super::by_id::{ById, join, split};
+use super::repeats::Repeats;
 
 /// A `resourceVersion` in eight octets. The Kubernetes API calls it opaque, but every server's is a decimal number that
 /// grows; one that is none is kept as a hash, which can be compared for being the same and nothing more.
@@ -36,6 +37,11 @@ impl Version {
         }
     }
 
+    /// The version of this number, if it can be one.
+    pub(super) fn numbered(number: u64) -> Option<Version> {
+        (number <= VALUE).then_some(Version(number))
+    }
+
     /// The number, if it is one.
     pub(crate) fn number(self) -> Option<u64> {
         (self.0 & OPAQUE == 0).then_some(self.0)
@@ -50,15 +56,24 @@ impl Version {
     }
 }
 
+/// Which version of each object of a resource was told; a copy that costs next to nothing.
+#[derive(Debug)]
+pub(in crate::cluster) struct Versions(ById<Note>);
+
+impl Versions {
+    /// That of the object of this identity, if it is a number.
+    pub(in crate::cluster) fn number(&self, id: u64) -> Option<u64> {
+        self.0.get(id)?.version().number()
+    }
+}
+
 /// The objects of one resource, by the hash of namespace and name.
 #[derive(Debug, Default)]
 pub(super) struct Known {
     objects: ById<Note>,
-    /// While the resource is being listed: how many records there were before.
-    listing: Option<usize>,
-    /// The newest version that the list has told which is under way, or was given up: then the watch goes on from before
-    /// it, and tells again what the list knew, until it has come past this.
-    told_by_list: Option<Version>,
+    repeats: Repeats,
+    /// How many records there were before the last list.
+    before_list: usize,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -73,13 +88,13 @@ impl Known {
     /// A list begins; `before` records are there.
     pub(super) fn start_list(&mut self, before: usize) {
         self.unmark(LISTED);
-        self.listing = Some(before);
-        self.told_by_list = None;
+        self.before_list = before;
+        self.repeats.start_list();
     }
 
     /// How many records there were before the list that is under way, if one is.
     pub(super) fn listing(&self) -> Option<usize> {
-        self.listing
+        self.repeats.is_listing().then_some(self.before_list)
     }
 
     /// Whether the list that is under way has named this object.
@@ -90,8 +105,7 @@ impl Known {
 
     /// The list is complete. `keep`: what it did not name stays known.
     pub(super) fn end_list(&mut self, keep: bool) {
-        self.listing = None;
-        self.told_by_list = None;
+        self.repeats.end_list();
         if !keep {
             let unlisted = |(id, note): (u64, &Note)| (note.state() & LISTED == 0).then_some(id);
             for id in self.objects.iter().filter_map(unlisted).collect::<Vec<_>>() {
@@ -103,24 +117,24 @@ impl Known {
 
     /// The list that is under way does not come to its end: what it has not named stays known.
     pub(super) fn give_up_list(&mut self) {
-        self.listing = None;
+        self.repeats.give_up_list();
+    }
+
+    /// The source has come as far as this version.
+    pub(super) fn hear(&mut self, version: Version) {
+        self.repeats.hear(version);
     }
 
     /// Whether what is told of the object in this version was overtaken by a list that was given up. Otherwise whoever
     /// tells is right, be the version older: a server may have been put back, and a manifest may say what it likes.
-    pub(super) fn is_overtaken(&mut self, id: u64, version: Version) -> bool {
-        if self.listing.is_some() {
-            return false;
-        }
-        let Some(last) = self.told_by_list else {
-            return false;
-        };
-        if version.has_reached(last) != Some(false) {
-            self.told_by_list = None;
-            return false;
-        }
-        let known = self.objects.get(id).map(Note::version);
-        known.is_some_and(|known| version.has_reached(known) == Some(false))
+    pub(super) fn is_overtaken(&self, id: u64, version: Version) -> bool {
+        let is_older = |known| version.has_reached(known) == Some(false);
+        self.repeats.has(version)
+            && self
+                .objects
+                .get(id)
+                .map(Note::version)
+                .is_some_and(is_older)
     }
 
     /// The object was told of in this version. Says whether that is news.
@@ -128,13 +142,11 @@ impl Known {
         if self.is_overtaken(id, version) {
             return false;
         }
-        let mut marks = 0;
-        if self.listing.is_some() {
-            marks = LISTED;
-            if (self.told_by_list).is_none_or(|last| version.has_reached(last) == Some(true)) {
-                self.told_by_list = Some(version);
-            }
-        }
+        self.hear(version);
+        let marks = match self.repeats.is_listing() {
+            true => LISTED,
+            false => 0,
+        };
         match self.objects.get_mut(id) {
             Some(note) => {
                 note.set(note.state() & (SEEN | LISTED) | marks | version.0);
@@ -148,7 +160,17 @@ impl Known {
         true
     }
 
-    /// The object no longer exists.
+    /// The object ended in this version. Says whether that is news.
+    pub(super) fn ended(&mut self, id: u64, version: Version) -> bool {
+        let is_news = !self.is_overtaken(id, version);
+        if is_news {
+            self.hear(version);
+            self.forget(id);
+        }
+        is_news
+    }
+
+    /// The object does not exist.
     pub(super) fn forget(&mut self, id: u64) {
         self.objects.remove(id);
     }
@@ -157,6 +179,22 @@ impl Known {
     pub(super) fn note(&self, id: u64) -> Option<(Version, u32)> {
         let note = self.objects.get(id)?;
         Some((note.version(), note.told))
+    }
+
+    /// All versions as they are now.
+    pub(super) fn versions(&self) -> Versions {
+        Versions(self.objects.clone())
+    }
+
+    /// A process before has been told of the object in this version.
+    pub(super) fn restore(&mut self, id: u64, version: Version) {
+        let state = split(version.0);
+        self.objects.insert(id, Note { state, told: 0 });
+    }
+
+    /// What a process before has been told was current at this Unix time in seconds.
+    pub(super) fn restored(&mut self, as_of: u32) {
+        self.objects.for_each_mut(|note| note.told = as_of);
     }
 
     /// An audit begins: it has named nothing.

@@ -39,15 +39,17 @@ impl Index {
         Some(Outcome { before, missing })
     }
 
-    /// A list is complete, but what it did not name stays until another list has said so too. Says whether the view
-    /// changed.
-    pub(crate) fn finish_list_keeping(&mut self, resource: Resource, now: Now) -> bool {
+    /// A list is complete, but what it did not name stays until another list has said so too.
+    pub(crate) fn finish_list_keeping(&mut self, resource: Resource, now: Now) {
         self.known[resource as usize].end_list(true);
         if resource == Resource::EndpointSlices {
             self.held.resume(now);
         }
-        let was_stale = self.view.stale[resource as usize].take().is_some();
-        was_stale | !std::mem::replace(&mut self.view.synced[resource as usize], true)
+    }
+
+    /// What is known of the resource is all of it, though no list that was believed has said so.
+    pub(crate) fn believe(&mut self, resource: Resource) {
+        self.view.synced[resource as usize] = true;
     }
 
     /// Takes out what the list did not name.

@@ -9,7 +9,7 @@ use super::*;
 mod figures;
 pub(in crate::cluster) mod histories;
 mod moves;
-mod versions;
+pub(in crate::cluster) mod versions;
 
 pub(in crate::cluster) const NOW: Now = at(0);
 
@@ -65,7 +65,7 @@ pub(in crate::cluster) fn namespace(name: &str) -> Object {
     object(Resource::Namespaces, &json!({"metadata": {"name": name}}))
 }
 
-fn key(namespace: &str, service: &str) -> ServiceKey {
+pub(in crate::cluster) fn key(namespace: &str, service: &str) -> ServiceKey {
     service_key(namespace, service).unwrap()
 }
 

@@ -22,7 +22,7 @@ use crate::cluster::object::Resource;
 use crate::cluster::seed::{Seed, SeedNumbers};
 
 pub(super) const MAGIC: [u8; 8] = *b"CAIRNSNP";
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 
 /// Octets before the marks.
 pub(super) const HEAD_LEN: usize = 16;

@@ -5,16 +5,14 @@
 //! A list that is given up leaves none behind, until the watch has come past all that the list told.
 
 use super::{Reached, ReachedAll};
-use crate::cluster::index::Version;
+use crate::cluster::index::{Repeats, Version};
 use crate::cluster::object::{Event, Resource};
 
 /// How far each resource has been followed.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Heard {
     pub(super) reached: ReachedAll,
-    listing: [bool; Resource::ALL.len()],
-    /// The newest version that a list has told which is under way or was given up.
-    told_by_list: [Option<Version>; Resource::ALL.len()],
+    repeats: [Repeats; Resource::ALL.len()],
 }
 
 impl Heard {
@@ -30,17 +28,15 @@ impl Heard {
     pub(super) fn hear(&mut self, event: &Event, now: u64) {
         match event {
             Event::ListStarted(resource) => {
-                self.listing[*resource as usize] = true;
-                self.told_by_list[*resource as usize] = None;
+                self.repeats[*resource as usize].start_list();
                 self.reached[*resource as usize].version = Box::default();
             }
             Event::Listed(resource) => {
-                self.listing[*resource as usize] = false;
-                self.told_by_list[*resource as usize] = None;
+                self.repeats[*resource as usize].end_list();
                 self.reached[*resource as usize].as_of = now;
             }
             Event::Current(resource) => {
-                self.listing[*resource as usize] = false;
+                self.repeats[*resource as usize].give_up_list();
                 self.advance(*resource, "", now);
             }
             Event::Reached(resource, version) => self.advance(*resource, version, now),
@@ -55,25 +51,23 @@ impl Heard {
     /// Nobody needs this resource.
     pub(super) fn forget(&mut self, resource: Resource) {
         self.reached[resource as usize] = Reached::default();
-        self.listing[resource as usize] = false;
-        self.told_by_list[resource as usize] = None;
+        self.repeats[resource as usize] = Repeats::default();
     }
 
     fn advance(&mut self, resource: Resource, version: &str, now: u64) {
-        let told = &mut self.told_by_list[resource as usize];
-        let passes = |last: Version| Version::of(version).has_reached(last) != Some(false);
-        if self.listing[resource as usize] {
-            if !version.is_empty() && told.is_none_or(passes) {
-                *told = Some(Version::of(version));
-            }
+        let repeats = &mut self.repeats[resource as usize];
+        let told = (!version.is_empty()).then(|| Version::of(version));
+        if let Some(told) = told {
+            repeats.hear(told);
+        }
+        if repeats.is_listing() {
             return;
         }
         let reached = &mut self.reached[resource as usize];
         reached.as_of = now;
-        if version.is_empty() || !told.is_none_or(passes) {
+        if told.is_none_or(|told| repeats.has(told)) {
             return;
         }
-        *told = None;
         if *reached.version != *version {
             reached.version = version.into();
         }

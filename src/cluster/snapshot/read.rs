@@ -203,6 +203,7 @@ impl<R: Read> Body<R> {
     }
 
     fn service(&mut self, index: &mut Index) -> Result<(), Refused> {
+        let version = self.version()?;
         let [kind, key] = self.array()?;
         let (octets, ports) = (self.octets(OCTETS_MAX as usize)?, self.ports()?);
         let stored = StoredService {
@@ -210,12 +211,13 @@ impl<R: Read> Body<R> {
             key,
             octets: &octets,
         };
-        let restored = index.restore_service(stored, &ports);
+        let restored = index.restore_service(version, stored, &ports);
         restored.ok_or(Refused::Damaged("a Service"))
     }
 
     fn slice(&mut self, index: &mut Index) -> Result<(), Refused> {
         let id = u64::from_be_bytes(self.array()?);
+        let version = self.version()?;
         let service = self.octets(2 * (LABEL_MAX + 1))?;
         let mut counts = [0; 4];
         for count in &mut counts {
@@ -228,10 +230,14 @@ impl<R: Read> Body<R> {
             octets: &octets,
         };
         let restored = match labels_in(&service) {
-            Some(2) => index.restore_slice(id, &service, stored, &ports),
+            Some(2) => index.restore_slice(id, version, &service, stored, &ports),
             _ => None,
         };
         restored.ok_or(Refused::Damaged("a slice"))
+    }
+
+    fn version(&mut self) -> Result<Option<u64>, Refused> {
+        Ok(Some(self.number()?).filter(|number| *number > 0))
     }
 
     fn ports(&mut self) -> Result<Vec<Port>, Refused> {

@@ -9,7 +9,8 @@ use super::write::Draft;
 use super::{OCTETS_MAX, Reached, ReachedAll, Refused};
 use crate::cluster::index::Index;
 use crate::cluster::index::tests::histories::{Exist, World, history};
-use crate::cluster::index::tests::{NOW as SERIAL, namespace, pod, service, slice, told};
+use crate::cluster::index::tests::versions::in_version;
+use crate::cluster::index::tests::{NOW as SERIAL, key, namespace, pod, service, slice, told};
 use crate::cluster::object::{Event, Resource};
 use crate::testing::Random;
 
@@ -149,6 +150,28 @@ fn every_history_is_read_back_as_it_was_written_and_goes_on_as_if_nothing_had_be
 }
 
 #[test]
+fn the_versions_of_what_is_explained_are_read_back_as_of_when_the_file_was_current() {
+    let mut index = index();
+    for (object, version) in [
+        (service("demo", "web", "10.96.0.1"), "41234567"),
+        (slice("demo", "web-1", "web", &["10.0.0.1"]), "41234568"),
+        (slice("demo", "web-2", "web", &["10.0.0.2"]), "opaque"),
+    ] {
+        index.apply(Event::Applied(in_version(object, version)), SERIAL);
+    }
+    let octets = file(&draft(&index, reached(60)));
+    let found = read_octets(&octets, wanted()).unwrap();
+    let (service, mut slices) = found.index.trace(&key("demo", "web"));
+    slices.sort_by_key(|(version, _)| version.number());
+    let notes: Vec<_> = service.into_iter().chain(slices).collect();
+    let versions: Vec<_> = notes.iter().map(|(version, _)| version.number()).collect();
+    assert_eq!(versions, [Some(41234567), None, Some(41234568)]);
+    assert!(notes.iter().all(|(_, told)| u64::from(*told) == NOW - 60));
+    // Written again before anything was listed, they are the same.
+    assert_eq!(file(&draft(&found.index, found.reached)), octets);
+}
+
+#[test]
 fn a_file_that_is_cut_anywhere_or_goes_on_is_refused() {
     let octets = file(&draft(&index(), reached(60)));
     for length in 0..octets.len() {
@@ -243,8 +266,18 @@ fn what_is_not_wanted_is_refused_with_the_reason() {
             wanted(),
             "corrupt",
         ),
-        ("an older format", version(0), wanted(), "version"),
-        ("a newer format", version(2), wanted(), "version"),
+        (
+            "an older format",
+            version(format::VERSION - 1),
+            wanted(),
+            "version",
+        ),
+        (
+            "a newer format",
+            version(format::VERSION + 1),
+            wanted(),
+            "version",
+        ),
         ("of another cluster", octets.clone(), foreign, "foreign"),
         ("too old", octets.clone(), at(NOW + 3541), "too_old"),
         ("from the future", octets.clone(), at(NOW - 361), "future"),

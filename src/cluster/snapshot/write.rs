@@ -74,11 +74,13 @@ impl Draft {
         }
         number(out, contents.services.len() as u64)?;
         for entry in contents.services.iter() {
+            version(out, contents.service_versions.number(entry.hash))?;
             service(out, &entry.of)?;
         }
         number(out, contents.slices.len() as u64)?;
         for (id, records) in contents.slices.iter() {
             out.write_all(&id.to_be_bytes())?;
+            version(out, contents.slice_versions.number(id))?;
             slice(out, records)?;
         }
         number(out, contents.pods.len() as u64)?;
@@ -116,6 +118,11 @@ impl<W: Write> Write for Sealed<W> {
     fn flush(&mut self) -> io::Result<()> {
         self.to.flush()
     }
+}
+
+/// A `resourceVersion`; none has the number 0.
+fn version(out: &mut impl Write, version: Option<u64>) -> io::Result<()> {
+    number(out, version.unwrap_or_default())
 }
 
 fn service(out: &mut impl Write, records: &ServiceRecords) -> io::Result<()> {

@@ -7,20 +7,6 @@ const AUDITED: Pace = Pace {
     ..PACE
 };
 
-/// Audits of a resource that have ended so.
-fn audits(server: &Server, resource: &str, result: &str) -> f64 {
-    let labels = [("resource", resource), ("result", result)];
-    metric(server, "cairn_cluster_audits_total", &labels).unwrap_or_default()
-}
-
-/// What was mended of a resource: missing, changed, extra.
-fn repairs(server: &Server, resource: &str) -> [f64; 3] {
-    ["missing", "changed", "extra"].map(|kind| {
-        let labels = [("resource", resource), ("kind", kind)];
-        metric(server, "cairn_cluster_repairs_total", &labels).unwrap_or_default()
-    })
-}
-
 #[test]
 fn what_a_watch_left_out_is_found_and_mended() {
     for knows_metadata in [true, false] {

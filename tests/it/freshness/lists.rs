@@ -29,11 +29,6 @@ fn most_go_unseen(api: &ApiServer) {
     api.start_again();
 }
 
-fn doubted(server: &Server) -> Option<f64> {
-    let labels = [("resource", "services")];
-    metric(server, "cairn_cluster_lists_doubted_total", &labels)
-}
-
 #[test]
 fn what_a_list_lacks_of_most_that_is_known_stays_and_what_it_names_is_taken() {
     let api = many();

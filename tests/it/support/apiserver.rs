@@ -44,7 +44,7 @@ pub(crate) use faults::{Cut, Fault};
 pub(crate) use identity::Transport;
 pub(crate) use kubeconfig::Login;
 pub(crate) use ledger::{Request, Verb};
-pub(crate) use state::{LimitAtZero, TooOld, WatchList};
+pub(crate) use state::{Future, LimitAtZero, TooOld, WatchList};
 pub(crate) use wire::Mute;
 
 use identity::Identity;

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::super::Owner;
 use super::super::relist::Relist;
 use crate::cluster::audit::Result;
-use crate::cluster::hold::Decision;
+use crate::cluster::hold::{Decision, Hold};
 use crate::cluster::index::{Now, Outcome};
 use crate::cluster::object::{Event, Order, Resource, Trouble};
 
@@ -46,10 +46,8 @@ impl Owner {
                 }
                 // An index that was made anew has none of what is to be kept: it is not heard until the list is
                 // believed, so that what is served stays.
-                match self.index.latest().is_synced(resource) {
-                    true => self.index.finish_list_keeping(resource, at),
-                    false => false,
-                }
+                self.index.finish_list_keeping(resource, at);
+                false
             }
             _ => {
                 if was_doubted {
@@ -61,6 +59,33 @@ impl Owner {
                 }
                 self.index.apply(Event::Listed(resource), at)
             }
+        }
+    }
+
+    /// When an index that was made anew waits no longer for a list that says again what is doubted: whatever changes
+    /// meanwhile, of any resource, is not served.
+    pub(super) fn overdue(&self, resource: Resource) -> Option<Instant> {
+        let hold = &self.oversight.holds[resource as usize];
+        hold.overdue(self.following.pace.hold)
+            .filter(|_| !self.index.latest().is_synced(resource))
+    }
+
+    /// Believes the lists that have not been told again in time.
+    pub(super) fn believe_overdue(&mut self, now: Instant) {
+        let resources = Resource::ALL.into_iter();
+        let overdue = resources.filter(|of| self.overdue(*of).is_some_and(|due| due <= now));
+        for resource in overdue.collect::<Vec<_>>() {
+            let cluster = &*self.following.name;
+            tracing::warn!(
+                target: "plugin/kubernetes", cluster, %resource,
+                "The list was asked for again and does not come; the first one is believed"
+            );
+            self.oversight.holds[resource as usize] = Hold::default();
+            self.standings[resource as usize].doubted = None;
+            self.index.believe(resource);
+            self.state(&[resource]);
+            self.keeper.changed();
+            self.publish();
         }
     }
 

@@ -4,7 +4,7 @@ use super::*;
 use crate::cluster::records::ServiceKind;
 
 /// The same object in another version.
-pub(super) fn in_version(mut object: Object, version: &str) -> Object {
+pub(in crate::cluster) fn in_version(mut object: Object, version: &str) -> Object {
     let metadata = match &mut object {
         Object::Service(service) => &mut service.metadata,
         Object::EndpointSlice(slice) => &mut slice.metadata,
@@ -71,6 +71,17 @@ fn what_a_list_has_told_is_not_taken_back_by_a_watch_that_goes_on_from_before_it
                 Event::Applied(web("10.96.0.3", "9")),
                 Event::Current(services),
                 Event::Applied(in_version(service("demo", "db", "10.96.0.9"), "10")),
+                Event::Applied(web("10.96.0.2", "7")),
+            ],
+            Some("10.96.0.2"),
+        ),
+        (
+            "an older version once a bookmark has come past the list",
+            vec![
+                Event::ListStarted(services),
+                Event::Applied(web("10.96.0.3", "9")),
+                Event::Current(services),
+                Event::Reached(services, "9".into()),
                 Event::Applied(web("10.96.0.2", "7")),
             ],
             Some("10.96.0.2"),
@@ -231,7 +242,8 @@ fn a_list_that_is_not_believed_puts_in_what_it_names_and_takes_nothing_out() {
             missing: 1,
         };
         assert_eq!(index.outcome(resource), Some(all), "{resource}");
-        assert!(index.finish_list_keeping(resource, NOW) && index.view().is_synced(resource));
+        index.finish_list_keeping(resource, NOW);
+        assert!(!index.view().is_synced(resource), "{resource}");
         assert_eq!(index.outcome(resource), None, "{resource}");
         let (_, known) = index.see(resource, namespace, name);
         assert!(known.is_some(), "{resource}: what stays is remembered");

@@ -39,6 +39,7 @@ fn ten_thousand_services_with_fifty_thousand_endpoints() {
             service("demo", &name, &address(0x0a60_0000, n)),
             slice(&name, &ips),
         ] {
+            let object = in_version(object, &(41_234_567 + n).to_string());
             index.apply(Event::Applied(object), SERIAL);
         }
     }

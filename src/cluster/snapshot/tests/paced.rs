@@ -29,6 +29,7 @@ impl Observer for Witness {
     fn audited(&self, _: &str, _: Resource, _: audit::Result) {}
     fn repaired(&self, _: &str, _: Resource, _: Repairs) {}
     fn doubted(&self, _: &str, _: Resource) {}
+    fn rewound(&self, _: &str, _: Resource) {}
     fn held(&self, _: &str, _: HeldEnds) {}
     fn programmed(&self, _: bool, _: Duration) {}
     fn snapshot(&self, _: &str, event: SnapshotEvent) {

@@ -1,44 +1,55 @@
 //! When nothing is heard.
 
+use std::convert::Infallible;
+
+use bytes::Bytes;
+use futures_util::stream::{self, StreamExt};
+use http::{Request, Response};
+use http_body_util::StreamBody;
+use hyper::body::Frame as BodyFrame;
+use tower::service_fn;
+
+use super::server::brief_uri;
 use super::*;
 
 #[tokio::test(start_paused = true)]
 async fn whenever_nothing_is_heard_that_is_said() {
-    let stream = [event("ADDED", "a", 1), initial_end(3)].concat();
     for (name, end, expected) in [
-        (
-            "a watch that is closed",
-            answer(200, "", Then::Close),
-            "current away",
-        ),
-        (
-            "one that is cut",
-            answer(200, "", Then::Cut),
-            "current away",
-        ),
+        ("a watch that is closed", whole([]), "current away"),
+        ("one that is cut", cut([]), "current away"),
         (
             "one that is refused",
-            answer(500, "ill", Then::Close),
+            refused(500, "ill"),
             "away trouble 500: ill",
         ),
     ] {
-        let (send, mut receive) = mpsc::channel(4);
-        let target = Target {
-            resource: Resource::Services,
-            labels: "".parse().unwrap(),
-        };
-        let answers = vec![answer(200, &stream, Then::Close), end];
-        let place = place(client(answers, Asked::default()));
-        let task = tokio::spawn(follow(place, target, send, unordered()));
+        let stream = whole([event("ADDED", "a", 1), initial_end(3)]);
+        let mut followed = Followed::new(vec![stream, end]);
         let mut told = Vec::new();
         while told.len() < 7 {
-            told.push(brief(receive.recv().await.unwrap()));
+            told.push(followed.next_of_all().await);
         }
-        task.abort();
         let first = ["started", "applied a", "listed", "reached 3", "away"];
         assert_eq!(told[..5], first, "{name}");
         assert_eq!(told[5..].join(" "), expected, "{name}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_falls_silent_is_asked_for_again() {
+    let began = Instant::now();
+    run(Case {
+        name: "silent for longer than the watch may last",
+        answers: vec![hangs([initial_end(3)]), hangs([])],
+        asked: "stream; watch 3",
+        events: "started; listed; reached 3; current",
+    })
+    .await;
+    let quiet = began.elapsed();
+    assert!(
+        quiet >= Duration::from_secs(330) && quiet <= Duration::from_secs(632),
+        "{quiet:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -56,30 +67,17 @@ async fn a_watch_whose_bookmarks_do_not_come_any_more_is_asked_for_again() {
     let asked = Asked::default();
     let asks = asked.clone();
     let service = service_fn(move |request: Request<Body>| {
-        asks.lock()
-            .unwrap()
-            .push(brief_uri(&request.uri().to_string()));
+        let uri = request.uri().to_string();
+        asks.lock().unwrap().push(brief_uri(&uri));
         async move { Ok::<_, Infallible>(Response::new(paced())) }
     });
-    let (send, mut receive) = mpsc::channel(16);
-    let target = Target {
-        resource: Resource::Services,
-        labels: "".parse().unwrap(),
-    };
-    let place = place(kube::Client::new(service, "default"));
-    let task = tokio::spawn(follow(place, target, send, unordered()));
-    let mut told = Vec::new();
+    let client = kube::Client::new(service, "default");
+    let mut followed = Followed::by(client, asked, Freshness::Any);
     let began = Instant::now();
-    while told.last().is_none_or(|event| event != "current") {
-        told.push(next(&mut receive).await.unwrap());
-    }
+    let events = "started; listed; reached 3; reached 4; reached 5; reached 6; current";
+    followed.says(events, "").await;
     let silent = began.elapsed() - Duration::from_secs(180);
-    task.abort();
-    assert_eq!(
-        told[3..],
-        ["reached 4", "reached 5", "reached 6", "current"]
-    );
-    assert_eq!(asked.lock().unwrap()[..], ["stream", "watch 6"]);
+    assert_eq!(followed.questions(), "stream; watch 6");
     // A quarter more than a minute, the margin, and what "at once" is spread over.
     let expected = Duration::from_millis(80_000)..Duration::from_millis(80_200);
     assert!(expected.contains(&silent), "{silent:?}");

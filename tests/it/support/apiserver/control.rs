@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    ApiServer, Cut, Fault, LimitAtZero, Mute, TooOld, WatchList,
+    ApiServer, Cut, Fault, Future, LimitAtZero, Mute, TooOld, WatchList,
     resource::Resource,
     state::{OpenWatch, Order},
 };
@@ -114,6 +114,29 @@ impl ApiServer {
     /// The watch cache is up to date again.
     pub(crate) fn catch_up(&self) {
         self.shared.change(|state| state.lagging_at = None);
+    }
+
+    /// The storage is put back to how all was at `version`, as from a backup, and goes on from there. Open watches are
+    /// silent until the versions have come as far again as theirs.
+    pub(crate) fn put_back(&self, version: u64) {
+        self.shared.change(|state| state.store.put_back(version));
+    }
+
+    /// The open watches of the resource go on from the version that is the newest now, be it older than theirs.
+    pub(crate) fn rewind_watches(&self, resource: &str) {
+        let newest = self.version();
+        self.for_watches(resource, |watch| watch.rewound = Some(newest));
+    }
+
+    /// How a watch from a version that is yet to come is answered.
+    pub(crate) fn future(&self, mode: Future) {
+        self.shared.change(|state| state.switches.future = mode);
+    }
+
+    /// Whether lists without a resourceVersion see the newest; if not, they are as old as the watch cache.
+    pub(crate) fn reads_consistently(&self, does: bool) {
+        self.shared
+            .change(|state| state.switches.stale_reads = !does);
     }
 
     /// The process falls silent, as by SIGSTOP: connections are accepted by the kernel and stay open, no byte moves.

@@ -57,6 +57,7 @@ fn start(state: &State, options: &ListOptions) -> Result<Continue, Status> {
     }
     let cached = state.cached();
     let version = match (options.version, options.version_match) {
+        (Version::Newest, _) if state.switches.stale_reads => cached,
         (Version::Newest, _) => state.store.version(),
         (Version::Any, _) => cached,
         (Version::At(version), Some(Match::Exact)) => version,

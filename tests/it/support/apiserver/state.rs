@@ -43,6 +43,16 @@ pub(crate) enum TooOld {
     Response,
 }
 
+/// How the server answers a watch from a version that is yet to come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Future {
+    /// 200 with an ERROR event of code 504, "Too large resource version".
+    #[default]
+    TooLarge,
+    /// The watch is open, and silent until the version has come.
+    Waits,
+}
+
 /// What `limit` means in a list with `resourceVersion=0`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum LimitAtZero {
@@ -58,9 +68,12 @@ pub(super) struct Switches {
     pub(super) watch_list: WatchList,
     pub(super) too_old: TooOld,
     pub(super) limit_at_zero: LimitAtZero,
+    pub(super) future: Future,
     pub(super) bookmark_every: Option<Duration>,
     /// Whole objects are sent where metadata was asked for.
     pub(super) no_metadata_lists: bool,
+    /// Lists without a resourceVersion are as old as the watch cache.
+    pub(super) stale_reads: bool,
     /// Custom resources that are served.
     pub(super) installed: BTreeSet<&'static str>,
 }
@@ -82,6 +95,8 @@ pub(super) struct OpenWatch {
     pub(super) held: bool,
     /// Events that it will leave out.
     pub(super) skips: usize,
+    /// It is to go on from this version.
+    pub(super) rewound: Option<u64>,
     pub(super) bookmarks_ordered: u64,
     pub(super) order: Option<Order>,
 }

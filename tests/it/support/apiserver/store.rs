@@ -123,6 +123,18 @@ impl Store {
         self.compacted = self.version;
     }
 
+    /// All is as it was at `version`, and goes on from there.
+    pub(super) fn put_back(&mut self, version: u64) {
+        self.version = version;
+        self.compacted = self.compacted.min(version);
+        for collection in self.collections.values_mut() {
+            collection.log.retain(|write| write.version <= version);
+            for states in collection.history.values_mut() {
+                states.retain(|Since(written, _)| *written <= version);
+            }
+        }
+    }
+
     /// Creates or replaces; every call is a new version, also where nothing differs. Panics on an object of no known
     /// kind or without a name. Returns its resourceVersion.
     pub(super) fn apply(&mut self, mut value: Value) -> u64 {

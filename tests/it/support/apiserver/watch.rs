@@ -14,7 +14,7 @@ use super::{
     faults::Cut,
     options::{ListOptions, Version},
     resource::{Resource, Target},
-    state::{OpenWatch, Order, Shared, State, TooOld, WatchList},
+    state::{Future, OpenWatch, Order, Shared, State, TooOld, WatchList},
     status::Status,
     store::{Key, Object, Write},
     stream::{Frames, first_half, one},
@@ -78,7 +78,7 @@ fn start(state: &State, options: &ListOptions) -> Result<Result<Start, Status>, 
     let version = match options.version {
         Version::Newest => newest,
         Version::Any => cached,
-        Version::At(version) if version > cached => {
+        Version::At(version) if version > cached && state.switches.future == Future::TooLarge => {
             return Ok(Err(Status::too_large(version, cached)));
         }
         Version::At(_) if initial => cached,
@@ -142,6 +142,7 @@ impl Session {
             delivered: 0,
             held: false,
             skips: 0,
+            rewound: None,
             bookmarks_ordered: 0,
             order: None,
         };
@@ -237,6 +238,9 @@ impl Session {
         }
         if watch.held {
             return (Step::Sleep(None), false);
+        }
+        if let Some(position) = watch.rewound.take() {
+            self.position = position;
         }
         let bookmarks_ordered = watch.bookmarks_ordered;
         if let Some(frame) = self
