@@ -4,11 +4,12 @@
 //! first, so all holders of an address are found together, and one of thousands costs no more than an only one.
 
 use std::hash::Hash;
-use std::net::IpAddr;
+use std::hint::black_box;
+use std::net::{IpAddr, Ipv4Addr};
 
 use super::records::SharedLabels;
 use super::seed::Seed;
-use super::table::{Items, Keyed, Table};
+use super::table::{AHEAD_MAX, Items, Keyed, Table};
 
 /// Addresses and their holders. The families are apart because most clusters have no IPv6, and IPv4 takes half as much.
 #[derive(Debug, Clone, Default)]
@@ -61,6 +62,24 @@ impl Addresses {
         }
     }
 
+    /// Looks at what [`Addresses::holder`] will look at; beyond [`AHEAD_MAX`] addresses nothing is.
+    pub(super) fn look_ahead(&self, seed: &Seed, ips: &[Ipv4Addr]) {
+        if ips.is_empty() {
+            return;
+        }
+        let mut hashes = [0; AHEAD_MAX];
+        for (hash, ip) in hashes.iter_mut().zip(ips) {
+            *hash = of_address(seed, ip.octets());
+        }
+        let mut found = [None; AHEAD_MAX];
+        let is = |held: &Held<_>, at: usize| held.ip == ips[at].octets();
+        let hashes = &hashes[..ips.len().min(AHEAD_MAX)];
+        self.v4.find_each(hashes, is, &mut found);
+        for held in found.into_iter().flatten() {
+            black_box(held.holder.first());
+        }
+    }
+
     /// All who have the address.
     pub(super) fn holders(&self, seed: &Seed, ip: IpAddr) -> impl Iterator<Item = &SharedLabels> {
         let (v4, v6) = match ip {
@@ -99,8 +118,12 @@ impl<A: Copy + Eq + Hash> Keyed for Held<A> {
 }
 
 fn hash<A: Hash>(seed: &Seed, ip: A, holder: &[u8]) -> u64 {
-    let lower = u64::MAX >> ADDRESS_BITS;
-    seed.hash_one(ip) & !lower | seed.hash_one(holder) >> ADDRESS_BITS
+    of_address(seed, ip) | seed.hash_one(holder) >> ADDRESS_BITS
+}
+
+/// The part of a hash that is the address's.
+fn of_address<A: Hash>(seed: &Seed, ip: A) -> u64 {
+    seed.hash_one(ip) & !(u64::MAX >> ADDRESS_BITS)
 }
 
 fn add<A: Copy + Eq + Hash>(

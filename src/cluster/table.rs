@@ -99,12 +99,12 @@ impl<T> Table<T> {
         }
     }
 
-    /// For each of the first [`AHEAD_MAX`] hashes what [`Table::find`] finds. All go down side by side, branch by branch: so
+    /// For each of the first [`AHEAD_MAX`] hashes what [`Table::find`] finds; `is` is given its number. All go down side by side, branch by branch: so
     /// the processor waits for the memory of all at once, where one after the other it waits for that of each.
     pub(super) fn find_each<'a>(
         &'a self,
         hashes: &[u64],
-        is: impl Fn(&T, u64) -> bool,
+        is: impl Fn(&T, usize) -> bool,
         found: &mut [Option<&'a T>; AHEAD_MAX],
     ) {
         let mut ways = [(&self.root, 0); AHEAD_MAX];
@@ -122,9 +122,9 @@ impl<T> Table<T> {
                 }
             }
         }
-        for ((found, (node, _)), hash) in found.iter_mut().zip(ways).zip(hashes) {
+        for (at, (found, (node, _))) in found.iter_mut().zip(ways).enumerate() {
             *found = match node {
-                Node::Leaf(items) => items.iter().find(|item| is(item, *hash)),
+                Node::Leaf(items) => items.iter().find(|item| is(item, at)),
                 Node::Branch(_) => None,
             };
         }

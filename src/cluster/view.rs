@@ -4,7 +4,7 @@
 //! each batch of events; the two share all that did not change.
 
 use std::hint::black_box;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use super::addresses::Addresses;
 use super::object::Resource;
@@ -122,14 +122,15 @@ impl View {
         self.pods.has(&self.seed, ip, namespace)
     }
 
-    /// Looks at what the look-ups of Services by keys of these hashes will look at, of [`View::hash`], so that they need not
-    /// wait for it; those of endpoints too where the Service is answered by them. Beyond [`AHEAD_MAX`] nothing is.
-    pub(crate) fn look_ahead(&self, hashes: &[u64]) {
-        let mut services = [None; AHEAD_MAX];
-        self.services
-            .find_each(hashes, |entry, hash| entry.hash == hash, &mut services);
+    /// Looks at what look-ups will look at, so that they need not wait for it: those of Services by keys of these hashes, of
+    /// [`View::hash`], and of their endpoints where they are answered by them; and those of whose the cluster IPs are. Beyond
+    /// [`AHEAD_MAX`] of each nothing is.
+    pub(crate) fn look_ahead(&self, services: &[u64], ips: &[Ipv4Addr]) {
+        let mut found = [None; AHEAD_MAX];
+        let is = |entry: &Entry<_>, at: usize| entry.hash == services[at];
+        self.services.find_each(services, is, &mut found);
         let (mut headless, mut count) = ([0; AHEAD_MAX], 0);
-        for service in services.into_iter().flatten() {
+        for service in found.into_iter().flatten() {
             match service.of.kind() {
                 ServiceKind::Headless => {
                     headless[count] = service.hash;
@@ -140,18 +141,15 @@ impl View {
                 ServiceKind::ExternalName(_) => {}
             }
         }
-        if count == 0 {
-            return;
+        if count > 0 {
+            let mut found = [None; AHEAD_MAX];
+            let is = |entry: &Entry<_>, at: usize| entry.hash == headless[at];
+            self.endpoints.find_each(&headless[..count], is, &mut found);
+            for set in found.into_iter().flatten() {
+                black_box(set.of.v4().next());
+            }
         }
-        let mut sets = [None; AHEAD_MAX];
-        self.endpoints.find_each(
-            &headless[..count],
-            |entry, hash| entry.hash == hash,
-            &mut sets,
-        );
-        for set in sets.into_iter().flatten() {
-            black_box(set.of.v4().next());
-        }
+        self.cluster_ips.look_ahead(&self.seed, ips);
     }
 
     /// What a key is looked up by.

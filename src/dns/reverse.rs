@@ -7,7 +7,11 @@ use super::name::Name;
 /// The address that this name, already in lower case, is the reverse of. Partial names and names with labels
 /// too many give nothing.
 pub fn address(name: &Name) -> Option<IpAddr> {
-    let labels = name.labels_wire();
+    address_of(name.labels_wire())
+}
+
+/// Likewise for the labels of a name without the root, in wire form.
+pub(crate) fn address_of(labels: &[u8]) -> Option<IpAddr> {
     if let Some(octets) = labels.strip_suffix(b"\x07in-addr\x04arpa") {
         return v4(octets).map(IpAddr::V4);
     }

@@ -6,7 +6,7 @@
 //! SERVFAIL. Nothing here waits, and nothing knows where the view comes from.
 //! The rules are those of the Kubernetes DNS specification, version 1.1.0, and of CoreDNS where it says more.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use crate::chain::Step;
@@ -32,7 +32,7 @@ mod zone_data;
 
 use find::Found;
 use lack::Lack;
-use name::KubeName;
+use name::{Foreseen, KubeName};
 
 pub use config::{Config, Snapshots, parse};
 pub(crate) use made_of::{MadeObject, MadeOf, MadeResource};
@@ -181,15 +181,25 @@ impl Kubernetes {
     pub(crate) fn look_ahead<'a>(&self, names: impl Iterator<Item = &'a [u8]>) {
         let view = self.cluster.view();
         let mut lower = [0; 2 * (1 + LABEL_MAX)];
-        let (mut hashes, mut count) = ([0; AHEAD_MAX], 0);
-        for key in names.filter_map(name::service_key).take(AHEAD_MAX) {
-            let lower = &mut lower[..key.len()];
-            lower.copy_from_slice(key);
-            lower.make_ascii_lowercase();
-            hashes[count] = view.hash(lower);
-            count += 1;
+        let (mut services, mut of_services) = ([0; AHEAD_MAX], 0);
+        let (mut ips, mut of_ips) = ([Ipv4Addr::UNSPECIFIED; AHEAD_MAX], 0);
+        for foreseen in names.take(AHEAD_MAX).filter_map(Foreseen::of) {
+            match foreseen {
+                Foreseen::Service(key) => {
+                    let lower = &mut lower[..key.len()];
+                    lower.copy_from_slice(key);
+                    lower.make_ascii_lowercase();
+                    services[of_services] = view.hash(lower);
+                    of_services += 1;
+                }
+                Foreseen::Address(IpAddr::V4(ip)) => {
+                    ips[of_ips] = ip;
+                    of_ips += 1;
+                }
+                Foreseen::Address(IpAddr::V6(_)) => {}
+            }
         }
-        view.look_ahead(&hashes[..count]);
+        view.look_ahead(&services[..of_services], &ips[..of_ips]);
     }
 
     /// When what decides the answer for this name was current, if some of it is known from a snapshot alone.

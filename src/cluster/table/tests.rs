@@ -54,7 +54,7 @@ fn what_is_looked_for_side_by_side_is_what_is_found_one_after_the_other() {
         let hashes: Vec<u64> = keys.map(hash).collect();
         let is = |item: &Pair, wanted| hash(item.0) == wanted;
         let mut found = [None; AHEAD_MAX];
-        table.find_each(&hashes, is, &mut found);
+        table.find_each(&hashes, |item, at| is(item, hashes[at]), &mut found);
         let one_by_one = hashes
             .iter()
             .map(|hash| table.find(*hash, |item| is(item, *hash)));

@@ -14,8 +14,8 @@
 use std::io::Write;
 use std::net::IpAddr;
 
-use crate::dns::Name;
 use crate::dns::name::LABEL_MAX;
+use crate::dns::{Name, reverse};
 
 /// What a name below the zone stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,22 +124,36 @@ impl<'a> KubeName<'a> {
     }
 }
 
-/// Where the key of a Service most likely is in a name that stands at the beginning of `text` in wire form: two labels before
-/// the first `svc` that has so many before it. It is not looked whether the rest is a name.
-pub(super) fn service_key(text: &[u8]) -> Option<&[u8]> {
-    let (mut before, mut last, mut at) = (None, None, 0);
-    loop {
-        let length = usize::from(*text.get(at)?);
-        if length == 0 || length > LABEL_MAX {
-            return None;
+/// What a name most likely is looked up by.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Foreseen<'a> {
+    /// The key of a Service, in the case of the query.
+    Service(&'a [u8]),
+    /// An address.
+    Address(IpAddr),
+}
+
+impl<'a> Foreseen<'a> {
+    /// Reads a name that stands at the beginning of `text` in wire form, as it came. The key of a Service is the two labels
+    /// before the first `svc` that has so many before it, whatever follows.
+    pub(super) fn of(text: &'a [u8]) -> Option<Foreseen<'a>> {
+        let (mut before, mut last, mut at) = (None, None, 0);
+        loop {
+            let length = usize::from(*text.get(at)?);
+            if length == 0 {
+                return reverse::address_of(&text[..at]).map(Foreseen::Address);
+            }
+            if length > LABEL_MAX {
+                return None;
+            }
+            let end = at + 1 + length;
+            if let Some(start) = before
+                && text.get(at + 1..end)?.eq_ignore_ascii_case(b"svc")
+            {
+                return text.get(start..at).map(Foreseen::Service);
+            }
+            (before, last, at) = (last, Some(at), end);
         }
-        let end = at + 1 + length;
-        if let Some(start) = before
-            && text.get(at + 1..end)?.eq_ignore_ascii_case(b"svc")
-        {
-            return text.get(start..at);
-        }
-        (before, last, at) = (last, Some(at), end);
     }
 }
 
@@ -294,23 +308,29 @@ mod tests {
     }
 
     #[test]
-    fn the_key_of_a_service_is_foreseen_where_parsing_finds_it() {
+    fn what_a_name_is_looked_up_by_is_foreseen() {
+        let service = |key| Some(Foreseen::Service(key));
+        let web = service(&b"\x03web\x04demo"[..]);
         for (name, expected) in [
-            ("web.demo.svc.cluster.local.", &b"\x03web\x04demo"[..]),
-            ("WEB.demo.SVC.cluster.local.", b"\x03WEB\x04demo"),
-            ("h.web.demo.svc.cluster.local.", b"\x03web\x04demo"),
-            ("_p._tcp.web.demo.svc.cluster.local.", b"\x03web\x04demo"),
-            ("svc.svc.svc.cluster.local.", b"\x03svc\x03svc"),
-            ("web.demo.pod.cluster.local.", b""),
-            ("demo.svc.cluster.local.", b""),
-            ("svc.cluster.local.", b""),
-            ("www.example.com.", b""),
-            (".", b""),
+            ("web.demo.svc.cluster.local.", web),
+            ("WEB.demo.SVC.cluster.local.", service(b"\x03WEB\x04demo")),
+            ("h.web.demo.svc.cluster.local.", service(b"\x03web\x04demo")),
+            ("_p._tcp.web.demo.svc.a.b.c.", service(b"\x03web\x04demo")),
+            ("svc.svc.svc.cluster.local.", service(b"\x03svc\x03svc")),
+            ("web.demo.pod.cluster.local.", None),
+            ("demo.svc.cluster.local.", None),
+            ("svc.cluster.local.", None),
+            (
+                "1.0.96.10.in-addr.arpa.",
+                Some(Foreseen::Address([10, 96, 0, 1].into())),
+            ),
+            ("0.96.10.in-addr.arpa.", None),
+            ("www.example.com.", None),
+            (".", None),
         ] {
             let parsed: Name = name.parse().unwrap();
             let packet = [parsed.wire(), b"\0\x01\0\x01"].concat();
-            let key = service_key(&packet).unwrap_or_default();
-            assert_eq!(key, expected, "{name}");
+            assert_eq!(Foreseen::of(&packet), expected, "{name}");
         }
         for (what, text) in [
             ("nothing", &b""[..]),
@@ -319,7 +339,7 @@ mod tests {
             ("a pointer", b"\x03web\x04demo\xc0\x0c"),
             ("a long label", b"\x40web"),
         ] {
-            assert_eq!(service_key(text), None, "{what}");
+            assert_eq!(Foreseen::of(text), None, "{what}");
         }
     }
 
