@@ -33,6 +33,9 @@ pub(crate) struct View {
     pub(super) serial: u32,
 }
 
+/// So many Services take some 150 KB with all that is looked at, which is less than the second-level cache of a processor.
+const NEAR_MAX: usize = 500;
+
 /// What belongs to a Service, beside the hash of its key: a look-up follows one pointer, that to what it looks for.
 #[derive(Debug, Clone)]
 pub(super) struct Entry<T> {
@@ -120,6 +123,12 @@ impl View {
     /// Whether a Pod of this namespace (label in lower-case wire form) has this address.
     pub(crate) fn has_pod(&self, ip: IpAddr, namespace: &[u8]) -> bool {
         self.pods.has(&self.seed, ip, namespace)
+    }
+
+    /// Whether looking ahead is worth while: of few Services all lies near the processor.
+    #[inline]
+    pub(crate) fn is_large(&self) -> bool {
+        self.services.len() > NEAR_MAX
     }
 
     /// Looks at what look-ups will look at, so that they need not wait for it: those of Services by keys of these hashes, of

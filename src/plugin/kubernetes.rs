@@ -14,7 +14,6 @@ use crate::cluster::Lease;
 use crate::cluster::object::Resource;
 use crate::cluster::view::{AHEAD_MAX, View};
 use crate::dns::edns::Explanation;
-use crate::dns::name::LABEL_MAX;
 use crate::dns::{Name, Query, Rcode, Records, Reply, Section, Type, Zones, reverse};
 
 mod alias;
@@ -177,19 +176,19 @@ impl Kubernetes {
         Step::Reply(stale::explained(reply, query, stale))
     }
 
-    /// Looks at what queries for these names will look up. The names stand at the beginnings of the texts, in wire form.
+    /// Looks at what queries for these names will look up. The names stand at the beginnings of the texts, in wire form; one
+    /// that is not in lower case, as nearly all are, is looked for in vain.
     pub(crate) fn look_ahead<'a>(&self, names: impl Iterator<Item = &'a [u8]>) {
         let view = self.cluster.view();
-        let mut lower = [0; 2 * (1 + LABEL_MAX)];
+        if !view.is_large() {
+            return;
+        }
         let (mut services, mut of_services) = ([0; AHEAD_MAX], 0);
         let (mut ips, mut of_ips) = ([Ipv4Addr::UNSPECIFIED; AHEAD_MAX], 0);
         for foreseen in names.take(AHEAD_MAX).filter_map(Foreseen::of) {
             match foreseen {
                 Foreseen::Service(key) => {
-                    let lower = &mut lower[..key.len()];
-                    lower.copy_from_slice(key);
-                    lower.make_ascii_lowercase();
-                    services[of_services] = view.hash(lower);
+                    services[of_services] = view.hash(key);
                     of_services += 1;
                 }
                 Foreseen::Address(IpAddr::V4(ip)) => {

@@ -41,6 +41,11 @@ impl InPlace {
         }
     }
 
+    /// Prepares for datagrams that have come together.
+    pub fn look_ahead<'a>(&self, packets: impl Iterator<Item = &'a [u8]> + Clone) {
+        self.router.look_ahead(packets);
+    }
+
     /// The reply to a datagram that came at this time, unless it has none or must wait for one.
     // In one piece, so that a profiler can tell what is in it.
     #[inline(never)]

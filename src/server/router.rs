@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::chain::Chain;
+use crate::dns::query::HEADER_LEN;
 use crate::dns::{Class, Name, Question, Type};
 use crate::plugin::Ahead;
 
@@ -43,10 +44,11 @@ impl Router {
         class == Class::IN || self.any_class
     }
 
-    /// Prepares for queries that have come together. Their names stand at the beginnings of the texts, in wire form.
+    /// Prepares for queries that have come together, whatever their packets are.
     #[inline]
-    pub fn look_ahead<'a>(&self, names: impl Iterator<Item = &'a [u8]> + Clone) {
-        self.ahead.look(names);
+    pub fn look_ahead<'a>(&self, packets: impl Iterator<Item = &'a [u8]> + Clone) {
+        self.ahead
+            .look(packets.filter_map(|packet| packet.get(HEADER_LEN..)));
     }
 
     /// The chain of the longest zone that the name is in. A DS record belongs to the parent of the zone it

@@ -32,7 +32,6 @@ use self::outbox::{Ended, Outbox};
 use self::shares::{Look, Order, Shares};
 use super::Overload;
 use super::handle::{Handled, Packet, Pending, Service};
-use crate::dns::query::HEADER_LEN;
 use crate::dns::{Query, Transport};
 
 /// Datagrams taken by one system call. From 16 to 128 the cost of a query is the same within what can be measured
@@ -224,8 +223,7 @@ impl Worker {
         let look = shares.read(now, received, is_full, || batch::lost(&self.socket));
         self.share(look, shares);
         if received > 1 {
-            let packets = (0..received).map(|at| batch.packet(at));
-            router.look_ahead(packets.filter_map(|packet| packet.get(HEADER_LEN..)));
+            router.look_ahead((0..received).map(|at| batch.packet(at)));
         }
         let are_counted = shares.are_counted();
         for (at, reply) in replies[..received].iter_mut().enumerate() {

@@ -18,7 +18,8 @@ use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
 const NAMESPACES: usize = 10;
-pub(crate) const SERVICES: usize = 100;
+/// As many as make it worth while to look ahead.
+pub(crate) const SERVICES: usize = 600;
 /// Every so many Services one is headless.
 pub(crate) const HEADLESS_EVERY: usize = 10;
 const ENDPOINTS_EACH: usize = 3;

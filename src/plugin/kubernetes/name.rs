@@ -127,7 +127,7 @@ impl<'a> KubeName<'a> {
 /// What a name most likely is looked up by.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Foreseen<'a> {
-    /// The key of a Service, in the case of the query.
+    /// The key of a Service, if the name is in lower case.
     Service(&'a [u8]),
     /// An address.
     Address(IpAddr),
@@ -148,7 +148,7 @@ impl<'a> Foreseen<'a> {
             }
             let end = at + 1 + length;
             if let Some(start) = before
-                && text.get(at + 1..end)?.eq_ignore_ascii_case(b"svc")
+                && text.get(at + 1..end)? == b"svc"
             {
                 return text.get(start..at).map(Foreseen::Service);
             }
@@ -313,7 +313,8 @@ mod tests {
         let web = service(&b"\x03web\x04demo"[..]);
         for (name, expected) in [
             ("web.demo.svc.cluster.local.", web),
-            ("WEB.demo.SVC.cluster.local.", service(b"\x03WEB\x04demo")),
+            ("WEB.demo.svc.cluster.local.", service(b"\x03WEB\x04demo")),
+            ("web.demo.SVC.cluster.local.", None),
             ("h.web.demo.svc.cluster.local.", service(b"\x03web\x04demo")),
             ("_p._tcp.web.demo.svc.a.b.c.", service(b"\x03web\x04demo")),
             ("svc.svc.svc.cluster.local.", service(b"\x03svc\x03svc")),

@@ -14,8 +14,8 @@ use crate::questions::{Mix, Questions};
 use crate::report::Report;
 use crate::world::World;
 
-/// A simulated processor takes its time to read a cluster.
-const SERVICES: usize = 300;
+/// A simulated processor takes its time to read a cluster; in a smaller one no query is looked ahead for.
+const SERVICES: usize = 600;
 const QUERIES: usize = 20_000;
 /// Queries that are under way together.
 const BURST: usize = 16;
