@@ -160,7 +160,7 @@ impl Known {
         }
         let outcome = |resource| match &look.absent {
             None => Event::Current(resource),
-            Some(absent) => Event::Trouble(resource, Trouble::Unreachable(absent.clone())),
+            Some(absent) => Event::Trouble(resource, Trouble::Missing(absent.clone())),
         };
         for target in self.ledger.targets() {
             say(outcome(target.resource));
