@@ -30,7 +30,8 @@ const KNOWS: &[(&str, &[&str])] = &[
             "telemetry",
         ],
     ),
-    ("cluster", &["blocking", "dns"]),
+    ("cluster", &["blocking", "complaint", "dns"]),
+    ("complaint", &[]),
     ("config", &["corefile", "dns", "ops", "plugin"]),
     ("corefile", &[]),
     (
