@@ -75,7 +75,8 @@ pub(super) async fn begin(
                 return Ok((app, reload));
             }
             Err(why) => {
-                tracing::error!(target: "plugin/reload", "The last good Corefile cannot be served either: {why}")
+                let facts = format!("The last good Corefile cannot be served either: {why}");
+                tell_lines(flags.log_format, &facts);
             }
         }
     }
