@@ -88,7 +88,18 @@ async fn serve(
             return fatal(flags.log_format, &reason);
         }
     };
-    let keeper = begin::last_good(flags).map(|path| Keeper::start(path, &Handle::current()));
+    let last_good = begin::last_good(flags);
+    if let Some(path) = &last_good
+        && *location != Location::Stdin
+        && reload::is_corefile(path.clone(), location.path().to_owned()).await
+    {
+        let path = path.display();
+        let reason = format!(
+            "the last good Corefile cannot be kept in {path}: that is the Corefile itself, and would be overwritten"
+        );
+        return fatal(flags.log_format, &reason);
+    }
+    let keeper = last_good.map(|path| Keeper::start(path, &Handle::current()));
     let (mut app, reload) = match begin(flags, loaded, keeper, process).await {
         Ok(begun) => begun,
         Err(code) => return code,

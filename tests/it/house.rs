@@ -81,7 +81,10 @@ const KNOWS: &[(&str, &[&str])] = &[
             "telemetry",
         ],
     ),
-    ("reload", &["app", "blocking", "config", "corefile"]),
+    (
+        "reload",
+        &["app", "blocking", "complaint", "config", "corefile"],
+    ),
     ("server", &["admission", "chain", "dns"]),
     ("telemetry", &[]),
     ("top", &["dns", "server"]),
