@@ -177,14 +177,18 @@ fn print(text: &str) -> ExitCode {
 
 /// What `-version` shows, and the start as its last lines.
 fn version() -> String {
-    // As Go names it, because that is what tools compare.
+    let (name, (os, arch)) = (env!("CARGO_PKG_VERSION"), platform());
+    format!("Cairn-{name}\n{os}/{arch}, answers as CoreDNS-{COREDNS_VERSION}")
+}
+
+/// Operating system and processor as Go names them, because that is what tools compare.
+fn platform() -> (&'static str, &'static str) {
     let arch = match std::env::consts::ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",
         other => other,
     };
-    let (name, os) = (env!("CARGO_PKG_VERSION"), std::env::consts::OS);
-    format!("Cairn-{name}\n{os}/{arch}, answers as CoreDNS-{COREDNS_VERSION}")
+    (std::env::consts::OS, arch)
 }
 
 fn plugins() -> String {

@@ -44,6 +44,7 @@ mod blocking;
 pub mod chain;
 pub mod cli;
 pub mod cluster;
+mod complaint;
 pub mod config;
 pub mod corefile;
 mod counting;

@@ -18,7 +18,7 @@ use crate::corefile::{Diagnostic, Filesystem, Location, Sources};
 
 mod last_good;
 
-pub use last_good::Keeper;
+pub use last_good::{Keeper, NoCopy, is_corefile};
 
 /// Why what is served without a Corefile is not.
 pub const MISSING: &str = "the Corefile is missing or empty";
@@ -189,7 +189,7 @@ impl Reload {
             Ok(()) => {
                 self.failing = None;
                 if let Some(keeper) = &self.keeper {
-                    keeper.keep(&loaded);
+                    keep(keeper, &loaded, app);
                 }
                 let warnings = loaded.diagnostics.iter();
                 Outcome::Reloaded(
@@ -243,6 +243,12 @@ impl Failing {
         let first = self.reason.lines().next().unwrap_or_default();
         format!("{}: {first}", self.fact())
     }
+}
+
+/// Has `keeper` keep what `app` serves.
+pub fn keep(keeper: &Keeper, loaded: &Loaded, app: &App) {
+    let metrics = app.process().metrics.clone();
+    keeper.keep(loaded, move || metrics.reload().last_good_write_failed());
 }
 
 /// The faults of a Corefile, with their places and carets.

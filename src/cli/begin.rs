@@ -8,7 +8,7 @@ use crate::app::{App, AppError};
 use crate::config::{self, Loaded};
 use crate::corefile::{Diagnostic, Filesystem, Location};
 use crate::generation::Process;
-use crate::reload::{self, Keeper, Reload};
+use crate::reload::{self, Keeper, NoCopy, Reload};
 
 /// Names the file where the last good Corefile is kept, if no flag does: unlike a flag, it does not keep a CoreDNS that
 /// is put in our place from starting.
@@ -42,7 +42,7 @@ pub(super) async fn begin(
     process: impl Fn() -> Process,
 ) -> Result<(App, Reload), ExitCode> {
     // Looked for only where it matters: the disk may hang.
-    let has_copy = || keeper.as_ref().is_some_and(|keeper| keeper.path().exists());
+    let has_copy = || keeper.as_ref().is_some_and(has_copy);
     let refusal = match loaded.config.clone() {
         None => Refusal::Faulty,
         Some(_) if loaded.built_in && has_copy() => Refusal::Missing,
@@ -51,7 +51,7 @@ pub(super) async fn begin(
             match App::start(config, process()).await {
                 Ok(app) => {
                     if let Some(keeper) = keeper.as_ref().filter(|_| !loaded.built_in) {
-                        keeper.keep(&loaded);
+                        reload::keep(keeper, &loaded, &app);
                     }
                     return Ok((app, Reload::new(keeper)));
                 }
@@ -75,7 +75,8 @@ pub(super) async fn begin(
                 return Ok((app, reload));
             }
             Err(why) => {
-                tracing::error!(target: "plugin/reload", "The last good Corefile cannot be served either: {why}")
+                let facts = format!("The last good Corefile cannot be served either: {why}");
+                tell_lines(flags.log_format, &facts);
             }
         }
     }
@@ -83,6 +84,16 @@ pub(super) async fn begin(
         Refusal::Faulty => refuse(flags.log_format, &loaded),
         refusal => fatal(flags.log_format, &refusal.reason(&loaded)),
     })
+}
+
+/// Whether there is a copy. What is in its place and is none is told.
+fn has_copy(keeper: &Keeper) -> bool {
+    let found = keeper.find();
+    if let Err(why @ (NoCopy::Unreadable(_) | NoCopy::Foreign | NoCopy::Changed)) = &found {
+        let path = keeper.path().display();
+        tracing::error!(target: "plugin/reload", "There is no last good Corefile in {path}: {why}");
+    }
+    found.is_ok()
 }
 
 async fn start_copy(copy: Loaded, process: impl Fn() -> Process) -> Result<App, String> {

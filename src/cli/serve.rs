@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::begin::{self, begin, failed, fatal, tell_lines};
 use super::descriptors::Descriptors;
-use super::{Format, Serve, print, version};
+use super::{COREDNS_VERSION, Format, Serve, platform, version};
 use crate::admin::socket;
 use crate::app::App;
 use crate::config::{self, Config, Loaded};
@@ -88,7 +88,18 @@ async fn serve(
             return fatal(flags.log_format, &reason);
         }
     };
-    let keeper = begin::last_good(flags).map(|path| Keeper::start(path, &Handle::current()));
+    let last_good = begin::last_good(flags);
+    if let Some(path) = &last_good
+        && *location != Location::Stdin
+        && reload::is_corefile(path.clone(), location.path().to_owned()).await
+    {
+        let path = path.display();
+        let reason = format!(
+            "the last good Corefile cannot be kept in {path}: that is the Corefile itself, and would be overwritten"
+        );
+        return fatal(flags.log_format, &reason);
+    }
+    let keeper = last_good.map(|path| Keeper::start(path, &Handle::current()));
     let (mut app, reload) = match begin(flags, loaded, keeper, process).await {
         Ok(begun) => begun,
         Err(code) => return code,
@@ -102,7 +113,10 @@ async fn serve(
     }
     if !flags.quiet {
         match flags.log_format {
-            Format::Text => drop(print(&banner(app.config()))),
+            Format::Text => {
+                let banner = banner(app.config()) + "\n";
+                app.process().lines.push(banner.as_bytes());
+            }
             Format::Json => tell_served(app.config()),
         }
     }
@@ -221,7 +235,7 @@ fn remove(pidfile: Option<&Path>) {
     if let Some(path) = pidfile
         && let Err(fault) = std::fs::remove_file(path)
     {
-        tracing::warn!("{}: {fault}", path.display());
+        tracing::warn!("Could not remove pidfile: {}: {fault}", path.display());
     }
 }
 
@@ -247,7 +261,14 @@ fn tell_served(config: &Config) {
         let address_of = address.ip.map(|ip| ip.to_string());
         tracing::info!(zone = %key.zone, port = address.port, address = address_of, "Serving");
     }
-    tracing::info!(version = version(), "Started");
+    let (os, arch) = platform();
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        os,
+        arch,
+        answers_as = format!("CoreDNS-{COREDNS_VERSION}"),
+        "Started"
+    );
 }
 
 /// What a signal asks for.

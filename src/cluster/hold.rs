@@ -16,6 +16,11 @@ use super::index::Outcome;
 /// Of no more objects than this any may go at once: small clusters are torn down and set up in one step.
 const OBJECTS_MAX: usize = 100;
 
+/// Whether so many that are missing are most of those that there were before.
+pub(super) fn is_most(before: usize, missing: usize) -> bool {
+    before > OBJECTS_MAX && missing > before / 2
+}
+
 /// The doubt about one resource.
 #[derive(Debug, Default)]
 pub(super) struct Hold {
@@ -42,8 +47,7 @@ impl Hold {
     /// A list is complete. `hold` is how long the first that says so is doubted.
     pub(super) fn listed(&mut self, outcome: Outcome, now: Instant, hold: Duration) -> Decision {
         let Outcome { before, missing } = outcome;
-        // More than half.
-        let is_most = before > OBJECTS_MAX && missing > before / 2;
+        let is_most = is_most(before, missing);
         let since = match self.doubted {
             _ if !is_most => None,
             None => Some(now),

@@ -6,7 +6,9 @@
 //! ```
 //!
 //! The source speaks the same events as the watch: one list at the start, then differences. Only files that have changed are read again,
-//! and what is kept of a file is the names of its objects. A file that is at fault loses nothing that it had; one that is gone, loses all.
+//! and what is kept of a file is the names of its objects. A file that is at fault loses nothing that it had, and neither does one that
+//! is left without any object, or is missing with the path that it was found under. One that is gone from a folder which is there loses
+//! all; but if that is most of what is known, not at once.
 //! It knows nothing of the index behind the channel.
 
 use std::io;
@@ -48,6 +50,9 @@ const GROUP_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// Time in which a file that was replaced by deleting and writing it is back, and one that is being written is whole.
 const SETTLED_AFTER: Duration = Duration::from_secs(2);
+
+/// How long files that would take out most of what is known are doubted, as a list of an API server is.
+const DOUBTED_FOR: Duration = Duration::from_secs(30);
 
 /// A look that could not be done, as there was no thread for it, is tried again after this.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
@@ -160,7 +165,7 @@ impl Known {
         }
         let outcome = |resource| match &look.absent {
             None => Event::Current(resource),
-            Some(absent) => Event::Trouble(resource, Trouble::Unreachable(absent.clone())),
+            Some(absent) => Event::Trouble(resource, Trouble::Missing(absent.clone())),
         };
         for target in self.ledger.targets() {
             say(outcome(target.resource));

@@ -18,7 +18,6 @@ use std::time::Duration;
 
 use super::object::Resource;
 
-mod complaint;
 mod file;
 mod format;
 mod heard;

@@ -114,6 +114,7 @@ pub struct ReloadMetrics {
     version: GaugeFamily,
     failing: Gauge,
     last_good: Gauge,
+    last_good_write_failures: IntCounter,
 }
 
 impl ReloadMetrics {
@@ -137,6 +138,10 @@ impl ReloadMetrics {
                 "cairn_config_last_good",
                 "Whether the last good Corefile is served, because at the start the real one could not be (1), or the real one (0).",
             )),
+            last_good_write_failures: rooms.counter(
+                "cairn_config_last_good_write_failures_total",
+                "Times that the copy of the last good Corefile could not be written.",
+            ),
         }
     }
 
@@ -144,6 +149,11 @@ impl ReloadMetrics {
     pub fn failing(&self, is_failing: bool, is_last_good: bool) {
         self.failing.set(f64::from(u8::from(is_failing)));
         self.last_good.set(f64::from(u8::from(is_last_good)));
+    }
+
+    /// Counts a copy of the last good Corefile that could not be written.
+    pub fn last_good_write_failed(&self) {
+        self.last_good_write_failures.inc();
     }
 
     /// Counts a configuration that could not be put to work.

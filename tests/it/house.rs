@@ -30,7 +30,8 @@ const KNOWS: &[(&str, &[&str])] = &[
             "telemetry",
         ],
     ),
-    ("cluster", &["blocking", "dns"]),
+    ("cluster", &["blocking", "complaint", "dns"]),
+    ("complaint", &[]),
     ("config", &["corefile", "dns", "ops", "plugin"]),
     ("corefile", &[]),
     (
@@ -80,7 +81,10 @@ const KNOWS: &[(&str, &[&str])] = &[
             "telemetry",
         ],
     ),
-    ("reload", &["app", "blocking", "config", "corefile"]),
+    (
+        "reload",
+        &["app", "blocking", "complaint", "config", "corefile"],
+    ),
     ("server", &["admission", "chain", "dns"]),
     ("telemetry", &[]),
     ("top", &["dns", "server"]),

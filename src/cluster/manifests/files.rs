@@ -51,11 +51,9 @@ impl Stamp {
 }
 
 impl Found {
-    /// Whether a file may be missing only because its folder cannot be looked at.
+    /// Whether a file may be missing only because the path that it was found under is, or cannot be looked at.
     pub(super) fn is_hidden(&self, file: &Path) -> bool {
-        self.absent
-            .iter()
-            .any(|(path, error)| error.kind() != io::ErrorKind::NotFound && file.starts_with(path))
+        self.absent.iter().any(|(path, _)| file.starts_with(path))
     }
 }
 
@@ -64,7 +62,7 @@ pub(super) fn find(paths: &[PathBuf]) -> Found {
     let mut found = Found::default();
     for path in paths {
         match fs::metadata(path) {
-            Ok(metadata) if metadata.is_dir() => folder(path, 0, &mut found),
+            Ok(metadata) if metadata.is_dir() => look_into(path, 0, &mut found),
             Ok(metadata) => file(path, &metadata, &mut found),
             Err(error) => found.absent.push((path.clone(), error)),
         }
@@ -72,24 +70,38 @@ pub(super) fn find(paths: &[PathBuf]) -> Found {
     found
 }
 
-fn folder(path: &Path, depth: usize, found: &mut Found) {
-    let entries = match fs::read_dir(path) {
+fn look_into(folder: &Path, depth: usize, found: &mut Found) {
+    let entries = match fs::read_dir(folder) {
         Ok(_) if depth >= DEPTH_MAX => return,
         Ok(entries) => entries,
-        Err(error) => return found.absent.push((path.to_owned(), error)),
+        Err(error) => return found.absent.push((folder.to_owned(), error)),
     };
-    for entry in entries.flatten() {
+    for entry in entries {
+        let entry = match entry {
+            Ok(entry) => entry,
+            Err(error) => return found.absent.push((folder.to_owned(), error)),
+        };
         // Hidden files are an editor's, hidden folders are where a ConfigMap volume keeps its versions.
         if entry.file_name().as_encoded_bytes().starts_with(b".") {
             continue;
         }
         let path = entry.path();
-        // A file that goes away between the two calls is as good as never seen.
-        let Ok(metadata) = fs::metadata(&path) else {
-            continue;
+        let metadata = match (fs::metadata(&path), path.symlink_metadata()) {
+            (Ok(metadata), _) => metadata,
+            // A folder that may be listed, and nothing in it looked at.
+            (_, Err(error)) if error.kind() == io::ErrorKind::PermissionDenied => {
+                return found.absent.push((folder.to_owned(), error));
+            }
+            // A link that leads nowhere is no file that was taken away.
+            (Err(error), Ok(_)) if is_manifest(&path) => {
+                found.absent.push((path, error));
+                continue;
+            }
+            // A file that goes away between two calls is as good as never seen.
+            (Err(_), _) => continue,
         };
         if metadata.is_dir() {
-            folder(&path, depth + 1, found);
+            look_into(&path, depth + 1, found);
         } else if is_manifest(&path) {
             file(&path, &metadata, found);
         }

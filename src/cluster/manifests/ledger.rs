@@ -11,7 +11,8 @@ use std::time::{Instant, SystemTime};
 use super::files::{self, Found, Stamp};
 use super::names::{Gathered, Names, name_of, object_of};
 use super::read::{self, Damage, ManifestFault};
-use super::{Loaded, SETTLED_AFTER};
+use super::{DOUBTED_FOR, Loaded, SETTLED_AFTER};
+use crate::cluster::hold::is_most;
 use crate::cluster::object::Event;
 use crate::cluster::selector::Target;
 
@@ -47,6 +48,7 @@ struct Page {
     /// `None`: to be read.
     stamp: Option<Stamp>,
     names: Names,
+    /// The file is gone, or lacks most of what was known.
     gone_since: Option<Instant>,
 }
 
@@ -58,6 +60,14 @@ pub(super) struct Look {
     pub(super) absent: Option<Box<str>>,
     /// Something will be known soon.
     pub(super) unsettled: bool,
+}
+
+impl Look {
+    /// Says why the source is not whole.
+    fn lacks(&mut self, fault: ManifestFault) {
+        self.absent.get_or_insert_with(|| fault.to_string().into());
+        self.loaded.faults.push(fault);
+    }
 }
 
 impl Ledger {
@@ -87,17 +97,16 @@ impl Ledger {
         let found = files::find(&self.paths);
         for (path, stamp) in &found.files {
             let page = self.files.entry(path.clone()).or_default();
-            page.gone_since = None;
-            if page.stamp != Some(*stamp) {
+            if page.stamp == Some(*stamp) {
+                page.gone_since = None;
+            } else {
                 self.read(path, *stamp, now, say, &mut look);
             }
         }
         self.drop_gone(&found, now.instant, say, &mut look);
         self.read_uncovered(&found, now, say, &mut look);
         for (path, error) in found.absent {
-            look.absent
-                .get_or_insert_with(|| format!("{}: {error}", path.display()).into());
-            look.loaded.faults.push(ManifestFault {
+            look.lacks(ManifestFault {
                 path,
                 line: None,
                 damage: Damage::Unreadable(error),
@@ -141,11 +150,9 @@ impl Ledger {
             }),
         };
         let names = names.sorted();
-        look.loaded.objects += names.len();
         look.unsettled |= contents.held;
         let unreadable = |(_, damage): &(_, Damage)| matches!(damage, Damage::Unreadable(_));
         let unread = contents.faults.iter().any(unreadable);
-        look.loaded.files += usize::from(!unread);
         let held = contents.held;
         let whole = !held && contents.faults.is_empty();
         look.loaded
@@ -160,22 +167,60 @@ impl Ledger {
                         damage,
                     }),
             );
+        let known = self.known();
         let page = self.files.entry(path.to_owned()).or_default();
-        page.stamp = (!held && !unread).then_some(stamp);
-        let before = std::mem::take(&mut page.names);
-        // What a damaged file had before may be what is damaged: nothing of it is gone.
-        let mut gone = Vec::new();
-        page.names = if whole {
-            let missing = before.iter().filter(|name| !names.has(name));
-            gone.extend(missing.map(str::to_owned));
+        let (before, since) = (std::mem::take(&mut page.names), page.gone_since.take());
+        let missing = before.iter().filter(|name| !names.has(name));
+        // What a damaged file had before may be what is damaged; what another file has is not lost.
+        let (mut gone, lost): (Vec<&str>, Vec<&str>) =
+            missing.partition(|name| whole && self.owner(name).is_some());
+        let since = since.unwrap_or(now.instant);
+        let is_young = now.instant.duration_since(since) < DOUBTED_FOR;
+        let doubt = match lost.len() {
+            0 => None,
+            _ if !whole => None,
+            _ if !contents.has_objects => Some(Damage::Emptied),
+            missing if is_most(known, missing) && is_young => Some(Damage::MostGone {
+                before: known,
+                missing,
+            }),
+            _ => None,
+        };
+        let kept = if whole && doubt.is_none() {
+            gone.extend(lost);
+            Vec::new()
+        } else {
+            lost
+        };
+        let gone = gone.into_iter().map(str::to_owned).collect();
+        if doubt.is_none() && !unread {
+            look.loaded.files += 1;
+            look.loaded.objects += names.len();
+        }
+        let page = self.files.entry(path.to_owned()).or_default();
+        page.gone_since = matches!(doubt, Some(Damage::MostGone { .. })).then_some(since);
+        // What is doubted is read by every look, and told.
+        page.stamp = (!held && !unread && doubt.is_none()).then_some(stamp);
+        page.names = if kept.is_empty() {
             names
         } else {
             let mut both = Gathered::default();
-            let all = names.iter().chain(before.iter());
-            all.for_each(|name| both.push(name));
+            names.iter().chain(kept).for_each(|name| both.push(name));
             both.sorted()
         };
+        if let Some(damage) = doubt {
+            look.lacks(ManifestFault {
+                path: path.to_owned(),
+                line: None,
+                damage,
+            });
+        }
         self.delete(gone, say);
+    }
+
+    /// How many objects the files have, those counted twice that two have.
+    fn known(&self) -> usize {
+        self.files.values().map(|page| page.names.len()).sum()
     }
 
     /// Files that are gone for good.
@@ -186,31 +231,50 @@ impl Ledger {
         say: &mut dyn FnMut(Event),
         look: &mut Look,
     ) {
-        let mut gone = Vec::new();
+        let (mut gone, mut missing) = (Vec::new(), 0);
         for (path, page) in &mut self.files {
-            if found.files.contains_key(path) || found.is_hidden(path) {
+            if found.files.contains_key(path) {
+                continue;
+            }
+            if found.is_hidden(path) {
+                page.gone_since = None;
                 continue;
             }
             let since = *page.gone_since.get_or_insert(now);
             if now.duration_since(since) >= SETTLED_AFTER {
-                gone.push(path.clone());
+                missing += page.names.len();
+                gone.push((path.clone(), since));
             } else {
                 look.unsettled = true;
             }
         }
-        for path in gone {
+        let before = self.known();
+        let is_most = is_most(before, missing);
+        let mut doubted = None;
+        for (path, since) in gone {
+            if is_most && now.duration_since(since) < DOUBTED_FOR {
+                doubted.get_or_insert(path);
+                continue;
+            }
             let names = self.files.remove(&path).unwrap_or_default().names;
             self.delete(names.iter().map(str::to_owned).collect(), say);
+        }
+        if let Some(path) = doubted {
+            look.lacks(ManifestFault {
+                path,
+                line: None,
+                damage: Damage::MostGone { before, missing },
+            });
         }
     }
 
     /// Says that objects are gone, unless another file has them too: that one is read again.
     fn delete(&mut self, names: Vec<String>, say: &mut dyn FnMut(Event)) {
         for name in names {
-            let owner = self.files.iter().rfind(|(_, page)| page.names.has(&name));
-            match owner {
-                Some((path, _)) => {
-                    self.uncovered.insert(path.clone());
+            match self.owner(&name) {
+                Some(path) => {
+                    let path = path.to_owned();
+                    self.uncovered.insert(path);
                 }
                 None => say(Event::Deleted(object_of(&name))),
             }
@@ -230,6 +294,13 @@ impl Ledger {
                 self.read(&path, *stamp, now, say, look);
             }
         }
+    }
+
+    /// The file whose object of this name counts.
+    fn owner(&self, name: &str) -> Option<&Path> {
+        let mut files = self.files.iter();
+        let (path, _) = files.rfind(|(_, page)| page.names.has(name))?;
+        Some(path)
     }
 
     fn is_covered(&self, path: &Path, name: &str) -> bool {

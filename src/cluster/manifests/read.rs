@@ -49,6 +49,17 @@ pub enum Damage {
     /// One of the objects cannot be served.
     #[error(transparent)]
     Object(#[from] Fault),
+    /// An object was in it before, and none of any kind is now.
+    #[error("no object is left in it; what it had is kept")]
+    Emptied,
+    /// Most of what was known is in no file any more.
+    #[error("{missing} of {before} objects are gone; they are kept for half a minute")]
+    MostGone {
+        /// Objects that were known.
+        before: usize,
+        /// Those that are gone.
+        missing: usize,
+    },
     /// Further faults of the same file.
     #[error("{0} more faults")]
     More(usize),
@@ -60,6 +71,8 @@ pub(super) struct Contents {
     /// By line.
     pub(super) faults: Vec<(Option<usize>, Damage)>,
     more: usize,
+    /// There is an object in it, of whatever kind: it is not empty.
+    pub(super) has_objects: bool,
     /// The last object was not handed over, because the file may still be written to.
     pub(super) held: bool,
 }
@@ -179,6 +192,7 @@ impl Reading<'_> {
                 Damage::Text(what.into()),
             )
         };
+        self.contents.has_objects |= list.is_some();
         // Once for all strings of it, and as leniently as in YAML.
         let text = String::from_utf8_lossy(text);
         let head: KindWire<'_> = match serde_json::from_str(&text) {
@@ -192,6 +206,7 @@ impl Reading<'_> {
             },
             (None, None) => return self.fault(Some(line), Damage::NoKind),
             (Some(kind), _) => {
+                self.contents.has_objects |= !is_list(kind);
                 Resource::of_kind(head.api_version.as_deref().unwrap_or_default(), kind)
             }
         };
@@ -247,7 +262,8 @@ impl Reading<'_> {
     fn yaml_piece(&mut self, piece: &yaml::Piece) {
         let plain = |name| yaml::outermost(&piece.text, name);
         match (plain("apiVersion"), plain("kind")) {
-            (Some(version), Some(kind)) if piece.item || !kind.ends_with("List") => {
+            (Some(version), Some(kind)) if piece.item || !is_list(kind) => {
+                self.contents.has_objects = true;
                 let resource = Resource::of_kind(version, kind);
                 let Some(resource) = resource.filter(|resource| (self.wanted)(*resource)) else {
                     return;
@@ -294,6 +310,7 @@ impl Reading<'_> {
             ("", Some(resource)) => Some(resource),
             (kind, _) => Resource::of_kind(text(value, "apiVersion"), kind),
         };
+        self.contents.has_objects |= list.is_some() || !is_list(text(value, "kind"));
         if let Some(resource) = resource.filter(|resource| (self.wanted)(*resource)) {
             self.object(Object::read(resource, value), line);
         }
@@ -344,6 +361,10 @@ fn item_resource(before: &[u8]) -> Result<Option<Resource>, Damage> {
         Some(kind) => Ok(list_resource(&list.api_version.unwrap_or_default(), &kind)),
         None => Err(Damage::NoKind),
     }
+}
+
+fn is_list(kind: &str) -> bool {
+    kind.ends_with("List")
 }
 
 fn list_resource(api_version: &str, kind: &str) -> Option<Resource> {

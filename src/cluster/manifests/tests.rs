@@ -67,7 +67,7 @@ async fn a_path_that_is_missing_is_trouble() {
         Some(Event::ListStarted(Resource::Namespaces))
     );
     let text = "/nonexistent/cluster.yaml: No such file or directory (os error 2)";
-    let trouble = Trouble::Unreachable(text.into());
+    let trouble = Trouble::Missing(text.into());
     assert_eq!(
         receive.recv().await,
         Some(Event::Trouble(Resource::Namespaces, trouble))

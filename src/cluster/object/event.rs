@@ -122,6 +122,9 @@ pub enum Trouble {
     /// No answer: connection refused, timed out, cut, or TLS failed.
     #[error("{0}")]
     Unreachable(Box<str>),
+    /// Manifests are not there or cannot be looked at, or what they had is kept although they have it no more.
+    #[error("{0}")]
+    Missing(Box<str>),
     /// The answer is not what the Kubernetes API promises.
     #[error("unreadable answer: {0}")]
     Unreadable(Box<str>),

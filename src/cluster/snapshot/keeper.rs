@@ -15,7 +15,6 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::time::{Instant, sleep_until};
 
-use super::complaint::Complaint;
 use super::file::{self, Written};
 use super::format::Times;
 use super::heard::Heard;
@@ -25,6 +24,7 @@ use crate::blocking;
 use crate::cluster::index::Index;
 use crate::cluster::object::{Event, Resource};
 use crate::cluster::{Observer, unix_seconds};
+use crate::complaint::Complaint;
 
 /// A resource that cannot be listed keeps the others from being written for this long, and no longer.
 const PARTIAL_AFTER: Duration = Duration::from_secs(30);

@@ -60,6 +60,7 @@ struct Unlisted {
     unauthorized: ExtendedError,
     refused: ExtendedError,
     unreachable: ExtendedError,
+    missing: ExtendedError,
     unreadable: ExtendedError,
 }
 
@@ -71,6 +72,10 @@ macro_rules! unlisted {
             unauthorized: not_ready(concat!($resource, ": 401 Unauthorized")),
             refused: not_ready(concat!($resource, ": refused")),
             unreachable: not_ready(concat!($resource, ": unreachable")),
+            missing: not_ready(concat!(
+                $resource,
+                ": manifests are missing or cannot be read"
+            )),
             unreadable: not_ready(concat!($resource, ": unreadable")),
         }
     };
@@ -126,6 +131,7 @@ fn unlisted(resource: Resource, trouble: Option<&Trouble>) -> &'static ExtendedE
         Some(Trouble::Unauthorized(_)) => &told.unauthorized,
         Some(Trouble::Refused { .. }) => &told.refused,
         Some(Trouble::Unreachable(_)) => &told.unreachable,
+        Some(Trouble::Missing(_)) => &told.missing,
         Some(Trouble::Unreadable(_)) => &told.unreadable,
     }
 }

@@ -3,6 +3,8 @@
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
+use sha2::Digest;
+
 use crate::support::dns;
 use crate::support::program::{Cairn, Launch, free_port, run};
 
@@ -145,4 +147,66 @@ fn a_corefile_that_is_at_fault_is_replaced_and_a_port_that_is_taken_is_not() {
         ..Launch::default()
     });
     kept.cairn.wait_until(|_| kept.serves("one.test."));
+}
+
+#[test]
+fn what_is_in_the_place_of_a_copy_and_is_none_is_told_and_not_served() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    fs::write(at("Corefile"), ".:1 {\n    whomai\n}\n").unwrap();
+    fs::write(at("copy"), "some other file\n").unwrap();
+    let (code, log) = run(folder.path(), &["-conf", "Corefile", "-last-good", "copy"]);
+    assert_eq!(code, Some(1), "{log}");
+    let told = "[ERROR] plugin/reload: There is no last good Corefile in copy: it was not written by Cairn\n";
+    assert!(
+        log.contains(told) && log.contains("did you mean 'whoami'?"),
+        "{log}"
+    );
+}
+
+#[test]
+fn a_copy_that_cannot_be_served_is_told_line_by_line() {
+    let mut kept = Kept::start();
+    kept.cairn.kill();
+    let folder = kept.cairn.folder();
+    let taken = fs::read_to_string(folder.join(COPY)).unwrap();
+    let copied = taken.lines().filter(|line| !line.starts_with('#'));
+    let copied: String = copied.map(|line| format!("{line}\n")).collect();
+    let faulty = copied.replace("whoami", "whomai");
+    let hash: String = sha2::Sha256::digest(faulty.as_bytes())
+        .iter()
+        .map(|octet| format!("{octet:02x}"))
+        .collect();
+    let title = taken.lines().next().unwrap();
+    let faulty = format!("{title}\n# SHA-256 of what follows: {hash}\n{faulty}");
+    fs::write(folder.join(COPY), faulty).unwrap();
+    fs::write(folder.join("Corefile"), "").unwrap();
+    let (code, log) = run(folder, FLAGS);
+    assert_eq!(code, Some(1), "{log}");
+    let told = log
+        .lines()
+        .filter(|line| line.starts_with("[ERROR] plugin/reload: "));
+    assert!(told.clone().count() > 2, "{log}");
+    assert!(!log.contains("\\n"), "{log}");
+}
+
+#[test]
+fn the_corefile_itself_is_no_place_for_the_copy() {
+    let folder = tempfile::tempdir().unwrap();
+    let corefile = "a.test:1 {\n    bind 127.0.0.1\n    whoami\n}\n";
+    fs::write(folder.path().join("Corefile"), corefile).unwrap();
+    std::os::unix::fs::symlink("Corefile", folder.path().join("link")).unwrap();
+    for flags in [
+        &["-last-good", "Corefile"][..],
+        &["-conf", "./Corefile", "-last-good", "link"],
+    ] {
+        let (code, log) = run(folder.path(), flags);
+        assert_eq!(code, Some(1), "{log}");
+        assert!(
+            log.contains("that is the Corefile itself, and would be overwritten"),
+            "{log}"
+        );
+        let there = fs::read_to_string(folder.path().join("Corefile")).unwrap();
+        assert_eq!(there, corefile);
+    }
 }

@@ -1,9 +1,11 @@
 //! What ends it, and what does not.
 
 use std::fs;
+use std::io::{ErrorKind, Write};
+use std::os::unix::net::UnixStream;
 
 use super::corefile;
-use crate::support::program::{Cairn, free_port};
+use crate::support::program::{Cairn, Launch, free_port};
 
 #[test]
 fn a_signal_ends_it_as_coredns_ends() {
@@ -58,5 +60,58 @@ fn it_says_that_it_goes_and_goes_at_once_when_it_must() {
         );
         cairn.signal(signal);
         assert_eq!(cairn.ended().code(), Some(code), "{signal}");
+    }
+}
+
+#[test]
+fn an_output_that_is_full_from_the_start_holds_up_nothing() {
+    // Held open, so that what is written is neither taken nor refused.
+    let (mut output, _nobody) = UnixStream::pair().unwrap();
+    output.set_nonblocking(true).unwrap();
+    let full = loop {
+        if let Err(fault) = output.write(&[b'x'; 512]) {
+            break fault;
+        }
+    };
+    assert_eq!(full.kind(), ErrorKind::WouldBlock);
+    output.set_nonblocking(false).unwrap();
+    let launch = Launch {
+        output: Some(&output),
+        ..Launch::default()
+    };
+    let mut cairn = Cairn::starting(&corefile("one"), free_port(), &launch);
+    cairn.wait_until(|cairn| {
+        cairn
+            .ask("one.test.")
+            .is_some_and(|reply| reply.starts_with("NOERROR"))
+    });
+    cairn.write_corefile(&corefile("two"));
+    // What it has not yet asked to be told of would end it.
+    cairn.wait_until(|cairn| {
+        let status = fs::read_to_string(format!("/proc/{}/status", cairn.id())).unwrap();
+        let caught = status
+            .lines()
+            .find_map(|line| line.strip_prefix("SigCgt:\t"))
+            .unwrap();
+        u64::from_str_radix(caught, 16).unwrap() & 1 << 9 != 0
+    });
+    cairn.signal("USR1");
+    cairn.wait_until(|cairn| {
+        cairn
+            .ask("two.test.")
+            .is_some_and(|reply| reply.starts_with("NOERROR"))
+    });
+    cairn.signal("TERM");
+    assert_eq!(cairn.ended().code(), Some(0));
+}
+
+#[test]
+fn a_pidfile_that_cannot_be_written_is_named_as_one() {
+    let mut cairn = Cairn::serving(&corefile("one"), &["-pidfile", "nosuch/pid"]);
+    cairn.signal("TERM");
+    assert_eq!(cairn.ended().code(), Some(0), "{}", cairn.log());
+    for does in ["write", "remove"] {
+        let told = format!("Could not {does} pidfile: nosuch/pid: No such file or directory");
+        assert!(cairn.log().contains(&told), "{does}: {}", cairn.log());
     }
 }

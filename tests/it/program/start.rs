@@ -137,7 +137,17 @@ fn with_json_all_that_is_said_at_start_is_objects_of_the_log() {
     let served = json!({"level": "INFO", "msg": "Serving", "zone": "one.test.", "port": cairn.port(), "address": "127.0.0.1"});
     let log = objects(&cairn.log());
     assert!(log.contains(&served), "{log:?}");
-    assert!(log.iter().any(|line| line["msg"] == "Started"), "{log:?}");
+    let started = log.iter().find(|line| line["msg"] == "Started").unwrap();
+    assert_eq!(started["version"], env!("CARGO_PKG_VERSION"));
+    let words = started.as_object().unwrap().values();
+    let is_one_line = |word: &Value| !word.as_str().unwrap().contains('\n');
+    assert!(words.clone().all(is_one_line), "{started}");
+    assert!(
+        started["answers_as"]
+            .as_str()
+            .unwrap()
+            .starts_with("CoreDNS-")
+    );
 
     cairn.write_corefile(&corefile("one").replacen("whoami", "whomai", 1));
     cairn.signal("USR1");

@@ -4,6 +4,8 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -31,6 +33,8 @@ pub(crate) struct Launch<'a> {
     pub(crate) environment: &'a [(&'a str, &'a str)],
     /// The words of a command that runs what follows it.
     pub(crate) behind: &'a [&'a str],
+    /// Its standard output, if not the file that its log is read from.
+    pub(crate) output: Option<&'a UnixStream>,
 }
 
 /// What a process holds.
@@ -237,6 +241,10 @@ fn spawn(folder: &Path, launch: &Launch) -> Child {
         fs::write(folder.join(name), text).unwrap();
     }
     let log = fs::File::create(folder.join("log")).unwrap();
+    let output: OwnedFd = match launch.output {
+        Some(output) => output.try_clone().unwrap().into(),
+        None => log.try_clone().unwrap().into(),
+    };
     let mut command = match launch.behind {
         [first, others @ ..] => {
             let mut command = Command::new(first);
@@ -251,7 +259,7 @@ fn spawn(folder: &Path, launch: &Launch) -> Child {
         .env_remove("KUBERNETES_SERVICE_HOST")
         .current_dir(folder)
         .stdin(Stdio::null())
-        .stdout(log.try_clone().unwrap())
+        .stdout(output)
         .stderr(log)
         .spawn()
         .unwrap()

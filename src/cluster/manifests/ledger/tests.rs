@@ -212,3 +212,160 @@ fn a_path_that_is_not_there_is_told_and_the_list_waits_for_it() {
     folder.write("late/b.yaml", &service("b", 2));
     assert_eq!(folder.look(), ["+b@10.0.0.2", ")", ")", ")"]);
 }
+
+#[test]
+fn what_a_file_or_a_path_had_stays_until_it_has_something_again() {
+    let empty_list = "apiVersion: v1\nitems: []\nkind: List\n";
+    let configured = |folder: &Folder, name: &str| vec![folder.path(name)];
+    let emptied = "no object is left in it; what it had is kept";
+    let missing = "No such file or directory (os error 2)";
+    type Spoil = fn(&Folder, &str);
+    let rows: [(&str, Spoil, &str, &str); 7] = [
+        (
+            "a file without a word",
+            |f, _| f.write("m/a.yaml", ""),
+            "m/a.yaml",
+            emptied,
+        ),
+        (
+            "comments",
+            |f, _| f.write("m/a.yaml", "# none\n---\n"),
+            "m/a.yaml",
+            emptied,
+        ),
+        (
+            "a list of nothing",
+            |f, list| f.write("m/a.yaml", list),
+            "m/a.yaml",
+            emptied,
+        ),
+        (
+            "a list of nothing in JSON",
+            |f, _| {
+                f.write(
+                    "m/a.yaml",
+                    r#"{"apiVersion":"v1","kind":"List","items":[]}"#,
+                )
+            },
+            "m/a.yaml",
+            emptied,
+        ),
+        (
+            "a folder that is moved away",
+            |f, _| fs::rename(f.path("m"), f.path("m.x")).unwrap(),
+            "m",
+            missing,
+        ),
+        (
+            "a file that becomes a link to nowhere",
+            |f, _| {
+                fs::remove_file(f.path("m/a.yaml")).unwrap();
+                symlink("nowhere", f.path("m/a.yaml")).unwrap();
+            },
+            "m/a.yaml",
+            missing,
+        ),
+        (
+            "a folder that becomes a link to itself",
+            |f, _| {
+                fs::rename(f.path("m"), f.path("m.x")).unwrap();
+                symlink("m", f.path("m")).unwrap();
+            },
+            "m",
+            "Too many levels of symbolic links (os error 40)",
+        ),
+    ];
+    for (fact, spoil, path, damage) in rows {
+        let mut folder = Folder::new(&[("m/a.yaml", &service("a", 1))]);
+        folder.ledger.paths = configured(&folder, "m");
+        folder.look();
+        spoil(&folder, empty_list);
+        for _ in 0..3 {
+            let look = folder
+                .ledger
+                .look(folder.now, &mut |event| panic!("{fact}: {event:?}"));
+            let told = format!("{}: {damage}", folder.path(path).display());
+            assert_eq!(look.absent.as_deref(), Some(&*told), "{fact}");
+            assert_eq!(
+                (look.loaded.faults.len(), look.loaded.files),
+                (1, 0),
+                "{fact}"
+            );
+            folder.now.instant += LATER;
+        }
+        let _ = fs::remove_file(folder.path("m"));
+        folder.write("m/a.yaml", &service("b", 2));
+        assert_eq!(folder.look(), ["+b@10.0.0.2", "-a"], "{fact}");
+    }
+}
+
+#[test]
+fn a_file_is_not_empty_that_has_objects_of_other_kinds() {
+    let other = "---\napiVersion: apps/v1\nkind: Deployment\nmetadata: {name: x}\n";
+    for text in [
+        other.to_owned(),
+        format!(
+            "apiVersion: v1\nkind: List\nitems:\n{}",
+            "- {apiVersion: apps/v1, kind: Deployment}\n"
+        ),
+        r#"{"apiVersion":"apps/v1","kind":"Deployment"}"#.to_owned(),
+        r#"{"apiVersion":"apps/v1","kind":"DeploymentList","items":[{"metadata":{}}]}"#.to_owned(),
+    ] {
+        let mut folder = Folder::new(&[("a.yaml", &service("a", 1))]);
+        folder.look();
+        folder.write("a.yaml", &text);
+        assert_eq!(folder.look(), ["-a"], "{text}");
+    }
+}
+
+#[test]
+fn an_emptied_file_gives_up_what_another_has() {
+    let both = service("a", 1) + &service("b", 2);
+    let mut folder = Folder::new(&[("z.yaml", &both)]);
+    folder.look();
+    folder.write("z.yaml", "");
+    folder.write("a.yaml", &service("a", 3));
+    assert_eq!(folder.look(), ["+a@10.0.0.3"]);
+    folder.write("a.yaml", &service("b", 4));
+    assert_eq!(folder.look(), ["-a", "+b@10.0.0.4"]);
+    assert_eq!(folder.ledger.look(folder.now, &mut |_| {}).absent, None);
+}
+
+#[test]
+fn files_that_would_take_out_most_are_believed_after_half_a_minute() {
+    let many: String = (0..101).map(|n| service(&format!("s{n}"), n)).collect();
+    type Shrink = fn(&Folder);
+    let rows: [(&str, Shrink); 2] = [
+        ("a file that is gone", |f| {
+            fs::remove_file(f.path("a.yaml")).unwrap()
+        }),
+        ("a file with a handful", |f| {
+            f.write("a.yaml", &service("s0", 0))
+        }),
+    ];
+    for (fact, shrink) in rows {
+        let mut folder = Folder::new(&[("a.yaml", &many), ("b.yaml", &service("b", 1))]);
+        folder.look();
+        shrink(&folder);
+        folder.look();
+        folder.now.instant += SETTLED_AFTER;
+        let gone = |folder: &mut Folder| {
+            let mut gone = 0;
+            let look = folder.ledger.look(folder.now, &mut |event| {
+                gone += usize::from(matches!(event, Event::Deleted(_)));
+            });
+            (gone, look.absent)
+        };
+        let (deleted, absent) = gone(&mut folder);
+        let absent = absent.unwrap_or_default();
+        assert_eq!(deleted, 0, "{fact}");
+        assert!(
+            absent.contains("a.yaml: 10") && absent.contains(" of 102 objects are gone"),
+            "{absent}"
+        );
+        folder.now.instant += DOUBTED_FOR;
+        let (deleted, absent) = gone(&mut folder);
+        assert!(deleted >= 100, "{fact}: {deleted}");
+        assert_eq!(absent, None, "{fact}");
+    }
+}

@@ -275,6 +275,10 @@ fn a_resource_that_is_not_listed_is_told_with_what_keeps_it_from_being() {
             Some(Trouble::Unreachable("timed out".into())),
             "unreachable",
         ),
+        (
+            Some(Trouble::Missing("/cluster.yaml: No such file".into())),
+            "manifests are missing or cannot be read",
+        ),
         (Some(Trouble::Unreadable("html".into())), "unreadable"),
     ] {
         let cluster = cluster_with(&[], &[]);

@@ -9,13 +9,13 @@ const REPEAT_AFTER: Duration = Duration::from_secs(60);
 
 /// Whether to complain again.
 #[derive(Debug, Default)]
-pub(super) struct Complaint {
+pub(crate) struct Complaint {
     told: Option<Instant>,
 }
 
 impl Complaint {
     /// Something failed: whether that is to be told.
-    pub(super) fn failed(&mut self, now: Instant) -> bool {
+    pub(crate) fn failed(&mut self, now: Instant) -> bool {
         let is_due = self
             .told
             .is_none_or(|told| now.duration_since(told) >= REPEAT_AFTER);
@@ -26,7 +26,7 @@ impl Complaint {
     }
 
     /// It went well: whether that is to be told.
-    pub(super) fn succeeded(&mut self) -> bool {
+    pub(crate) fn succeeded(&mut self) -> bool {
         self.told.take().is_some()
     }
 }
