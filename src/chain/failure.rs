@@ -35,6 +35,8 @@ pub enum Reason {
     TooManyConcurrent(usize),
     /// The same question waits for upstreams in more forms than this already.
     TooManyAlike(usize),
+    /// The same query was under way before, and has come to nothing in the time of this one.
+    StillAsked,
     /// The question for the target of an alias was dropped.
     TargetDropped,
     /// What is forwarded comes back, so that nothing is; in words.
@@ -52,6 +54,7 @@ impl Failure {
             | Reason::NoHealthyUpstream
             | Reason::NoAddress(_)
             | Reason::TooManyAlike(_)
+            | Reason::StillAsked
             | Reason::TargetDropped
             | Reason::Looping(_) => Rcode::SERVFAIL,
         }
@@ -76,9 +79,10 @@ impl Failure {
                 };
                 (code, unanswered.of_upstream())
             }
-            Reason::NoHealthyUpstream | Reason::NoAddress(_) | Reason::Looping(_) => {
-                (ErrorCode::NoReachableAuthority, self.to_string())
-            }
+            Reason::NoHealthyUpstream
+            | Reason::NoAddress(_)
+            | Reason::StillAsked
+            | Reason::Looping(_) => (ErrorCode::NoReachableAuthority, self.to_string()),
             Reason::TooManyConcurrent(_) | Reason::TooManyAlike(_) => {
                 (ErrorCode::Other, self.to_string())
             }
@@ -106,6 +110,9 @@ impl fmt::Display for Failure {
             }
             Reason::TooManyAlike(max) => {
                 write!(f, "concurrent queries for this name exceeded maximum {max}")
+            }
+            Reason::StillAsked => {
+                f.write_str("the same query was under way before and has no answer yet")
             }
             Reason::Looping(why) => f.write_str(why),
             Reason::TargetDropped => {
@@ -148,6 +155,13 @@ mod tests {
                 Some((24, "udp 8.8.8.8:53: name in another case")),
             ),
             (Reason::NoHealthyUpstream, Some((22, "no healthy proxies"))),
+            (
+                Reason::StillAsked,
+                Some((
+                    22,
+                    "the same query was under way before and has no answer yet",
+                )),
+            ),
             (Reason::Looping("a loop".into()), Some((22, "a loop"))),
             (
                 Reason::TooManyConcurrent(7),
