@@ -61,9 +61,15 @@ impl Failure {
     }
 
     /// What the client is told besides, if it understands EDNS.
-    pub fn extended_error(&self) -> Option<ExtendedError> {
+    pub fn extended_error(&self) -> ExtendedError {
         let (code, text) = match &self.reason {
-            Reason::NoNextPlugin | Reason::TargetDropped => return None,
+            Reason::NoNextPlugin => {
+                return ExtendedError::of(
+                    ErrorCode::Other,
+                    "no plugin of the server block answers this name",
+                );
+            }
+            Reason::TargetDropped => (ErrorCode::Other, self.to_string()),
             Reason::Upstream(unanswered) => {
                 let code = match unanswered.cause {
                     _ if unanswered.is_local() => ErrorCode::Other,
@@ -88,7 +94,7 @@ impl Failure {
             }
         };
         let text = text.into();
-        Some(ExtendedError { code, text })
+        ExtendedError { code, text }
     }
 }
 
@@ -139,38 +145,43 @@ mod tests {
             }))
         };
         for (reason, expected) in [
-            (Reason::NoNextPlugin, None),
-            (Reason::TargetDropped, None),
+            (
+                Reason::NoNextPlugin,
+                (0, "no plugin of the server block answers this name"),
+            ),
+            (
+                Reason::TargetDropped,
+                (0, "the query for the target of an alias was dropped"),
+            ),
             (
                 unanswered(Cause::Timeout),
-                Some((22, "udp 8.8.8.8:53: i/o timeout")),
+                (22, "udp 8.8.8.8:53: i/o timeout"),
             ),
-            (unanswered(Cause::Closed), Some((23, "udp 8.8.8.8:53: EOF"))),
+            (unanswered(Cause::Closed), (23, "udp 8.8.8.8:53: EOF")),
             (
                 unanswered(Cause::System(libc::ECONNREFUSED)),
-                Some((23, "udp 8.8.8.8:53: read: connection refused")),
+                (23, "udp 8.8.8.8:53: read: connection refused"),
             ),
             (
                 unanswered(Cause::OtherCase),
-                Some((24, "udp 8.8.8.8:53: name in another case")),
+                (24, "udp 8.8.8.8:53: name in another case"),
             ),
-            (Reason::NoHealthyUpstream, Some((22, "no healthy proxies"))),
+            (Reason::NoHealthyUpstream, (22, "no healthy proxies")),
             (
                 Reason::StillAsked,
-                Some((
+                (
                     22,
                     "the same query was under way before and has no answer yet",
-                )),
+                ),
             ),
-            (Reason::Looping("a loop".into()), Some((22, "a loop"))),
+            (Reason::Looping("a loop".into()), (22, "a loop")),
             (
                 Reason::TooManyConcurrent(7),
-                Some((0, "concurrent queries exceeded maximum 7")),
+                (0, "concurrent queries exceeded maximum 7"),
             ),
         ] {
             let told = Failure { by: None, reason }.extended_error();
-            let told = told.map(|error| (error.code as u16, error.text));
-            assert_eq!(told, expected.map(|(code, text)| (code, text.into())));
+            assert_eq!((told.code as u16, &*told.text), expected);
         }
     }
 }
