@@ -14,7 +14,7 @@
 
 mod cache;
 mod explain;
-mod page;
+pub mod page;
 pub mod socket;
 mod top;
 pub mod words;

@@ -17,7 +17,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::dns::edns::Explanation;
 use crate::dns::query::flag;
 use crate::dns::{Class, Name, Query, Question, Rcode, Reply, Verdict};
 use crate::plugin::{Plugin, PluginId};
@@ -225,7 +224,7 @@ impl Walk<'_> {
     fn fail(&self, query: &mut Query, at: usize, failure: Failure) -> Progress {
         let mut reply = Reply::new(query, failure.rcode());
         if query.edns.is_some() {
-            reply.error = failure.extended_error().map(Explanation::from);
+            reply.error = Some(failure.extended_error().into());
         }
         self.up(
             query,

@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::Served;
 use super::explain::{self, RECORDS_MAX};
 use super::page::Refused;
-use super::words::{CacheEntry, CacheReport, CacheRequest, CacheText, Flushed};
+use super::words::{self, CacheEntry, CacheReport, CacheRequest, CacheText, Flushed};
 use crate::dns::Name;
 use crate::plugin::cache::{Keeping, Kept, Which};
 
@@ -37,8 +37,8 @@ pub(super) async fn flush(served: &Served, asked: CacheRequest) -> Result<Flushe
 
 fn which(asked: &CacheRequest) -> Result<Which, Refused> {
     Ok(match asked {
-        CacheRequest::Name(name) => Which::Name(explain::name(name)?),
-        CacheRequest::Zone(zone) => Which::Zone(explain::name(zone)?),
+        CacheRequest::Name(name) => Which::Name(words::name(name)?),
+        CacheRequest::Zone(zone) => Which::Zone(words::name(zone)?),
         CacheRequest::All => Which::All,
     })
 }

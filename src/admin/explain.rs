@@ -5,13 +5,13 @@ use std::time::SystemTime;
 
 use super::page::Refused;
 use super::words::{
-    ExplainRequest, Explanation, ExtendedErrorText, ObjectText, RecordText, ReplyText,
+    self, ExplainRequest, Explanation, ExtendedErrorText, ObjectText, RecordText, ReplyText,
     ResourceText, Step,
 };
 use super::{Listener, Served};
 use crate::dns::message::{self, Received};
 use crate::dns::reply::Entry;
-use crate::dns::{Class, Name, Query, Question, Records, Section, Type, text};
+use crate::dns::{Class, Name, Query, Question, Records, Section, text};
 use crate::plugin::Plugin;
 use crate::plugin::kubernetes::{MadeObject, MadeOf, MadeResource};
 use crate::server;
@@ -26,8 +26,8 @@ pub(super) async fn explain(
     served: &Served,
     asked: ExplainRequest,
 ) -> Result<Explanation, Refused> {
-    let name: Name = name(&asked.name)?;
-    let rtype = rtype(&asked.rtype)?;
+    let name = words::name(&asked.name)?;
+    let rtype = words::rtype(&asked.rtype)?;
     let question = Question::new(name, rtype, Class::IN);
     let listener = listener(served, &asked, &question)?;
     let client = SocketAddr::new(asked.from, CLIENT_PORT);
@@ -89,24 +89,6 @@ fn resource(resource: &MadeResource) -> ResourceText {
 fn age(then: SystemTime) -> u64 {
     let since = SystemTime::now().duration_since(then);
     since.unwrap_or_default().as_secs()
-}
-
-pub(super) fn name(text: &str) -> Result<Name, Refused> {
-    text.parse()
-        .map_err(|fault| format!("{text:?} is no name: {fault}"))
-}
-
-fn rtype(text: &str) -> Result<Type, Refused> {
-    let number = || {
-        let (prefix, digits) = text.split_at_checked(4)?;
-        if !prefix.eq_ignore_ascii_case("type") {
-            return None;
-        }
-        digits.parse().ok().map(Type)
-    };
-    Type::from_mnemonic(text)
-        .or_else(number)
-        .ok_or_else(|| format!("{text:?} is no type"))
 }
 
 /// The listener that is meant: the only one, or the only one that has a zone for the question.

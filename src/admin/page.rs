@@ -16,8 +16,9 @@ use crate::ops::page::Page;
 /// Octets of a request's body: a name has 1,016 at most when every octet is escaped.
 const BODY_MAX: usize = 8 << 10;
 
-/// How long an answer may take. The longest that a question goes on is some aliases with a dead upstream behind each.
-const ANSWER_TIME_MAX: Duration = Duration::from_secs(30);
+/// How long an answer may take: that of two upstreams, one behind an alias of the other, which both take all the time
+/// that there is.
+pub const ANSWER_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// Why a request is refused: the fault is the caller's.
 pub(super) type Refused = String;

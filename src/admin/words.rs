@@ -7,6 +7,8 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::dns::{Name, Type};
+
 /// `POST /explain`: what becomes of this question?
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -247,4 +249,46 @@ pub struct Flushed {
 pub struct Refusal {
     /// In words.
     pub error: String,
+}
+
+/// A name as it is asked for; or why it is none.
+pub fn name(text: &str) -> Result<Name, String> {
+    text.parse()
+        .map_err(|fault| format!("{text:?} is no name: {fault}"))
+}
+
+/// A type as it is asked for; or why it is none.
+pub fn rtype(text: &str) -> Result<Type, String> {
+    let number = || {
+        let (prefix, digits) = text.split_at_checked(4)?;
+        if !prefix.eq_ignore_ascii_case("type") {
+            return None;
+        }
+        digits.parse().ok().map(Type)
+    };
+    Type::from_mnemonic(text)
+        .or_else(number)
+        .ok_or_else(|| format!("{text:?} is no type"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_type_is_read_by_its_mnemonic_or_its_number() {
+        for (text, expected) in [
+            ("A", Some(Type::A)),
+            ("aaaa", Some(Type::AAAA)),
+            ("TYPE65", Some(Type::HTTPS)),
+            ("type1", Some(Type::A)),
+            ("TYPE", None),
+            ("TYPE65536", None),
+            ("é", None),
+            ("tyé1", None),
+            ("", None),
+        ] {
+            assert_eq!(rtype(text).ok(), expected, "{text}");
+        }
+    }
 }

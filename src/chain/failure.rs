@@ -35,6 +35,8 @@ pub enum Reason {
     TooManyConcurrent(usize),
     /// The same question waits for upstreams in more forms than this already.
     TooManyAlike(usize),
+    /// The same query was under way before, and has come to nothing in the time of this one.
+    StillAsked,
     /// The question for the target of an alias was dropped.
     TargetDropped,
     /// What is forwarded comes back, so that nothing is; in words.
@@ -52,15 +54,22 @@ impl Failure {
             | Reason::NoHealthyUpstream
             | Reason::NoAddress(_)
             | Reason::TooManyAlike(_)
+            | Reason::StillAsked
             | Reason::TargetDropped
             | Reason::Looping(_) => Rcode::SERVFAIL,
         }
     }
 
     /// What the client is told besides, if it understands EDNS.
-    pub fn extended_error(&self) -> Option<ExtendedError> {
+    pub fn extended_error(&self) -> ExtendedError {
         let (code, text) = match &self.reason {
-            Reason::NoNextPlugin | Reason::TargetDropped => return None,
+            Reason::NoNextPlugin => {
+                return ExtendedError::of(
+                    ErrorCode::Other,
+                    "no plugin of the server block answers this name",
+                );
+            }
+            Reason::TargetDropped => (ErrorCode::Other, self.to_string()),
             Reason::Upstream(unanswered) => {
                 let code = match unanswered.cause {
                     _ if unanswered.is_local() => ErrorCode::Other,
@@ -76,15 +85,16 @@ impl Failure {
                 };
                 (code, unanswered.of_upstream())
             }
-            Reason::NoHealthyUpstream | Reason::NoAddress(_) | Reason::Looping(_) => {
-                (ErrorCode::NoReachableAuthority, self.to_string())
-            }
+            Reason::NoHealthyUpstream
+            | Reason::NoAddress(_)
+            | Reason::StillAsked
+            | Reason::Looping(_) => (ErrorCode::NoReachableAuthority, self.to_string()),
             Reason::TooManyConcurrent(_) | Reason::TooManyAlike(_) => {
                 (ErrorCode::Other, self.to_string())
             }
         };
         let text = text.into();
-        Some(ExtendedError { code, text })
+        ExtendedError { code, text }
     }
 }
 
@@ -106,6 +116,9 @@ impl fmt::Display for Failure {
             }
             Reason::TooManyAlike(max) => {
                 write!(f, "concurrent queries for this name exceeded maximum {max}")
+            }
+            Reason::StillAsked => {
+                f.write_str("the same query was under way before and has no answer yet")
             }
             Reason::Looping(why) => f.write_str(why),
             Reason::TargetDropped => {
@@ -132,31 +145,43 @@ mod tests {
             }))
         };
         for (reason, expected) in [
-            (Reason::NoNextPlugin, None),
-            (Reason::TargetDropped, None),
+            (
+                Reason::NoNextPlugin,
+                (0, "no plugin of the server block answers this name"),
+            ),
+            (
+                Reason::TargetDropped,
+                (0, "the query for the target of an alias was dropped"),
+            ),
             (
                 unanswered(Cause::Timeout),
-                Some((22, "udp 8.8.8.8:53: i/o timeout")),
+                (22, "udp 8.8.8.8:53: i/o timeout"),
             ),
-            (unanswered(Cause::Closed), Some((23, "udp 8.8.8.8:53: EOF"))),
+            (unanswered(Cause::Closed), (23, "udp 8.8.8.8:53: EOF")),
             (
                 unanswered(Cause::System(libc::ECONNREFUSED)),
-                Some((23, "udp 8.8.8.8:53: read: connection refused")),
+                (23, "udp 8.8.8.8:53: read: connection refused"),
             ),
             (
                 unanswered(Cause::OtherCase),
-                Some((24, "udp 8.8.8.8:53: name in another case")),
+                (24, "udp 8.8.8.8:53: name in another case"),
             ),
-            (Reason::NoHealthyUpstream, Some((22, "no healthy proxies"))),
-            (Reason::Looping("a loop".into()), Some((22, "a loop"))),
+            (Reason::NoHealthyUpstream, (22, "no healthy proxies")),
+            (
+                Reason::StillAsked,
+                (
+                    22,
+                    "the same query was under way before and has no answer yet",
+                ),
+            ),
+            (Reason::Looping("a loop".into()), (22, "a loop")),
             (
                 Reason::TooManyConcurrent(7),
-                Some((0, "concurrent queries exceeded maximum 7")),
+                (0, "concurrent queries exceeded maximum 7"),
             ),
         ] {
             let told = Failure { by: None, reason }.extended_error();
-            let told = told.map(|error| (error.code as u16, error.text));
-            assert_eq!(told, expected.map(|(code, text)| (code, text.into())));
+            assert_eq!((told.code as u16, &*told.text), expected);
         }
     }
 }

@@ -18,6 +18,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
 
 use self::request::Server;
+use crate::admin::words;
 
 /// Which server is asked, and how its answer is printed.
 #[derive(Debug, Args)]
@@ -44,10 +45,10 @@ enum Output {
 #[derive(Debug, Args)]
 pub(super) struct Explain {
     /// The name to ask for
-    #[arg(value_name = "NAME")]
+    #[arg(value_name = "NAME", value_parser = a_name)]
     name: String,
     /// The type, by its mnemonic or as TYPE65
-    #[arg(value_name = "TYPE", default_value = "A")]
+    #[arg(value_name = "TYPE", default_value = "A", value_parser = a_type)]
     rtype: String,
     /// The client that asks
     #[arg(long, value_name = "IP", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
@@ -64,9 +65,9 @@ pub(super) struct Explain {
 
 #[derive(Debug, Args)]
 pub(super) struct Top {
-    /// What to tell apart [default: all four]
+    /// What to tell apart; more than once for more [default: all four]
     #[arg(long, value_name = "KIND")]
-    by: Option<Kind>,
+    by: Vec<Kind>,
     /// How many of each
     #[arg(short = 'n', long = "number", value_name = "N", default_value_t = 10)]
     count: usize,
@@ -92,7 +93,7 @@ pub(super) enum Cache {
     /// Show what is kept of a name, in all caches
     Show {
         /// The name
-        #[arg(value_name = "NAME")]
+        #[arg(value_name = "NAME", value_parser = a_name)]
         name: String,
         #[command(flatten)]
         asking: Asking,
@@ -111,14 +112,23 @@ pub(super) enum Cache {
 #[group(required = true, multiple = false)]
 pub(super) struct Which {
     /// The name, with all its types
-    #[arg(value_name = "NAME")]
+    #[arg(value_name = "NAME", value_parser = a_name)]
     name: Option<String>,
     /// All names in this zone
-    #[arg(long, value_name = "ZONE")]
+    #[arg(long, value_name = "ZONE", value_parser = a_name)]
     zone: Option<String>,
     /// All that is kept
     #[arg(long)]
     all: bool,
+}
+
+/// What the server could not read is a fault of the command line.
+fn a_name(text: &str) -> Result<String, String> {
+    words::name(text).map(|_| text.to_owned())
+}
+
+fn a_type(text: &str) -> Result<String, String> {
+    words::rtype(text).map(|_| text.to_owned())
 }
 
 /// `cairn explain`.

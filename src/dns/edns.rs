@@ -55,6 +55,8 @@ pub enum ErrorCode {
     NotReady = 14,
     /// The denial is older than its TTL allows.
     StaleNxDomain = 19,
+    /// The name is in no zone of this server, which asks nobody else.
+    NotAuthoritative = 20,
     /// No server that could know was reached.
     NoReachableAuthority = 22,
     /// Something else went wrong between us and such a server.

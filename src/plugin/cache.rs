@@ -342,8 +342,7 @@ impl Cache {
             let entry = self
                 .store
                 .entry(&key, Kind::Denial, &answer.reply, ttl, now);
-            let why = failure.extended_error().map(|error| error.text);
-            let why = why.unwrap_or_default().into_owned();
+            let why = failure.extended_error().text.into_owned();
             self.keep_entry(entry.because(why), query, now)
         } else {
             self.rest(query, now)

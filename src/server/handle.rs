@@ -23,6 +23,18 @@ use crate::dns::{Query, Rcode, Reply, Transport, encode};
 /// Why a query is not taken that would have to wait.
 static LEAVING: ExtendedError = ExtendedError::of(ErrorCode::NotReady, "this server is leaving");
 
+/// Why a query is refused.
+static IN_NO_ZONE: ExtendedError = ExtendedError::of(
+    ErrorCode::NotAuthoritative,
+    "the name is in no zone of this server",
+);
+
+/// Why a query that waited, or would have to, is not answered.
+static OVERLOADED: ExtendedError = ExtendedError::of(ErrorCode::Other, "too many queries wait");
+
+/// Why there is no answer where the log has more.
+static PANICKED: ExtendedError = ExtendedError::of(ErrorCode::Other, "a fault of this server");
+
 /// What the sockets of a listener share.
 pub(super) struct Service {
     /// The generation's; loaded once for all queries that arrived together.
@@ -80,7 +92,7 @@ impl Service {
             };
         }
         if !router.serves_class(query.question.class) {
-            return self.answer_outside(query, Rcode::REFUSED, out);
+            return self.answer_outside(query, Rcode::REFUSED, &IN_NO_ZONE, out);
         }
         if query.edns.as_ref().is_some_and(|edns| edns.version != 0) {
             encode::bad_version(query, out);
@@ -88,7 +100,7 @@ impl Service {
         }
         let chain = router.route(&query.question);
         let Some(chain) = chain.filter(|chain| !chain.plugins().is_empty()) else {
-            return self.answer_outside(query, Rcode::REFUSED, out);
+            return self.answer_outside(query, Rcode::REFUSED, &IN_NO_ZONE, out);
         };
         let run = AssertUnwindSafe(|| match chain.run(router, query) {
             Progress::Answered(answer) => self.reply(query, answer, out),
@@ -167,36 +179,31 @@ impl Service {
 
     fn leaving(&self, query: &mut Query, out: &mut Vec<u8>) -> Handled {
         query.restore_question();
-        self.explain_outside(query, Rcode::SERVFAIL, Some(&LEAVING), out)
+        self.answer_outside(query, Rcode::SERVFAIL, &LEAVING, out)
     }
 
     fn overloaded(&self, query: &mut Query, why: Overload, out: &mut Vec<u8>) -> Handled {
         self.hooks.overloaded(why);
         query.restore_question();
-        self.answer_outside(query, Rcode::SERVFAIL, out)
+        self.answer_outside(query, Rcode::SERVFAIL, &OVERLOADED, out)
     }
 
     fn fail(&self, query: &mut Query, out: &mut Vec<u8>) -> Handled {
         self.hooks.panicked();
         query.restore_question();
-        self.answer_outside(query, Rcode::SERVFAIL, out)
+        self.answer_outside(query, Rcode::SERVFAIL, &PANICKED, out)
     }
 
-    /// The server's own answer: the question and a code.
-    fn answer_outside(&self, query: &mut Query, rcode: Rcode, out: &mut Vec<u8>) -> Handled {
-        self.explain_outside(query, rcode, None, out)
-    }
-
-    /// Likewise, with the reason for a client with EDNS.
-    fn explain_outside(
+    /// The server's own answer: the question and a code, with the reason for a client with EDNS.
+    fn answer_outside(
         &self,
         query: &mut Query,
         rcode: Rcode,
-        why: Option<&'static ExtendedError>,
+        why: &'static ExtendedError,
         out: &mut Vec<u8>,
     ) -> Handled {
         let mut reply = Reply::new(query, rcode);
-        reply.error = why.map(Explanation::Known);
+        reply.error = Some(Explanation::Known(why));
         encode::reply(query, &reply, out);
         query.recycle(reply.records);
         self.hooks.answered_outside(query, rcode, out.len());

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use super::*;
 use crate::chain::Chain;
 use crate::config::listen::ListenAddress;
+use crate::dns::Type;
 use crate::server::router::Router;
 
 fn served(listeners: &[(&str, u16, &[&str])]) -> Served {
@@ -84,21 +85,4 @@ fn the_listener_is_the_only_one_that_can_be_meant() {
 
 fn listener_ip(server: Option<&str>) -> Option<std::net::IpAddr> {
     server.map(|ip| ip.parse().unwrap())
-}
-
-#[test]
-fn a_type_is_read_by_its_mnemonic_or_its_number() {
-    for (text, expected) in [
-        ("A", Some(Type::A)),
-        ("aaaa", Some(Type::AAAA)),
-        ("TYPE65", Some(Type::HTTPS)),
-        ("type1", Some(Type::A)),
-        ("TYPE", None),
-        ("TYPE65536", None),
-        ("é", None),
-        ("tyé1", None),
-        ("", None),
-    ] {
-        assert_eq!(rtype(text).ok(), expected, "{text}");
-    }
 }

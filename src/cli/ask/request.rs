@@ -15,10 +15,11 @@ use tokio::net::UnixStream;
 use tokio::runtime::Runtime;
 use tokio::time::timeout;
 
+use crate::admin::page;
 use crate::admin::words::Refusal;
 
-/// Longer than a server takes at the longest.
-const ANSWER_TIME_MAX: Duration = Duration::from_secs(40);
+/// A moment longer than a server takes at the longest, which then says so.
+const ANSWER_TIME_MAX: Duration = page::ANSWER_TIME_MAX.saturating_add(Duration::from_secs(2));
 
 /// Octets of an answer: thousands of entries of a cache.
 const ANSWER_MAX: usize = 64 << 20;
@@ -64,19 +65,27 @@ impl Server {
     ) -> Result<T, String> {
         let body = serde_json::to_vec(asked).map_err(|fault| fault.to_string())?;
         let runtime = runtime().map_err(|fault| fault.to_string())?;
-        let answer = runtime.block_on(async {
-            let answer = timeout(ANSWER_TIME_MAX, self.exchange(path, body));
-            answer
-                .await
-                .unwrap_or_else(|_| Err("it does not answer".into()))
-        });
-        let (is_ok, body) = answer.map_err(|fault| self.cannot_be_asked(&*fault))?;
+        let (is_ok, body) = runtime.block_on(self.answer(path, body))?;
         if is_ok {
             serde_json::from_slice(&body)
                 .map_err(|fault| format!("the server says what this client does not know: {fault}"))
         } else {
             let refusal: Result<Refusal, _> = serde_json::from_slice(&body);
             Err(refusal.map_or_else(|fault| fault.to_string(), |refusal| refusal.error))
+        }
+    }
+
+    async fn answer(&self, path: &str, body: Vec<u8>) -> Result<(bool, Bytes), String> {
+        match timeout(ANSWER_TIME_MAX, self.exchange(path, body)).await {
+            Ok(answer) => answer.map_err(|fault| self.cannot_be_asked(&*fault)),
+            Err(_) => {
+                let pid = self.pid.map(|pid| format!(", pid {pid},"));
+                Err(format!(
+                    "the server{} has not answered within {} s: it is stopped, or has no time",
+                    pid.unwrap_or_default(),
+                    ANSWER_TIME_MAX.as_secs()
+                ))
+            }
         }
     }
 
@@ -106,5 +115,27 @@ impl Server {
             .collect()
             .await?;
         Ok((is_ok, body.to_bytes()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_does_not_answer_is_given_up_and_named() {
+        let (ours, _theirs) = StdStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        let server = Server {
+            stream: ours,
+            pid: Some(7),
+            user: 0,
+            is_anothers: false,
+        };
+        let said = timeout(ANSWER_TIME_MAX * 2, server.answer("/top", vec![])).await;
+        assert_eq!(
+            said.unwrap().unwrap_err(),
+            "the server, pid 7, has not answered within 12 s: it is stopped, or has no time"
+        );
     }
 }

@@ -10,12 +10,11 @@ const KINDS: [Kind; 4] = [Kind::Name, Kind::Namespace, Kind::Client, Kind::Rcode
 pub(super) fn run(server: &Server, asked: &Top) -> Result<Told<TopReport>, String> {
     let request = TopRequest { count: asked.count };
     let mut answer: TopReport = server.ask("/top", &request)?;
-    if let Some(kind) = asked.by {
-        for other in KINDS.into_iter().filter(|other| *other != kind) {
-            of(&mut answer, other).clear();
-        }
+    let is_asked = |kind: &Kind| asked.by.is_empty() || asked.by.contains(kind);
+    let (kinds, others): (Vec<Kind>, Vec<Kind>) = KINDS.into_iter().partition(is_asked);
+    for other in others {
+        of(&mut answer, other).clear();
     }
-    let kinds = asked.by.map_or(KINDS.to_vec(), |kind| vec![kind]);
     let text = text(&answer, &kinds);
     Ok(Told { answer, text })
 }

@@ -74,6 +74,7 @@ pub(super) fn failure_ttl(config: &Config, failure: &Failure, before: Option<u32
         | Reason::NoAddress(_)
         | Reason::TooManyConcurrent(_)
         | Reason::TooManyAlike(_)
+        | Reason::StillAsked
         | Reason::TargetDropped
         | Reason::Looping(_) => 0,
     };

@@ -8,7 +8,7 @@
 use std::future::Future;
 use std::hash::BuildHasher;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
@@ -21,6 +21,10 @@ use crate::dns::{Class, Edns, Name, Query, Question, Reply, Transport, Type};
 /// Queries for one question that differ in something else and may be under way at a time: more than clients with reason
 /// make, and few enough to leave a forger nothing.
 const DIFFERENT_MAX: usize = 64;
+
+/// How long one that waits for another stays beyond its own time. Both began together, as a rule: when nobody has
+/// answered, the one that asked knows why, a moment after both have run out of time.
+const LANDING: Duration = Duration::from_millis(100);
 
 /// What a query came to.
 pub(super) type Outcome = Result<Reply, Reason>;
@@ -74,7 +78,8 @@ struct Key {
 }
 
 impl Flights {
-    /// Asks, unless the same is being asked: then its answer is waited for, until the deadline. `joined` is told of that.
+    /// Asks, unless the same is being asked: then what it comes to is waited for, until a moment after the deadline.
+    /// `joined` is told of that.
     pub(super) async fn ask<F: Future<Output = Outcome>>(
         &self,
         query: &Query,
@@ -91,10 +96,10 @@ impl Flights {
                 }
                 Seat::Passenger(landed) => {
                     joined.take().into_iter().for_each(|joined| joined());
-                    match timeout_at(deadline.into(), landing(landed)).await {
+                    match timeout_at((deadline + LANDING).into(), landing(landed)).await {
                         Ok(Some(outcome)) => return Arc::unwrap_or_clone(outcome),
                         Ok(None) => {}
-                        Err(_) => return Err(Reason::TooManyAlike(DIFFERENT_MAX)),
+                        Err(_) => return Err(Reason::StillAsked),
                     }
                 }
                 Seat::None => return Err(Reason::TooManyAlike(DIFFERENT_MAX)),
@@ -355,18 +360,33 @@ mod tests {
         assert_eq!(most.load(Ordering::SeqCst), 1);
     }
 
-    #[tokio::test]
-    async fn nobody_waits_for_another_beyond_the_time_of_his_own() {
+    #[tokio::test(start_paused = true)]
+    async fn who_joins_a_query_that_nobody_answers_is_told_why_it_failed() {
+        let flights = Flights::default();
+        let (query, deadline) = (query("www.example."), later());
+        let failing = async || {
+            tokio::time::sleep_until(deadline.into()).await;
+            // Who waits runs out of time before this one can say what it came to.
+            tokio::time::sleep(LANDING / 2).await;
+            Err(Reason::NoHealthyUpstream)
+        };
+        let ask = || flights.ask(&query, deadline, failing, || {});
+        let (asked, joined) = tokio::join!(ask(), ask());
+        assert_eq!(asked.unwrap_err(), Reason::NoHealthyUpstream);
+        assert_eq!(joined.unwrap_err(), Reason::NoHealthyUpstream);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_waits_for_another_more_than_a_moment_beyond_the_time_of_his_own() {
         let flights = Flights::default();
         let query = query("www.example.");
         let never = || std::future::pending::<Outcome>();
         let mut first = Box::pin(flights.ask(&query, later(), never, || {}));
         assert!((&mut first).now_or_never().is_none());
-        let second = flights.ask(&query, Instant::now(), never, || {});
-        assert_eq!(
-            second.await.unwrap_err(),
-            Reason::TooManyAlike(DIFFERENT_MAX)
-        );
+        let began = tokio::time::Instant::now();
+        let second = flights.ask(&query, began.into(), never, || {});
+        assert_eq!(second.await.unwrap_err(), Reason::StillAsked);
+        assert!(began.elapsed() < LANDING * 2);
     }
 
     #[tokio::test]

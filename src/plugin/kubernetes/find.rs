@@ -61,12 +61,12 @@ impl<'a> Asking<'a> {
         let found = match KubeName::parse(name, zone_at) {
             KubeName::Node => Ok(Found::Node),
             // Reverse zones have no Services.
-            KubeName::Invalid => Err(Lack::Nothing),
             _ if reverse::is_reverse(name) => Err(Lack::Nothing),
+            KubeName::Invalid => Err(Lack::Form),
             KubeName::Namespace { of_pods: true, .. } | KubeName::Pod { .. }
                 if self.options.pods == Pods::Disabled =>
             {
-                Err(Lack::Nothing)
+                Err(Lack::Pods)
             }
             KubeName::Namespace { namespace, .. } => {
                 self.find_namespace(namespace).map(|()| Found::Node)

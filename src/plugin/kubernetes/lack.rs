@@ -12,8 +12,12 @@ use crate::dns::edns::{ErrorCode, ExtendedError};
 /// What is missing for an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Lack<'a> {
-    /// Nothing that is worth telling: no such name can exist, or it has no records of this type.
+    /// Nothing that is worth telling: it has no records of this type, or is a part of a reverse zone.
     Nothing,
+    /// A name that something in a cluster can have.
+    Form,
+    /// Names of Pods, which the Corefile does not want.
+    Pods,
     /// This resource has never been listed, and could make it an answer.
     Unlisted(Resource),
     /// The Namespace, or it is not to be told of.
@@ -42,6 +46,8 @@ const fn other(text: &'static str) -> ExtendedError {
     ExtendedError::of(ErrorCode::Other, text)
 }
 
+static FORM: ExtendedError = other("not the name of a Service, Pod or Namespace");
+static PODS: ExtendedError = other("names of Pods are not answered here");
 static NAMESPACE: ExtendedError = other("no such Namespace");
 static SERVICE: ExtendedError = other("no such Service in this Namespace");
 static PORT: ExtendedError = other("the Service has no such port");
@@ -106,6 +112,8 @@ impl Lack<'_> {
             // A Namespace that was never listed may be there.
             Lack::Service(_) if !asking.view.is_synced(Resource::Namespaces) => &SERVICE,
             Lack::Service(_) | Lack::Namespace => &NAMESPACE,
+            Lack::Form => &FORM,
+            Lack::Pods => &PODS,
             Lack::Port => &PORT,
             Lack::ReadyEndpoint => &READY_ENDPOINT,
             Lack::Endpoint => &ENDPOINT,

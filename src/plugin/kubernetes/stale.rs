@@ -19,7 +19,8 @@ pub(super) fn ttl(ttl: u32, stale: Option<u64>) -> u32 {
     }
 }
 
-/// The reply, which says that it is stale to a client that understands it (RFC 8914 sections 4.4 and 4.20).
+/// The reply, which says that it is stale to a client that understands it (RFC 8914 sections 4.4 and 4.20), behind what
+/// it says already: a reason has a code of no meaning, and a text that is all of it.
 #[inline]
 pub(super) fn explained(reply: Reply, query: &Query, stale: Option<u64>) -> Reply {
     match stale {
@@ -33,12 +34,14 @@ pub(super) fn explained(reply: Reply, query: &Query, stale: Option<u64>) -> Repl
 #[cold]
 fn explain(mut reply: Reply, as_of: u64) -> Reply {
     let age = cluster::unix_seconds().saturating_sub(as_of);
+    let reason = reply.error.as_deref();
+    let reason = reason.map_or(String::new(), |reason| format!("{}; ", reason.text));
     reply.error = Some(Explanation::from(ExtendedError {
         code: match reply.rcode {
             Rcode::NXDOMAIN => ErrorCode::StaleNxDomain,
             _ => ErrorCode::StaleAnswer,
         },
-        text: format!("from a snapshot, {age} s old").into(),
+        text: format!("{reason}from a snapshot, {age} s old").into(),
     }));
     reply
 }

@@ -313,7 +313,7 @@ fn what_a_snapshot_tells_is_kept_for_five_seconds_and_marked_as_stale() {
             "no.demo",
             Type::A,
             true,
-            "NXDOMAIN ttl {5} minimum 5, 19 from a snapshot, 35 s old",
+            "NXDOMAIN ttl {5} minimum 5, 19 no such Service in this Namespace; from a snapshot, 35 s old",
         ),
         (
             "Namespaces, which a Service does not need",

@@ -166,6 +166,22 @@ fn what_a_chain_does_not_answer_is_answered_as_its_fault_deserves() {
 }
 
 #[test]
+fn what_the_server_says_itself_it_gives_a_reason_for() {
+    for (name, expected) in [
+        (
+            "a.test.",
+            &b"\0\x14the name is in no zone of this server"[..],
+        ),
+        ("panic.example.", b"\0\0a fault of this server"),
+    ] {
+        let packet = query_with(7, 0, [1, 0, 0, 1], name, OPT);
+        let bench = Bench::new(1);
+        let (_, out) = bench.handle(&packet, Transport::Udp, &mut Query::empty());
+        assert!(out.ends_with(expected), "{name}: {out:?}");
+    }
+}
+
+#[test]
 fn a_rewritten_question_is_answered_as_it_was_asked() {
     let packet = query(7, "ReName.example.");
     let (_, out) = Bench::new(1).handle(&packet, Transport::Udp, &mut Query::empty());

@@ -47,8 +47,11 @@ fn what_cannot_be_asked_is_refused_with_the_reason() {
     let (server, _folder, _) = serving(SocketAddr::from(([127, 0, 0, 1], 1)));
     let pid = server.id().to_string();
     for (args, code, reason) in [
-        ("explain a..b", 1, "\"a..b\" is no name: "),
-        ("explain www.example.com NOTYPE", 1, "\"NOTYPE\" is no type"),
+        ("explain a..b", 2, "\"a..b\" is no name: "),
+        ("explain www.example.com NOTYPE", 2, "\"NOTYPE\" is no type"),
+        ("cache show a..b", 2, "\"a..b\" is no name: "),
+        ("cache flush a..b", 2, "\"a..b\" is no name: "),
+        ("cache flush --zone a..b", 2, "\"a..b\" is no name: "),
         (
             "explain www.example.com --port 1",
             1,

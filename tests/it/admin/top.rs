@@ -52,10 +52,17 @@ fn top_finds_who_asks_most_within_its_bound() {
     first("namespaces", "shop", 2.0 / 3.0);
     first("rcodes", "NXDOMAIN", 2.0 / 3.0);
     first("clients", "127.0.0.1", 1.0);
-    let (code, text, _) = cairn(
-        &["top", "--by", "client", "--pid", &server.id().to_string()],
-        None,
-    );
-    assert_eq!(code, Some(0));
-    assert!(text.contains("CLIENT") && !text.contains("RCODE"), "{text}");
+    let pid = server.id().to_string();
+    for (args, expected) in [
+        ("top", vec!["NAME", "NAMESPACE", "CLIENT", "RCODE"]),
+        ("top --by client", vec!["CLIENT"]),
+        ("top --by client --by name", vec!["NAME", "CLIENT"]),
+    ] {
+        let args: Vec<&str> = args.split(' ').chain(["--pid", &pid]).collect();
+        let (code, text, err) = cairn(&args, None);
+        assert_eq!(code, Some(0), "{err}");
+        let titles = text.lines().filter(|line| line.contains("AT MOST"));
+        let titles: Vec<&str> = titles.filter_map(|line| line.split(' ').next()).collect();
+        assert_eq!(titles, expected, "{args:?}");
+    }
 }

@@ -63,6 +63,8 @@ fn without(unlisted: Resource) -> Cluster {
 fn what_is_not_there_is_told_with_the_reason() {
     const NO_SERVICE: &str = "NXDOMAIN 0 no such Service in this Namespace";
     const NO_NAMESPACE: &str = "NXDOMAIN 0 no such Namespace";
+    const NO_FORM: &str = "NXDOMAIN 0 not the name of a Service, Pod or Namespace";
+    const NO_PODS: &str = "NXDOMAIN 0 names of Pods are not answered here";
     const NO_PORT: &str = "NXDOMAIN 0 the Service has no such port";
     const NONE_READY: &str = "NXDOMAIN 0 the Service has no ready endpoint";
     let insecure = || Options {
@@ -78,7 +80,7 @@ fn what_is_not_there_is_told_with_the_reason() {
         ..options()
     };
     type Row = (fn() -> Options, &'static str, &'static str);
-    let rows: [Row; 24] = [
+    let rows: [Row; 29] = [
         (options, "A web.demo.svc.", "NOERROR with records"),
         (options, "AAAA web.demo.svc.", "NOERROR"),
         (options, "A pending.demo.svc.", "NOERROR"),
@@ -89,7 +91,12 @@ fn what_is_not_there_is_told_with_the_reason() {
         (options, "A nosuch.svc.", NO_NAMESPACE),
         (options, "A demo.svc.", "NOERROR"),
         (restricted, "A web.demo.svc.", NO_NAMESPACE),
-        (options, "A www.example.com.", "NXDOMAIN"),
+        (options, "A www.example.com.", NO_FORM),
+        (options, "A foo.", NO_FORM),
+        (options, "A a.b.c.d.e.web.demo.svc.", NO_FORM),
+        (options, "A 10-0-0-9.demo.pod.", NO_PODS),
+        (options, "A demo.pod.", NO_PODS),
+        (options, "A 1.2.0.192.in-addr.arpa.", "NXDOMAIN"),
         (options, "SRV _nosuch._tcp.web.demo.svc.", NO_PORT),
         (options, "SRV _http._udp.web.demo.svc.", NO_PORT),
         (options, "SRV _nosuch._tcp.db.demo.svc.", NO_PORT),
