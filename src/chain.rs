@@ -22,11 +22,13 @@ use crate::dns::{Class, Name, Query, Question, Rcode, Reply, Verdict};
 use crate::plugin::{Plugin, PluginId};
 use crate::server::router::Router;
 
+mod ahead;
 mod below;
 mod failure;
 mod traced;
 mod waiting;
 
+pub(crate) use ahead::Ahead;
 pub use below::{Below, Refresher};
 pub use failure::{Cause, Failure, Operation, Reason, Unanswered};
 use waiting::Wait;

@@ -11,7 +11,6 @@ use std::sync::Arc;
 use crate::chain::{Answer, Below, Step};
 use crate::dns::Query;
 
-mod ahead;
 pub mod bind;
 pub mod bufsize;
 pub mod cache;
@@ -31,8 +30,6 @@ pub mod reload;
 #[cfg(test)]
 pub mod scripted;
 pub mod whoami;
-
-pub(crate) use ahead::Ahead;
 
 /// Every directive of CoreDNS, in the order in which chains are compiled (its `plugin.cfg`).
 pub const ORDER: [&str; 61] = [

@@ -3,10 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::chain::Chain;
+use crate::chain::{Ahead, Chain};
 use crate::dns::query::HEADER_LEN;
 use crate::dns::{Class, Name, Question, Type};
-use crate::plugin::Ahead;
 
 /// The zones served on one listener. It is built whole with a generation and never changes.
 #[derive(Debug, Default)]

@@ -8,8 +8,8 @@
 
 use std::sync::Arc;
 
-use super::Plugin;
-use super::kubernetes::Kubernetes;
+use crate::plugin::Plugin;
+use crate::plugin::kubernetes::Kubernetes;
 
 /// The plugins of some chains that can look ahead.
 #[derive(Debug, Default)]
