@@ -80,6 +80,10 @@ pub fn load(outside: &dyn Outside, location: &Location, dns_port: u16) -> Loaded
     let built_in = corefile.blocks.is_empty() && is_whole;
     if built_in {
         corefile = without_corefile(outside);
+        diagnostics.push(Diagnostic::warning(
+            "nothing is configured: each client is told its own address (whoami), and no name is resolved",
+            None,
+        ));
     }
     let faults = Faults::new();
     let blocks = blocks(&corefile, outside, dns_port, &faults);

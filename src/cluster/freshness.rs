@@ -52,6 +52,14 @@ pub(super) struct Rewound {
     pub(super) by_list: bool,
 }
 
+impl Heard {
+    /// When anything was heard that tells what is true.
+    pub(crate) fn last(&self) -> Option<SystemTime> {
+        let times = [self.event, self.bookmark, self.list, self.contact];
+        times.into_iter().flatten().max()
+    }
+}
+
 impl Standing {
     /// Takes note of what the source says, and says whether its versions have gone back.
     pub(super) fn note(
@@ -126,7 +134,9 @@ impl Standing {
 
     /// What is wrong with a resource that is served, a line each.
     pub(super) fn wrong(&self, resource: Resource, now: Instant) -> Vec<String> {
-        let silent = self.last.map(|last| now.saturating_duration_since(last));
+        // A list that began and broke off is no word of what is true now: what is served is older.
+        let heard = self.heard.last().and(self.last);
+        let silent = heard.map(|last| now.saturating_duration_since(last));
         let mut lines = Vec::new();
         match (&self.trouble, silent) {
             (Some(trouble), Some(silent)) => {
@@ -297,6 +307,13 @@ mod tests {
             standing.wrong(SERVICES, after(asked))
         };
         for (fact, heard, at, asked, expected) in [
+            (
+                "a list that began",
+                Some(&Event::ListStarted(SERVICES)),
+                0,
+                0,
+                None,
+            ),
             (
                 "never heard",
                 Some(&forbidden),

@@ -209,6 +209,20 @@ fn the_built_in_configuration_takes_the_port_of_the_flag() {
 }
 
 #[test]
+fn a_corefile_that_says_nothing_is_warned_of() {
+    for (fact, text, expected) in [
+        ("empty", "", 1),
+        ("a comment", "# later\n", 1),
+        ("a block", ". {\n whoami\n}", 0),
+    ] {
+        let loaded = load_text(text);
+        assert!(loaded.config.is_some(), "{fact}");
+        let warnings = loaded.diagnostics.iter().filter(|told| !told.is_error());
+        assert_eq!(warnings.count(), expected, "{fact}");
+    }
+}
+
+#[test]
 fn a_corefile_is_the_same_whatever_became_of_the_files_that_it_names() {
     let text = ". {\n forward . resolv.conf\n}";
     let world = Memory::new().file("Corefile", text);

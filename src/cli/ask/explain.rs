@@ -42,37 +42,41 @@ fn text(answer: &Explanation) -> String {
         }
         text.push('\n');
     }
-    text + &objects(answer) + &reply(answer)
+    text + &objects(answer) + &watches(answer) + &reply(answer)
 }
 
 fn objects(answer: &Explanation) -> String {
-    let mut text = String::new();
-    if !answer.objects.is_empty() {
-        let rows = answer.objects.iter().map(|object| {
-            let version = object.resource_version.map(|version| version.to_string());
-            [
-                object.resource.clone(),
-                object.service.clone(),
-                version.unwrap_or_default(),
-                age(object.age),
-            ]
-        });
-        let rows: Vec<[String; 4]> = rows.collect();
-        text += &table(["OBJECT", "SERVICE", "VERSION", "TOLD"], &rows);
-        text.push('\n');
-        let rows = answer.resources.iter().map(|resource| {
-            let heard = resource.heard.map_or("never".to_owned(), age);
-            [
-                resource.resource.clone(),
-                resource.resource_version.clone(),
-                heard,
-            ]
-        });
-        let rows: Vec<[String; 3]> = rows.collect();
-        text += &table(["WATCH", "VERSION", "HEARD"], &rows);
-        text.push('\n');
+    if answer.objects.is_empty() {
+        return String::new();
     }
-    text
+    let rows = answer.objects.iter().map(|object| {
+        let version = object.resource_version.map(|version| version.to_string());
+        [
+            object.resource.clone(),
+            object.service.clone(),
+            version.unwrap_or_default(),
+            age(object.age),
+        ]
+    });
+    let rows: Vec<[String; 4]> = rows.collect();
+    table(["OBJECT", "SERVICE", "VERSION", "TOLD"], &rows) + "\n"
+}
+
+/// What is not there rests on them too.
+fn watches(answer: &Explanation) -> String {
+    if answer.resources.is_empty() {
+        return String::new();
+    }
+    let rows = answer.resources.iter().map(|resource| {
+        let heard = resource.heard.map_or("never".to_owned(), age);
+        [
+            resource.resource.clone(),
+            resource.resource_version.clone(),
+            heard,
+        ]
+    });
+    let rows: Vec<[String; 3]> = rows.collect();
+    table(["WATCH", "VERSION", "HEARD"], &rows) + "\n"
 }
 
 fn step(step: &Step) -> [String; 4] {

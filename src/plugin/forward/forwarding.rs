@@ -120,6 +120,10 @@ impl Forwarding {
         if upstreams.is_empty() {
             return Err(Reason::NoAddress(current.trouble()));
         }
+        if query.trace.is_some() {
+            let now = Instant::now();
+            upstreams.iter().for_each(|each| each.tell_down(query, now));
+        }
         let field = Starters {
             upstreams,
             budget: &self.budget,
@@ -270,7 +274,7 @@ fn tell_asked(query: &Query, next: Move, upstream: &Upstream) {
             Move::Ask(_) | Move::Wait(_) | Move::Rest | Move::AllDown => "",
         };
         let conduct = if upstream.standing().is_unreliable {
-            ", which has left queries unanswered"
+            ", which has failed more than one query in six lately"
         } else {
             ""
         };

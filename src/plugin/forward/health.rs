@@ -6,6 +6,7 @@
 //!
 //! Nothing is checked while everything works. Pure counting: who sends the checks, and when, is the upstream's.
 
+use std::fmt::Display;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -36,6 +37,8 @@ struct Told {
     logged: Option<Instant>,
     /// How it was told last.
     news: News,
+    /// Why it went down.
+    why: String,
 }
 
 /// Who is told that an upstream went down or came up.
@@ -115,12 +118,13 @@ impl Health {
     }
 
     /// If it went down since this was asked last: who is told.
-    pub(super) fn went_down(&self, now: Instant) -> Option<News> {
+    pub(super) fn went_down(&self, now: Instant, why: &impl Display) -> Option<News> {
         let mut told = self.told();
         if told.down_since.is_some() || !self.is_down() {
             return None;
         }
         told.down_since = Some(now);
+        told.why = why.to_string();
         let lately = |logged| now.saturating_duration_since(logged) < NEWS_INTERVAL;
         told.news = News::Counted;
         if !told.logged.is_some_and(lately) {
@@ -143,6 +147,12 @@ impl Health {
     /// Whether it was told to be down, and not yet to be up again.
     pub(super) fn is_told_down(&self) -> bool {
         self.told().down_since.is_some()
+    }
+
+    /// Since when it has been down, and why.
+    pub(super) fn down(&self) -> Option<(Instant, String)> {
+        let told = self.told();
+        told.down_since.map(|since| (since, told.why.clone()))
     }
 
     fn told(&self) -> MutexGuard<'_, Told> {
@@ -225,12 +235,20 @@ mod tests {
         let (health, start) = (Health::new(1), Instant::now());
         let after = |seconds| start + Duration::from_secs(seconds);
         health.checked(Check::Failed);
-        assert_eq!(health.went_down(start), None, "one failure is allowed");
+        assert_eq!(
+            health.went_down(start, &"no answer"),
+            None,
+            "one failure is allowed"
+        );
         health.checked(Check::Failed);
         assert_eq!(health.came_up(start), None, "it is down");
-        assert_eq!(health.went_down(start), Some(News::Logged));
+        assert_eq!(health.went_down(start, &"no answer"), Some(News::Logged));
         health.checked(Check::Failed);
-        assert_eq!(health.went_down(after(5)), None, "it was told");
+        assert_eq!(
+            health.went_down(after(5), &"no answer"),
+            None,
+            "it was told"
+        );
         assert!(health.query_answered());
         let down = Duration::from_secs(12);
         assert_eq!(health.came_up(after(12)), Some((News::Logged, down)));
@@ -251,7 +269,11 @@ mod tests {
             let now = start + Duration::from_secs(second);
             health.checked(Check::Failed);
             health.checked(Check::Failed);
-            assert_eq!(health.went_down(now), Some(expected), "{second}");
+            assert_eq!(
+                health.went_down(now, &"no answer"),
+                Some(expected),
+                "{second}"
+            );
             assert!(health.query_answered());
             let up = health.came_up(now).map(|(news, _)| news);
             assert_eq!(up, Some(expected), "{second}");

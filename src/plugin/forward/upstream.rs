@@ -152,6 +152,16 @@ impl Upstream {
         }
     }
 
+    /// Notes that it is down, if it is, for a query that is traced.
+    pub(super) fn tell_down(&self, query: &Query, now: Instant) {
+        if let Some((since, why)) = self.health.down() {
+            let seconds = now.saturating_duration_since(since).as_secs();
+            query.note(FORWARD.name(), Verdict::Looks, || {
+                format!("{} has been down for {seconds} s: {why}", self.endpoint)
+            });
+        }
+    }
+
     /// Is told of a query that is sent to it on suspicion.
     pub(super) fn hedged(&self) {
         self.observer.hedged();
@@ -317,13 +327,14 @@ impl Upstream {
         }
     }
 
-    fn tell_if_down(&self, why: &Unanswered) {
-        let Some(news) = self.health.went_down(Instant::now()) else {
+    fn tell_if_down(&self, unanswered: &Unanswered) {
+        let why = &unanswered.of_upstream();
+        let Some(news) = self.health.went_down(Instant::now(), why) else {
             return;
         };
         self.observer.went_down();
         if news == News::Logged {
-            tracing::warn!(target: "plugin/forward", "{} is down: {why}", self.endpoint);
+            tracing::warn!(target: "plugin/forward", "{} is down: {unanswered}", self.endpoint);
         }
     }
 

@@ -87,10 +87,9 @@ impl Kubernetes {
 }
 
 fn resource((resource, heard): (Resource, Heard)) -> MadeResource {
-    let times = [heard.event, heard.bookmark, heard.list, heard.contact];
     MadeResource {
         resource,
+        heard: heard.last(),
         version: heard.version,
-        heard: times.into_iter().flatten().max(),
     }
 }

@@ -173,6 +173,22 @@ fn what_was_tried_with_a_dead_upstream_is_told() {
 }
 
 #[test]
+fn an_upstream_that_is_down_is_told_with_the_reason() {
+    let (dead, good) = (SocketAddr::from(([127, 0, 0, 1], 1)), upstream());
+    let checked = "health_check 50ms\n max_fails 1\n policy sequential";
+    let upstreams = format!("{dead} {} {{\n {checked}\n}}", good.address());
+    let (server, _folder, _) = serving(upstreams);
+    asked(&server, "explain first.example.com");
+    server.wait_until(|server| server.log().contains("127.0.0.1:1 is down"));
+    let steps = steps(&asked(&server, "explain second.example.com"));
+    assert!(
+        steps.contains("forward looks: 127.0.0.1:1 has been down for ")
+            && steps.contains(" s: udp 127.0.0.1:1: read: connection refused"),
+        "{steps}"
+    );
+}
+
+#[test]
 fn an_upstream_that_is_late_and_the_one_asked_beside_it_are_told() {
     let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
     let (silent_at, good) = (silent.local_addr().unwrap(), upstream());

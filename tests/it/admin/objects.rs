@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::asked;
+use super::{asked, cairn};
 use crate::support::apiserver::ApiServer;
 use crate::support::dns;
 use crate::support::program::Cairn;
@@ -104,6 +104,13 @@ fn explain_names_the_objects_in_the_versions_that_the_api_server_told_also_from_
         }
     };
     explains(&server);
+    let pid = server.id().to_string();
+    let denied = ["explain", "nosuch.shop.svc.cluster.local", "--pid", &pid];
+    let (_, text, _) = cairn(&denied, None);
+    assert!(
+        text.contains("WATCH  ") && !text.contains("OBJECT"),
+        "{text}"
+    );
     server.wait_until(|_| snapshot.exists());
     api.stop();
     drop(server);
