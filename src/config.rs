@@ -92,6 +92,9 @@ pub fn load(outside: &dyn Outside, location: &Location, dns_port: u16) -> Loaded
         .map(|octet| format!("{octet:02x}"))
         .collect();
     diagnostics.extend(faults.into_sorted());
+    for fault in &mut diagnostics {
+        fault.hint_at_unset(&parsed.sources, outside);
+    }
     let config = is_sound(&diagnostics).then(|| Config {
         blocks,
         sha512: sha512.clone(),

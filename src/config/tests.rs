@@ -209,6 +209,26 @@ fn the_built_in_configuration_takes_the_port_of_the_flag() {
 }
 
 #[test]
+fn a_fault_in_a_word_whose_variable_is_not_set_says_so() {
+    let world = Memory::new().set("SET", "dns://");
+    let hint = |word: &str| {
+        let text = format!(". {{\n forward . {word}\n}}");
+        let world = world.clone().file("Corefile", text);
+        let loaded = load(&world, &Location::Default, 53);
+        assert!(loaded.config.is_none(), "{word}");
+        loaded.diagnostics.into_iter().next().unwrap().hint
+    };
+    for (word, expected) in [
+        ("{$NOPE}", Some("NOPE is not set in the environment")),
+        ("dns://{%NOPE%}", Some("NOPE is not set in the environment")),
+        ("{$SET}", None),
+        ("dns://", None),
+    ] {
+        assert_eq!(hint(word).as_deref(), expected, "{word}");
+    }
+}
+
+#[test]
 fn a_corefile_that_says_nothing_is_warned_of() {
     for (fact, text, expected) in [
         ("empty", "", 1),

@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 use std::ops::Range;
 
-use super::{Sources, Span};
+use super::substitute::unset;
+use super::{Outside, Sources, Span};
 
 /// Characters of a source line that are shown. Longer lines are cut around the caret.
 const EXCERPT_MAX: usize = 100;
@@ -75,6 +76,15 @@ impl Diagnostic {
         match nearest {
             Some(nearest) => self.with_hint(format!("did you mean '{nearest}'?")),
             None => self,
+        }
+    }
+
+    /// Adds that a variable of the word is not set, where that is so and nothing better is known.
+    pub fn hint_at_unset(&mut self, sources: &Sources, outside: &dyn Outside) {
+        if let (None, Some(span)) = (&self.hint, self.span) {
+            let (line, at) = sources.line(span);
+            let name = line.get(at).and_then(|word| unset(outside, word));
+            self.hint = name.map(|name| format!("{name} is not set in the environment"));
         }
     }
 

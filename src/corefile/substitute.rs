@@ -19,6 +19,17 @@ pub(super) fn substitute(outside: &dyn Outside, text: String) -> Result<String, 
     replace(outside, text, "{$", "}")
 }
 
+/// The first variable in the text of a word that is not set.
+pub(super) fn unset<'t>(outside: &dyn Outside, text: &'t str) -> Option<&'t str> {
+    let names = |open: &'static str, close: &'static str| {
+        let behind = text.split(open).skip(1);
+        behind.filter_map(move |rest| rest.split_once(close).map(|(name, _)| name))
+    };
+    names("{%", "%}")
+        .chain(names("{$", "}"))
+        .find(|name| !name.is_empty() && outside.variable(name).is_none())
+}
+
 fn replace(
     outside: &dyn Outside,
     mut text: String,
