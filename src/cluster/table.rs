@@ -6,6 +6,7 @@
 //! (152 octets each, four or five of them), whatever the size of the cluster. Items that share the upper bits of
 //! their hashes lie together: that is how all that belongs to one address is found.
 
+use std::hint::black_box;
 use std::sync::Arc;
 
 use super::seed::Seed;
@@ -122,6 +123,16 @@ impl<T> Table<T> {
                 }
             }
         }
+        // Looked at before anything is decided by it: a processor that has guessed wrong begins anew what comes behind.
+        let mut seen = 0;
+        for (at, (node, _)) in ways.iter().enumerate() {
+            if let Node::Leaf(items) = node {
+                for end in [items.first(), items.last()].into_iter().flatten() {
+                    seen += usize::from(is(end, at));
+                }
+            }
+        }
+        black_box(seen);
         for (at, (found, (node, _))) in found.iter_mut().zip(ways).enumerate() {
             *found = match node {
                 Node::Leaf(items) => items.iter().find(|item| is(item, at)),

@@ -22,10 +22,9 @@ use foldhash::fast::RandomState;
 use super::filter::{LIMITED_MAX, Limited};
 
 /// How often it is looked at. Long enough to tell who sends how much, and short enough that others lose little before a
-/// flood is limited, which takes two looks, and that a flood which is over is not held against anybody. With it a client
-/// beside a flood of five times what can be answered has 99.7 % of its answers, for 24 % without limits and 97 % with 50 ms:
-/// what is lost is lost before the second look.
-pub(super) const WINDOW: Duration = Duration::from_millis(20);
+/// flood is limited, which takes two looks beyond the one in which it began, and that a flood which is over is not held
+/// against anybody.
+pub(super) const WINDOW: Duration = Duration::from_millis(10);
 /// Clients that are told apart; what is left over is nobody's flood.
 const CLIENTS_MAX: usize = 4096;
 /// The part of what can be read that is given out, so that the queue of the kernel can empty.
