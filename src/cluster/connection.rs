@@ -27,6 +27,7 @@ mod server;
 mod tests;
 mod throttle;
 mod transport;
+mod trouble;
 mod wire;
 
 use authorities::Authorities;

@@ -100,8 +100,9 @@ impl<T> Table<T> {
         }
     }
 
-    /// For each of the first [`AHEAD_MAX`] hashes what [`Table::find`] finds; `is` is given its number. All go down side by side, branch by branch: so
-    /// the processor waits for the memory of all at once, where one after the other it waits for that of each.
+    /// For each of the first [`AHEAD_MAX`] hashes what [`Table::find`] finds; `is` is given the number of the hash. All go
+    /// down side by side, branch by branch: so the processor waits for the memory of all at once, where one after the other
+    /// it waits for that of each.
     pub(super) fn find_each<'a>(
         &'a self,
         hashes: &[u64],

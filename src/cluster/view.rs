@@ -138,7 +138,7 @@ impl View {
         let mut found = [None; AHEAD_MAX];
         let is = |entry: &Entry<_>, at: usize| entry.hash == services[at];
         self.services.find_each(services, is, &mut found);
-        // Likewise before anything is decided by them.
+        // Before anything is decided by them, as in [`Table::find_each`].
         let records = found.iter().flatten();
         black_box(records.map(|entry| entry.of.key().len()).sum::<usize>());
         let (mut headless, mut count) = ([0; AHEAD_MAX], 0);

@@ -19,6 +19,7 @@ use tokio_rustls::rustls::{DigitallySignedStruct, Error, RootCertStore, Signatur
 use kube::Config;
 
 use super::Server;
+use super::trouble::Trouble;
 
 /// Verifies certificates by the authorities that a server's specification leads to.
 #[derive(Debug)]
@@ -36,8 +37,8 @@ struct Last {
     /// DER.
     certificates: Vec<Vec<u8>>,
     verifier: Arc<WebPkiServerVerifier>,
-    /// Why they cannot be at the moment; each reason is told once.
-    trouble: Option<String>,
+    /// Why they cannot be at the moment.
+    trouble: Trouble,
 }
 
 impl Authorities {
@@ -56,7 +57,7 @@ impl Authorities {
         let last = Last {
             verifier: verifier(&certificates, &provider)?,
             certificates,
-            trouble: None,
+            trouble: Trouble::default(),
         };
         Ok(Some(Authorities {
             server: server.clone(),
@@ -79,13 +80,9 @@ impl Authorities {
             }
             Ok(())
         });
-        let trouble = followed.err();
-        if let Some(fault) = &trouble
-            && trouble != last.trouble
-        {
+        if let Some(fault) = last.trouble.news(followed) {
             tracing::warn!(target: "plugin/kubernetes", %server, "The API server's certificate is verified by the authorities of before: {fault}");
         }
-        last.trouble = trouble;
         last.verifier.clone()
     }
 

@@ -21,6 +21,7 @@ use tokio_rustls::rustls::sign::{CertifiedKey, SingleCertAndKey};
 use tower::Service;
 
 use super::Server;
+use super::trouble::Trouble;
 use super::wire::{Https, Way};
 
 /// Sends requests over connections on which we are who the files say.
@@ -39,8 +40,8 @@ struct Shared {
 struct Last {
     said: Option<Pair>,
     https: Https,
-    /// Why they cannot be at the moment; each reason is told once.
-    trouble: Option<String>,
+    /// Why they cannot be at the moment.
+    trouble: Trouble,
 }
 
 /// Files, as PEM.
@@ -63,7 +64,7 @@ impl Identified {
             // They may have changed since `tls` was made: the first request looks.
             said: None,
             https: way.https(tls.clone()),
-            trouble: None,
+            trouble: Trouble::default(),
         };
         Identified(Arc::new(Shared {
             server: server.clone(),
@@ -94,13 +95,9 @@ impl Shared {
             }
             Ok(())
         });
-        let trouble = followed.err();
-        if let Some(fault) = &trouble
-            && trouble != last.trouble
-        {
+        if let Some(fault) = last.trouble.news(followed) {
             tracing::warn!(target: "plugin/kubernetes", %server, "The API server is shown the client certificate of before: {fault}");
         }
-        last.trouble = trouble;
         last.https.clone()
     }
 }
