@@ -22,7 +22,7 @@ pub(crate) mod by_source;
 
 use std::future::{Future, poll_fn};
 use std::net::IpAddr;
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
@@ -185,15 +185,15 @@ impl Waiting {
 }
 
 impl Place {
-    /// What comes of `work`, unless the place is wanted back before that.
+    /// What comes of `work`, unless the place is wanted back before that. The work stays where the caller has pinned it: a
+    /// future that is handed on is held, and copied, once more for each hand.
     ///
     /// # Errors
     /// It was.
     pub(crate) async fn unless_displaced<F: Future>(
         &self,
-        work: F,
+        mut work: Pin<&mut F>,
     ) -> Result<F::Output, Displaced> {
-        let mut work = pin!(work);
         poll_fn(|context| match self.poll_displaced(context) {
             Poll::Ready(displaced) => Poll::Ready(Err(displaced)),
             Poll::Pending => work.as_mut().poll(context).map(Ok),

@@ -59,7 +59,7 @@ enum Command {
     Explain(ask::Explain),
     /// Show which names, Namespaces, clients and response codes a server has most of
     ///
-    /// Of the last half minute to minute, by a sample of one query in sixteen. SHARE is what is certain of the sample, AT
+    /// Of the last half minute to minute, by a sample of one query in 64. SHARE is what is certain of the sample, AT
     /// MOST what it may be: the two differ by 0.4 % at the most.
     Top(ask::Top),
     /// Show what a server keeps of answers, or have it forget them

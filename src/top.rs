@@ -1,8 +1,8 @@
 //! Who asks most: the names, Namespaces, clients and response codes of the last minute.
 //!
 //! ```text
-//! a query of sixteen ─▶ the sketches of its thread ──┐
-//! a query of sixteen ─▶ the sketches of its thread ──┴─▶ report
+//! one query of 64 ─▶ the sketches of its thread ──┐
+//! one query of 64 ─▶ the sketches of its thread ──┴─▶ report
 //! ```
 //!
 //! A listener tells [`Top`] of about one query in [`SAMPLED_EVERY`](crate::server::SAMPLED_EVERY), drawn by lot. There are as many sketches as
@@ -11,7 +11,7 @@
 //! is of half a minute to a minute: of two halves the older is forgotten when the newer is full.
 //!
 //! How good the figures are: of `n` samples no count is too high by more than `n / 256`, and whatever came more often is
-//! there ([`sketch`]). That a sample stands for sixteen queries is right up to chance: of `k` samples, give or take
+//! there ([`sketch`]). That a sample stands for 64 queries is right up to chance: of `k` samples, give or take
 //! `√k`.
 //!
 //! What it costs: 89 of the 3,288 instructions of the answer for a Service, spread over all queries (callgrind, optimized

@@ -1,4 +1,5 @@
 use std::net::Ipv4Addr;
+use std::pin::pin;
 
 use super::*;
 
@@ -100,19 +101,26 @@ async fn work_ends_when_the_place_is_wanted_back() {
     let admission = Admission::new(4);
     let mut flood = places(&admission, FLOOD, 4);
     let oldest = flood.remove(0);
-    let waits =
-        tokio::spawn(async move { oldest.unless_displaced(std::future::pending::<()>()).await });
+    let waits = tokio::spawn(async move {
+        oldest
+            .unless_displaced(pin!(std::future::pending::<()>()))
+            .await
+    });
     tokio::task::yield_now().await;
     let calm = admission.enter(CALM).unwrap();
     assert_eq!(waits.await.unwrap(), Err(Displaced));
-    assert_eq!(calm.unless_displaced(async { 7 }).await, Ok(7));
+    assert_eq!(calm.unless_displaced(pin!(async { 7 })).await, Ok(7));
 }
 
 #[tokio::test]
 async fn all_are_told_when_all_places_are_wanted_back() {
     let admission = Admission::new(4);
     let waits = places(&admission, CALM, 3).into_iter().map(|place| {
-        tokio::spawn(async move { place.unless_displaced(std::future::pending::<()>()).await })
+        tokio::spawn(async move {
+            place
+                .unless_displaced(pin!(std::future::pending::<()>()))
+                .await
+        })
     });
     let waits: Vec<_> = waits.collect();
     tokio::task::yield_now().await;

@@ -112,6 +112,22 @@ async fn a_chain_that_ends_is_servfail_with_the_reason() {
     assert!(failure.ends_with("no next plugin found"), "{failure}");
 }
 
+/// As many wait as upstreams are slow for: what each holds counts thousands of times. What takes a future by value and awaits
+/// it holds it twice, and so doubles all of this.
+#[test]
+fn a_query_holds_little_while_it_waits() {
+    const OCTETS_MAX: usize = 4096;
+    let router = router(&[], &Arc::new(Scripted::new()));
+    let mut query = Query::empty();
+    query.question = Question::new("wait.example.com.".parse().unwrap(), Type::A, Class::IN);
+    let chain = router.route(&query.question).unwrap().clone();
+    let Progress::Waiting(waiting) = chain.run(&router, &mut query) else {
+        panic!("it waits")
+    };
+    let held = size_of_val(&waiting.finish(&mut query));
+    assert!(held <= OCTETS_MAX, "{held} octets");
+}
+
 #[tokio::test]
 async fn silence_is_kept() {
     let script = Arc::new(Scripted::new());

@@ -28,27 +28,26 @@ pub fn is_reverse(name: &Name) -> bool {
 }
 
 fn v4(labels: &[u8]) -> Option<Ipv4Addr> {
-    let mut octets = [0; 4];
-    let mut count = 0;
-    for label in super::name::Labels::of(labels) {
-        *octets.get_mut(count)? = octet(label)?;
-        count += 1;
+    let (mut octets, mut rest) = ([0; 4], labels);
+    for octet in octets.iter_mut().rev() {
+        let (length, after) = rest.split_first()?;
+        let (label, after) = after.split_at_checked(usize::from(*length))?;
+        (*octet, rest) = (self::octet(label)?, after);
     }
-    octets.reverse();
-    (count == 4).then_some(Ipv4Addr::from(octets))
+    rest.is_empty().then_some(Ipv4Addr::from(octets))
 }
 
 /// The octet that a label spells. `010` is no way to write one (RFC 6943 section 3.1.1).
 fn octet(label: &[u8]) -> Option<u8> {
-    if label.len() > 3 || label.len() > 1 && label[0] == b'0' {
-        return None;
-    }
-    let digit = |value: u16, digit: &u8| {
-        let is_digit = digit.is_ascii_digit();
-        is_digit.then(|| value * 10 + u16::from(digit - b'0'))
+    let digits = match *label {
+        [units] => [b'0', b'0', units],
+        [tens @ b'1'..=b'9', units] => [b'0', tens, units],
+        [hundreds @ b'1'..=b'2', tens, units] => [hundreds, tens, units],
+        _ => return None,
     };
-    let value = label.iter().try_fold(0, digit)?;
-    u8::try_from(value).ok()
+    let [hundreds, tens, units] = digits.map(|digit| u16::from(digit.wrapping_sub(b'0')));
+    let value = 100 * hundreds + 10 * tens + units;
+    u8::try_from(value).ok().filter(|_| tens < 10 && units < 10)
 }
 
 fn v6(labels: &[u8]) -> Option<Ipv6Addr> {

@@ -10,6 +10,7 @@
 //! given; sockets are opened in `sockets` and `exchange` alone. What is under way, and with it sockets and memory, is
 //! bounded for the process by [`Outbound`] and for a stanza by `max_concurrent`.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -127,7 +128,8 @@ impl Forward {
         let Ok(place) = room.enter(query.client.ip()) else {
             return self.too_many(room);
         };
-        let asked = place.unless_displaced(self.ask_stanzas(query)).await;
+        let asked = pin!(self.ask_stanzas(query));
+        let asked = place.unless_displaced(asked).await;
         asked.unwrap_or_else(|Displaced| self.too_many(room))
     }
 
@@ -140,7 +142,7 @@ impl Forward {
             let Ok(place) = room.enter(query.client.ip()) else {
                 return self.too_many(room);
             };
-            let ask = stanza.ask(query, &self.outbound, deadline);
+            let ask = pin!(stanza.ask(query, &self.outbound, deadline));
             let Ok(outcome) = place.unless_displaced(ask).await else {
                 return self.too_many(room);
             };

@@ -91,6 +91,12 @@ impl Running {
         family(self.child.id()).into_iter().map(cpu).sum()
     }
 
+    /// CPU time of it and of its children outside of the kernel, as near as `stat` has it: counted by where the ticks of
+    /// the clock fall, in steps of 10 ms.
+    pub(crate) fn user(&self) -> Duration {
+        family(self.child.id()).into_iter().map(user).sum()
+    }
+
     /// `VmRSS` of it and of its children, in octets: what they share is counted for each.
     pub(crate) fn rss(&self) -> u64 {
         let each = family(self.child.id()).into_iter();
@@ -166,6 +172,17 @@ fn cpu(id: u32) -> Duration {
         .iter()
         .map(|task| schedstat(&task.join("schedstat")))
         .sum()
+}
+
+fn user(id: u32) -> Duration {
+    let text = fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+    // The name of the program may contain whatever separates the fields.
+    let fields = text.rsplit_once(')').map_or("", |(_, fields)| fields);
+    let ticks = fields
+        .split_whitespace()
+        .nth(11)
+        .and_then(|ticks| ticks.parse::<u64>().ok());
+    Duration::from_millis(ticks.unwrap_or(0) * 10)
 }
 
 fn schedstat(file: &Path) -> Duration {

@@ -11,6 +11,7 @@ use crate::numbers::{median, paired};
 pub(crate) enum Column {
     Qps,
     CpuUs,
+    UserUs,
     P50Us,
     P99Us,
     P999Us,
@@ -30,6 +31,7 @@ impl Column {
         match self {
             Column::Qps => "qps",
             Column::CpuUs => "CPU us/query",
+            Column::UserUs => "user us",
             Column::P50Us => "p50 us",
             Column::P99Us => "p99 us",
             Column::P999Us => "p99.9 us",
@@ -47,7 +49,7 @@ impl Column {
 
     fn write(self, value: f64) -> String {
         match self {
-            Column::CpuUs => format!("{value:.2}"),
+            Column::CpuUs | Column::UserUs => format!("{value:.2}"),
             Column::RssMb | Column::StartMb | Column::LoadMb | Column::RelistMb => {
                 format!("{value:.1}")
             }

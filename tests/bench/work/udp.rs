@@ -165,27 +165,38 @@ fn rounds(
             let server = &servers[(turn + round) % servers.len()];
             // A loop of its own for each load: what one left under way is not the next one's.
             let mut questions = Questions::new(mix, &world.cluster, world.seed + round as u64);
-            let before = server.running.cpu();
+            let before = (server.running.cpu(), server.running.user());
             let most = Load::new(server.address, transport, &mut questions, server.check())?
                 .closed(world.effort.load)?;
-            let cpu = server.running.cpu() - before;
+            let took = (
+                server.running.cpu() - before.0,
+                server.running.user() - before.1,
+            );
             let half = Load::new(server.address, transport, &mut questions, server.check())?.open(
                 most.qps / 2.0,
                 world.effort.load,
                 wait,
             )?;
-            add(&mut figures, server, &most, cpu, &half);
+            add(&mut figures, server, &most, took, &half);
         }
     }
     figures.order(servers.iter().map(|server| server.name.as_str()));
     Ok(figures)
 }
 
-fn add(figures: &mut Figures, server: &Server, most: &Outcome, cpu: Duration, half: &Outcome) {
+fn add(
+    figures: &mut Figures,
+    server: &Server,
+    most: &Outcome,
+    (cpu, user): (Duration, Duration),
+    half: &Outcome,
+) {
     let us = |duration: Duration| duration.as_secs_f64() * 1e6;
+    let a_query = |duration| us(duration) / most.answered.max(1) as f64;
     for (column, value) in [
         (Column::Qps, most.qps),
-        (Column::CpuUs, us(cpu) / most.answered.max(1) as f64),
+        (Column::CpuUs, a_query(cpu)),
+        (Column::UserUs, a_query(user)),
         (Column::P50Us, us(half.latency.quantile(0.5))),
         (Column::P99Us, us(half.latency.quantile(0.99))),
         (Column::P999Us, us(half.latency.quantile(0.999))),
