@@ -12,7 +12,7 @@ mod endpoints;
 mod service;
 mod shared;
 
-pub(crate) use endpoints::{EndpointRecord, EndpointSet, Mentions, Place, SliceRecords};
+pub(crate) use endpoints::{EndpointRecord, EndpointSet, IpSet, Mentions, Place, SliceRecords};
 pub(crate) use service::{ClusterIps, ServiceKind, ServiceRecords};
 pub(crate) use shared::SharedLabels;
 

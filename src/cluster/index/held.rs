@@ -13,12 +13,13 @@
 //! stands still, for some seconds: the write that belongs to what was seen may have been made meanwhile.
 
 use std::collections::HashSet;
-use std::net::IpAddr;
 use std::time::Duration;
+
+use foldhash::fast::RandomState;
 
 use super::{Index, Now};
 use crate::cluster::object::Resource;
-use crate::cluster::records::{EndpointRecord, Mentions, SliceRecords};
+use crate::cluster::records::{EndpointRecord, IpSet, Mentions, SliceRecords};
 
 /// How long an endpoint is held. The controller makes the writes of one round as fast as its own limit lets it, 20 a second
 /// once a burst is used up; more than that between two that belong together is a controller in trouble.
@@ -30,6 +31,9 @@ pub(super) const SILENCE_MAX: Duration = Duration::from_secs(5);
 
 /// The most endpoints that are held at once: some 400 KB. A slice has at most 1,000.
 pub(super) const HELD_MAX: usize = 4096;
+
+/// Pods as [`EndpointRecord::pod`] has them.
+type PodSet<'a> = HashSet<(bool, &'a [u8]), RandomState>;
 
 /// The endpoints that are held.
 #[derive(Debug, Default)]
@@ -111,7 +115,7 @@ impl Index {
     pub(super) fn hold(
         &mut self,
         old: &SliceRecords,
-        mut lost: HashSet<IpAddr>,
+        mut lost: IpSet,
         mentions: &Mentions,
         now: Now,
     ) {
@@ -130,11 +134,16 @@ impl Index {
             self.held.ends.no_room += lost.len() as u64;
             return;
         }
-        // The same Pod at another address is a new one of that name.
+        // The same Pod at another address is a new one of that name. The others may be thousands: they are looked through,
+        // and only the few that are looked for are remembered.
+        let is_lost = |at: &EndpointRecord<'_>| at.ip().is_some_and(|ip| lost.contains(&ip));
+        let of_lost = old.endpoints().filter(is_lost);
+        let of_lost: PodSet<'_> = of_lost.filter_map(|endpoint| endpoint.pod()).collect();
         let others = slices().flat_map(|slice| slice.endpoints());
-        let others: HashSet<_> = others.filter_map(|endpoint| endpoint.pod()).collect();
+        let others = others.filter_map(|endpoint| endpoint.pod());
+        let anew: PodSet<'_> = others.filter(|pod| of_lost.contains(pod)).collect();
         for endpoint in old.endpoints() {
-            let is_anew = endpoint.pod().is_some_and(|pod| others.contains(&pod));
+            let is_anew = endpoint.pod().is_some_and(|pod| anew.contains(&pod));
             if is_anew || mentions.has_pod_of(&endpoint) {
                 endpoint.ip().map(|ip| lost.remove(&ip));
             }
@@ -184,11 +193,11 @@ impl Index {
             }
             let old = remains.slice.clone();
             let told = old.endpoints().filter(is_told);
-            let told: HashSet<IpAddr> = told.filter_map(|endpoint| endpoint.ip()).collect();
+            let told: IpSet = told.filter_map(|endpoint| endpoint.ip()).collect();
             if told.is_empty() {
                 continue;
             }
-            let rest: HashSet<IpAddr> = old.ips().filter(|ip| !told.contains(ip)).collect();
+            let rest: IpSet = old.ips().filter(|ip| !told.contains(ip)).collect();
             let rest = (!rest.is_empty()).then(|| old.at(&rest));
             match &rest {
                 Some(rest) => remains.slice = rest.clone(),
@@ -241,7 +250,7 @@ impl Index {
             .extract_if(.., |held| which(held))
             .collect();
         for Remains { slice, .. } in &gone {
-            self.held.ends.gone += slice.ips().collect::<HashSet<_>>().len() as u64;
+            self.held.ends.gone += slice.ips().collect::<IpSet>().len() as u64;
             self.aggregate(slice.service(), Some(slice), None);
         }
         !gone.is_empty()

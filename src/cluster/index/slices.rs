@@ -1,11 +1,12 @@
 //! What an EndpointSlice does to the endpoints of its Service, and to whose address is whose.
 
-use std::collections::HashSet;
 use std::net::IpAddr;
 
 use super::{Index, Now};
 use crate::cluster::object::EndpointSlice;
-use crate::cluster::records::{EndpointSet, Mentions, ServiceKey, SliceRecords, service_key};
+use crate::cluster::records::{
+    EndpointSet, IpSet, Mentions, ServiceKey, SliceRecords, service_key,
+};
 use crate::cluster::view::{Entry, View};
 
 impl Index {
@@ -51,7 +52,7 @@ impl Index {
     }
 
     /// Takes a slice out, and tells which addresses its Service has no longer.
-    fn take_slice(&mut self, id: u64, now: Now) -> Option<(SliceRecords, HashSet<IpAddr>)> {
+    fn take_slice(&mut self, id: u64, now: Now) -> Option<(SliceRecords, IpSet)> {
         let old = self.slices.remove(id)?;
         let lost = self.aggregate(old.service(), Some(&old), None);
         self.view.serial = now.unix;
@@ -66,7 +67,7 @@ impl Index {
         key: &ServiceKey,
         old: Option<&SliceRecords>,
         new: Option<&SliceRecords>,
-    ) -> HashSet<IpAddr> {
+    ) -> IpSet {
         let before = self.view.endpoints(key);
         let mut repeats = before.map_or(0, EndpointSet::repeats);
         let mut slices: Vec<_> = before.map(|set| set.slices().to_vec()).unwrap_or_default();
@@ -88,7 +89,7 @@ impl Index {
         for ip in come {
             repeats += u32::from(endpoint_ips.add(seed, ip, key) > 1);
         }
-        let mut lost = HashSet::new();
+        let mut lost = IpSet::default();
         for ip in gone {
             if endpoint_ips.remove(seed, ip, key) > 0 {
                 repeats -= 1;

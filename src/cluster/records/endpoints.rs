@@ -7,6 +7,7 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
 use triomphe::ThinArc;
 
 use super::{DashedAddress, ServiceKey, single_label};
@@ -21,6 +22,9 @@ mod stored;
 pub(crate) use mentions::Mentions;
 pub(crate) use set::EndpointSet;
 pub(in crate::cluster) use stored::StoredSlice;
+
+/// Addresses, each once.
+pub(crate) type IpSet = HashSet<IpAddr, RandomState>;
 
 /// The endpoints of one EndpointSlice that are ready, each address on its own; of the others, which addresses they have.
 ///
@@ -104,7 +108,7 @@ impl SliceRecords {
     }
 
     /// The endpoints of this slice that are met at one of these addresses, as a slice of their own.
-    pub(crate) fn at(&self, ips: &HashSet<IpAddr>) -> SliceRecords {
+    pub(crate) fn at(&self, ips: &IpSet) -> SliceRecords {
         let at: Vec<_> = self
             .endpoints()
             .filter_map(|endpoint| Some((endpoint.ip()?, endpoint)))

@@ -3,15 +3,17 @@
 use std::collections::HashSet;
 use std::net::IpAddr;
 
-use super::{EndpointRecord, ips, push_pod};
+use foldhash::fast::RandomState;
+
+use super::{EndpointRecord, IpSet, ips, push_pod};
 use crate::cluster::object::EndpointSlice;
 
 /// The endpoints of a slice, ready or not: their addresses and their Pods.
 #[derive(Debug, Default)]
 pub(crate) struct Mentions {
-    ips: HashSet<IpAddr>,
+    ips: IpSet,
     /// By the family of the address at which the Pod is met: names as in [`super::SliceRecords`].
-    pods: HashSet<(bool, Box<[u8]>)>,
+    pods: HashSet<(bool, Box<[u8]>), RandomState>,
 }
 
 impl Mentions {
