@@ -14,7 +14,7 @@
 //! there ([`sketch`]). That a sample stands for 64 queries is right up to chance: of `k` samples, give or take
 //! `√k`.
 //!
-//! What it costs: 89 of the 3,288 instructions of the answer for a Service, spread over all queries (callgrind, optimized
+//! What it costs: some 40 of the 3,330 instructions of the answer for a Service, spread over all queries (callgrind, optimized
 //! but with overflow checks; the countdown and the looks at [`Query::trace`] are some ten more). Sketches
 //! take 214 KiB each at most, half of it names, from the first sample of a thread on; memory that nothing was written to is
 //! not there. They live as long as the process: a reload forgets nothing.
