@@ -9,6 +9,7 @@ use std::future::Future;
 use std::io;
 use std::time::Instant;
 
+use futures_util::FutureExt;
 use tokio_rustls::rustls;
 
 use crate::chain::{Cause, Operation};
@@ -189,24 +190,22 @@ impl Fault {
     }
 }
 
-/// Does a step of the system until then.
-async fn within<T>(
+/// Does a step of the system until then. No `async fn`, nor is the other: that would hold the step twice.
+fn within<T>(
     until: Instant,
     operation: Operation,
     step: impl Future<Output = io::Result<T>>,
-) -> Result<T, Fault> {
-    let step = async { step.await.map_err(|error| Fault::io(operation, &error)) };
-    within_fault(until, operation, step).await
+) -> impl Future<Output = Result<T, Fault>> {
+    let step = step.map(move |done| done.map_err(|error| Fault::io(operation, &error)));
+    within_fault(until, operation, step)
 }
 
 /// Does a step that knows its faults until then.
-async fn within_fault<T>(
+fn within_fault<T>(
     until: Instant,
     operation: Operation,
     step: impl Future<Output = Result<T, Fault>>,
-) -> Result<T, Fault> {
-    match tokio::time::timeout_at(until.into(), step).await {
-        Ok(done) => done,
-        Err(_) => Err(Fault::new(operation, Cause::Timeout)),
-    }
+) -> impl Future<Output = Result<T, Fault>> {
+    let timeout = move |_| Err(Fault::new(operation, Cause::Timeout));
+    tokio::time::timeout_at(until.into(), step).map(move |done| done.unwrap_or_else(timeout))
 }
