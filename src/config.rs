@@ -87,10 +87,7 @@ pub fn load(outside: &dyn Outside, location: &Location, dns_port: u16) -> Loaded
     }
     let faults = Faults::new();
     let blocks = blocks(&corefile, outside, dns_port, &faults);
-    let sha512: String = Sha512::digest(corefile.canonical())
-        .iter()
-        .map(|octet| format!("{octet:02x}"))
-        .collect();
+    let sha512 = hex(&Sha512::digest(corefile.canonical()));
     diagnostics.extend(faults.into_sorted());
     for fault in &mut diagnostics {
         fault.hint_at_unset(&parsed.sources, outside);
@@ -107,6 +104,11 @@ pub fn load(outside: &dyn Outside, location: &Location, dns_port: u16) -> Loaded
         sources: parsed.sources,
         corefile,
     }
+}
+
+/// A hash as it is written.
+pub(crate) fn hex(hash: &[u8]) -> String {
+    hash.iter().map(|octet| format!("{octet:02x}")).collect()
 }
 
 /// What is served where there is no Corefile, or an empty one.

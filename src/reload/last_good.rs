@@ -20,7 +20,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::blocking;
 use crate::complaint::Complaint;
-use crate::config::Loaded;
+use crate::config::{self, Loaded};
 use crate::corefile::{Filesystem, Outside, Unreadable};
 
 /// The first line of a copy.
@@ -145,8 +145,7 @@ fn sealed(text: &str) -> String {
 }
 
 fn seal(text: &[u8]) -> String {
-    let hash = Sha256::digest(text);
-    hash.iter().map(|octet| format!("{octet:02x}")).collect()
+    config::hex(&Sha256::digest(text))
 }
 
 /// Whether this is a copy as it was written.

@@ -167,7 +167,6 @@ impl Ledger {
                         damage,
                     }),
             );
-        let known = self.known();
         let page = self.files.entry(path.to_owned()).or_default();
         let (before, since) = (std::mem::take(&mut page.names), page.gone_since.take());
         let missing = before.iter().filter(|name| !names.has(name));
@@ -180,11 +179,12 @@ impl Ledger {
             0 => None,
             _ if !whole => None,
             _ if !contents.has_objects => Some(Damage::Emptied),
-            missing if is_most(known, missing) && is_young => Some(Damage::MostGone {
-                before: known,
-                missing,
-            }),
-            _ => None,
+            missing => {
+                // Only here, because all files are gone through for it.
+                let before = self.known() + before.len();
+                let is_doubted = is_young && is_most(before, missing);
+                is_doubted.then_some(Damage::MostGone { before, missing })
+            }
         };
         let kept = if whole && doubt.is_none() {
             gone.extend(lost);
